@@ -1,0 +1,36 @@
+"""opis: which distance threshold do I deploy, and for whom does it fail?
+
+>>> import opis_cli as opis
+>>> run = opis.evaluate("embeddings.parquet")          # or opis.evaluate(vectors, labels)
+>>> run.report.opis, run.report.recommendation.threshold
+>>> run.plot()
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from opis_cli.errors import OpisError
+    from opis_cli.pipeline import evaluate
+    from opis_cli.report import Report, load_report
+    from opis_cli.runs import Run, load_run
+
+__all__ = ["OpisError", "Report", "Run", "__version__", "evaluate", "load_report", "load_run"]
+
+# Imported when first asked for, so that `opis --help` stays quick.
+_HOMES = {
+    "OpisError": "errors",
+    "Report": "report",
+    "Run": "runs",
+    "evaluate": "pipeline",
+    "load_report": "report",
+    "load_run": "runs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,272 @@
+"""Arrow arrays to NumPy: lists of numbers to one matrix, labels to class indices.
+
+Parquet, lists, pandas and text all come by here, so that nulls, slices, chunks and dictionaries
+are handled once.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opis_cli.errors import InputError
+from opis_cli.records import Floats, Ints
+
+Array = Any  # pyarrow.Array; pyarrow ships no types
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Vectors of consecutive rows, laid end to end.
+
+    Attributes
+    ----------
+    values : ndarray of shape (sum of lengths,)
+        Numbers of the rows that are not null.
+    nulls : ndarray like ``values``, or None
+        Which of the numbers are null, if any is.
+    lengths : ndarray of shape (n,)
+        How many numbers each row has; -1 for a null row.
+    where : str
+        What to name in an error.
+    """
+
+    values: NDArray[Any]
+    nulls: Bools | None
+    lengths: Ints
+    where: str
+
+
+def kept_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """The float type in which numbers of a type are kept, or None if they are no numbers.
+
+    Floats of up to 64 bits stay as they are; integers become floats that hold quantised
+    embeddings exactly.
+    """
+    if dtype.kind == "f" and dtype.itemsize <= 8:
+        return dtype.newbyteorder("=")
+    if dtype.kind in "iu":
+        return np.dtype(np.float32 if dtype.itemsize == 1 else np.float64)
+    return None
+
+
+def number_dtype(kind: Any) -> np.dtype[Any] | None:
+    """``kept_dtype`` of an Arrow type."""
+    from pyarrow import types
+
+    if types.is_floating(kind) or types.is_integer(kind):
+        return kept_dtype(np.dtype(kind.to_pandas_dtype()))
+    return None
+
+
+def vector_dtype(kind: Any) -> np.dtype[Any] | None:
+    """``kept_dtype`` of the numbers in an Arrow type of lists, or None if it is none."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return number_dtype(kind.value_type) if len(kind.shape) == 1 else None
+    lists = (
+        types.is_list,
+        types.is_large_list,
+        types.is_fixed_size_list,
+        types.is_list_view,
+        types.is_large_list_view,
+    )
+    return number_dtype(kind.value_type) if any(is_a(kind) for is_a in lists) else None
+
+
+def list_block(array: Array, where: str) -> Block:
+    """The vectors of an Arrow array whose type ``vector_dtype`` accepts."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if isinstance(array.type, pa.BaseExtensionType):
+        array = array.storage
+    # flatten() heeds slices and leaves null rows out, as the lengths expect; .values does neither.
+    flat = array.flatten()
+    lengths = compute.fill_null(compute.list_value_length(array), -1).to_numpy()
+    return Block(_numbers(flat), _nulls(flat) if flat.null_count else None, lengths, where)
+
+
+def columns_block(columns: Sequence[Array], where: str) -> Block:
+    """The vectors whose k-th number is in the k-th of some numeric Arrow arrays."""
+    values = np.column_stack([_numbers(column) for column in columns]).ravel()
+    nulls = None
+    if any(column.null_count for column in columns):
+        nulls = np.column_stack([_nulls(column) for column in columns]).ravel()
+    return Block(values, nulls, np.full(len(columns[0]), len(columns)), where)
+
+
+def _numbers(array: Array) -> NDArray[Any]:
+    numbers: NDArray[Any] = array.to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def _nulls(array: Array) -> Bools:
+    nulls: Bools = array.is_null().to_numpy(zero_copy_only=False)
+    return nulls
+
+
+def stack(blocks: Iterable[Block], rows: int, dtype: np.dtype[Any]) -> tuple[Floats, Bools]:
+    """Put blocks into one matrix, which is allocated once.
+
+    Parameters
+    ----------
+    blocks : iterable of Block
+    rows : int
+        How many rows the blocks have together, N.
+    dtype : dtype
+        Float type of the matrix.
+
+    Returns
+    -------
+    vectors : ndarray of shape (N, D)
+        D is 0 if every row is null. Null rows hold no meaningful numbers.
+    nulls : ndarray of shape (N,), bool
+        Rows that are null, or have a null among their numbers.
+
+    Raises
+    ------
+    InputError
+        A row is of another length than the first.
+    """
+    vectors: Floats = np.zeros((rows, 0), dtype)
+    nulls = np.ones(rows, np.bool_)
+    allocated = False
+    start = 0
+    for block in blocks:
+        stop = start + len(block.lengths)
+        present = block.lengths >= 0
+        if present.any():
+            if not allocated:
+                vectors = np.zeros((rows, block.lengths[present][0]), dtype)
+                allocated = True
+            _check_lengths(block, vectors.shape[1], start)
+            shape = (np.count_nonzero(present), vectors.shape[1])
+            vectors[start:stop][present] = block.values.reshape(shape)
+            null = False if block.nulls is None else block.nulls.reshape(shape).any(axis=1)
+            nulls[start:stop][present] = null
+        start = stop
+    return vectors, nulls
+
+
+def _check_lengths(block: Block, dim: int, start: int) -> None:
+    wrong = np.flatnonzero((block.lengths >= 0) & (block.lengths != dim))
+    if wrong.size:
+        raise InputError(
+            f"{block.where}: the vector in row {start + wrong[0]} (counted from 0) has "
+            f"{block.lengths[wrong[0]]} numbers, those before it {dim}; all must have the same "
+            "number of dimensions"
+        )
+
+
+def label_chunks(values: Any, where: str) -> list[Array]:
+    """Arrow arrays of an array-like of labels, NaN and None as nulls.
+
+    Raises
+    ------
+    InputError
+        Not one-dimensional, or a mixture that is no type of labels.
+    """
+    import pyarrow as pa
+
+    if isinstance(values, np.ndarray):
+        if values.ndim != 1:
+            raise InputError(f"{where}: labels have the shape {values.shape}; wanted (rows,)")
+        values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    try:
+        array = pa.array(values, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"{where}: labels are neither all integers nor all text ({error}); make them one type"
+        ) from None
+    return list(array.chunks) if isinstance(array, pa.ChunkedArray) else [array]
+
+
+def join_labels(chunks: Iterable[Array], where: str) -> Array:
+    """One Arrow array of the labels in all chunks: int64 or large_string, with nulls.
+
+    Raises
+    ------
+    InputError
+        The type is not one of labels, or the chunks mix integers and text.
+    """
+    import pyarrow as pa
+
+    plain = [_plain(chunk, where) for chunk in chunks]
+    kinds = {chunk.type for chunk in plain} - {pa.null()}
+    if len(kinds) > 1:
+        raise InputError(
+            f"{where}: labels are integers in one part and text in another; write one type"
+        )
+    kind = kinds.pop() if kinds else pa.large_string()
+    return pa.concat_arrays([chunk.cast(kind) for chunk in plain] or [pa.array([], kind)])
+
+
+def _plain(chunk: Array, where: str) -> Array:
+    """A chunk of labels as int64, large_string or null."""
+    import pyarrow as pa
+    from pyarrow import compute, types
+
+    kind = chunk.type
+    if types.is_dictionary(kind):
+        return _plain(chunk.dictionary_decode(), where)
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return chunk.cast(pa.large_string())
+    if types.is_boolean(kind):
+        return compute.if_else(chunk, "True", "False").cast(pa.large_string())
+    if types.is_floating(kind):
+        return _whole(chunk, where)
+    if types.is_null(kind):
+        return chunk
+    if not types.is_integer(kind):
+        raise InputError(
+            f"{where}: labels are of type {str(kind)!r}; wanted integers or text (UTF-8)"
+        )
+    try:
+        return chunk.cast(pa.int64())
+    except pa.ArrowInvalid:
+        raise InputError(
+            f"{where}: a label is too large for a signed 64-bit integer; write labels as text"
+        ) from None
+
+
+def _whole(chunk: Array, where: str) -> Array:
+    """Integers out of floats, which is how pandas writes integers with missing values."""
+    import pyarrow as pa
+
+    values = _numbers(chunk)
+    missing = np.isnan(values)
+    # Beyond this a float type skips integers, so that two labels may have become one.
+    limit = 2.0 ** (np.finfo(values.dtype).nmant + 1)
+    wrong = np.flatnonzero(~missing & ((np.abs(values) > limit) | (values != np.trunc(values))))
+    if wrong.size:
+        raise InputError(
+            f"{where}: labels are floats, such as {values[wrong[0]]:g}, that no integer is sure "
+            "to stand for; wanted integers or text"
+        )
+    return pa.array(np.where(missing, 0, values).astype(np.int64), mask=missing)
+
+
+def encode_labels(labels: Array, where: str) -> tuple[Ints, NDArray[Any]]:
+    """Class indices and sorted class names of labels from ``join_labels``.
+
+    Returns
+    -------
+    codes : ndarray of shape (N,), int64
+        Index into ``names``; -1 for a null label.
+    names : ndarray of shape (K,), int64 or str objects
+    """
+    encoded = labels.dictionary_encode()
+    try:
+        names = _numbers(encoded.dictionary)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: a label is not UTF-8 text ({error})") from None
+    order = np.argsort(names)
+    rank = np.full(len(names) + 1, -1)  # the last one, at index -1, is for null labels
+    rank[order] = np.arange(len(names))
+    return rank[encoded.indices.fill_null(-1).to_numpy()], names[order]

@@ -1,0 +1,241 @@
+"""The commands. Each reads settings, calls the library, and shows what it returns."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from opis_cli import __version__
+from opis_cli.settings import Settings, load_config, merge
+
+if TYPE_CHECKING:
+    from opis_cli.runs import Run
+
+app = typer.Typer(
+    name="opis",
+    help="Which distance threshold do I deploy, and which classes does it fail?",
+    epilog="Every command takes --debug, which adds a traceback to an error.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Source = Annotated[
+    str, typer.Argument(help="Embeddings: .parquet (file or folder), .npy with --labels, .npz.")
+]
+RunOrSource = Annotated[
+    str, typer.Argument(help="A run (the folder that --out wrote), or embeddings.")
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(help="Settings file.", show_default="opis.toml, if there is one"),
+]
+EmbeddingColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of vectors, or a pattern of numeric columns: 'emb_*'.", show_default="guessed"
+    ),
+]
+LabelColumn = Annotated[
+    str | None, typer.Option(help="Column of class labels.", show_default="guessed")
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(help="Labels file, one a row: .npy, .parquet, .csv, .tsv, text.", metavar="FILE"),
+]
+Metric = Annotated[str | None, typer.Option(help="cosine or euclidean.", show_default="cosine")]
+CalibrationText = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration",
+        help="Range to judge consistency over: far:LOW..HIGH, frr:LOW..HIGH, distance:LOW..HIGH.",
+        show_default="far:0.01..0.10",
+    ),
+]
+Beta = Annotated[
+    float | None,
+    typer.Option(help="Weight of few false rejects in the utility.", show_default="1.0"),
+]
+Eps = Annotated[
+    float | None, typer.Option(help="Share of classes that count as worst.", show_default="0.1")
+]
+MaxFar = Annotated[
+    float | None,
+    typer.Option(help="Bound on the pooled FAR.", show_default="0.01 if no bound is given"),
+]
+MaxFrr = Annotated[float | None, typer.Option(help="Bound on the pooled FRR.")]
+Threshold = Annotated[
+    str | None,
+    typer.Option(help="A deployed threshold to judge too.", metavar="T|threshold.json"),
+]
+Prefer = Annotated[
+    str | None,
+    typer.Option(
+        help="Choice within the bounds: utility, low-far, low-frr, worst-classes.",
+        show_default="utility",
+    ),
+]
+OnBadRows = Annotated[
+    str | None,
+    typer.Option(help="error or drop: nulls, NaN, zero vectors.", show_default="error"),
+]
+Engine = Annotated[str | None, typer.Option(help="auto, numpy or numba.", show_default="auto")]
+Threads = Annotated[
+    int | None, typer.Option(help="Counting threads.", show_default="all processors")
+]
+MemoryLimit = Annotated[
+    str | None, typer.Option(help="Memory of the whole process: 4GB, 500MB.", metavar="SIZE")
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of random choices.", show_default="0")]
+Out = Annotated[Path | None, typer.Option(help="Write a run into this new folder.", metavar="DIR")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a run that is there.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No summary, no progress.")]
+
+
+@app.callback(invoke_without_command=True)
+def opis(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Which distance threshold do I deploy, and which classes does it fail?"""
+    if version:
+        typer.echo(f"opis {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def evaluate(
+    source: Source,
+    embedding_column: EmbeddingColumn = None,
+    label_column: LabelColumn = None,
+    labels: Labels = None,
+    metric: Metric = None,
+    calibration: CalibrationText = None,
+    beta: Beta = None,
+    eps: Eps = None,
+    max_far: MaxFar = None,
+    max_frr: MaxFrr = None,
+    threshold: Threshold = None,
+    prefer: Prefer = None,
+    on_bad_rows: OnBadRows = None,
+    engine: Engine = None,
+    threads: Threads = None,
+    memory_limit: MemoryLimit = None,
+    seed: Seed = None,
+    config: Config = None,
+    out: Out = None,
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Count all pairs, score the classes' consistency, recommend a threshold."""
+    given = dict(locals())
+    settings = _settings(config, {name: given[name] for name in _SETTING_NAMES})
+    if out is not None:
+        from opis_cli.runs import check_target
+
+        check_target(out, force=force)
+    run = _evaluate(source, settings, quiet or as_json)
+    report = run.report if out is None else run.save(out, force=force)
+    if as_json:
+        _print_json(report)
+    elif not quiet:
+        from opis_cli.summary import summary
+
+        Console().print(summary(report, out))
+
+
+@app.command()
+def recommend(
+    run_or_source: RunOrSource,
+    max_far: MaxFar = None,
+    max_frr: MaxFrr = None,
+    prefer: Prefer = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the threshold.json to deploy.", metavar="FILE"),
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Recommend a threshold for other bounds, at once from a run."""
+    run = _run_of(run_or_source, config, quiet or as_json)
+    chosen = run.recommend(max_far, max_frr, prefer)  # type: ignore[arg-type]
+    if output is not None:
+        from opis_cli.runs import write_threshold
+
+        write_threshold(run.report, chosen, output)
+    if as_json:
+        _print_json(chosen)
+    elif not quiet:
+        from opis_cli.summary import recommendation
+
+        Console().print(recommendation(chosen, run.report))
+
+
+@app.command()
+def plot(
+    run_or_source: RunOrSource,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Picture to write: .png, .svg or .pdf.")
+    ] = Path("utility.png"),
+    kind: Annotated[
+        str, typer.Option(help="utility, rates, det, histogram or classes.")
+    ] = "utility",
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Draw the curves of a run: PNG, SVG or PDF, by the suffix of -o."""
+    from opis_cli.runs import save_figure
+
+    run = _run_of(run_or_source, config, quiet)
+    save_figure(run.plot(kind), output)
+    if not quiet:
+        typer.echo(f"{kind} plot written to {output}")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine has: versions, engines, processors, memory."""
+    from opis_cli.machine import describe
+
+    facts = describe()
+    if as_json:
+        _print_json(facts)
+    else:
+        from opis_cli.summary import facts_table
+
+        Console().print(facts_table(facts))
+
+
+_SETTING_NAMES = tuple(Settings.__dataclass_fields__)
+
+
+def _settings(config: Path | None, flags: dict[str, Any]) -> Settings:
+    """Settings: flag over file over default."""
+    return merge(load_config(config), flags)
+
+
+def _evaluate(source: str, settings: Settings, quiet: bool) -> "Run":
+    from opis_cli.pipeline import evaluate_file
+    from opis_cli.progress import progress_bar
+
+    with progress_bar(quiet) as progress:
+        return evaluate_file(source, settings, progress)
+
+
+def _run_of(run_or_source: str, config: Path | None, quiet: bool) -> "Run":
+    """The run in a folder; a source is evaluated first, with the file's settings or defaults."""
+    from opis_cli.runs import is_run, load_run
+
+    if is_run(Path(run_or_source)):
+        return load_run(run_or_source)
+    return _evaluate(run_or_source, _settings(config, {}), quiet)
+
+
+def _print_json(record: Any) -> None:
+    from opis_cli.report import to_json
+
+    typer.echo(to_json(record), nl=False)

@@ -1,0 +1,141 @@
+"""Distance, score, and the one rule of acceptance.
+
+Counting works on *scores*, which grow as rows get closer and come straight out of a matrix product:
+
+======== ========================== =================
+metric   distance ``d``             score ``s``
+======== ========================== =================
+cosine   ``1 - cos``, 0 to 2        ``1 - d``
+euclid   ``|a - b|``                ``-d ** 2 / 2``
+======== ========================== =================
+
+A pair is accepted at threshold ``t`` if and only if ``d <= t``, that is, if its score reaches
+``cuts(t)``. The cut lies a float32 rounding below the exact score, so that distances that *are* the
+threshold (ties, duplicate rows at 0) are accepted however the product was rounded.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opis_cli.records import Embeddings, Floats, Ints
+from opis_cli.settings import Metric
+
+# Largest error, about, of a float32 dot product of unit vectors. It is relative to the largest
+# squared length of a (centred) row under the Euclidean metric.
+ROUNDING = 5e-7
+_UNIT_TOLERANCE = 1e-3
+_CHUNK_VALUES = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows made ready for the matrix product, sorted by label.
+
+    Attributes
+    ----------
+    vectors : ndarray of shape (N, D), float32, C-contiguous
+        Unit rows (cosine) or rows less their mean (euclidean).
+    half_squares : ndarray of shape (N,), float32
+        Half the squared length of each row under the Euclidean metric, else 0. The score of rows
+        ``i`` and ``j`` is ``vectors[i] @ vectors[j] - half_squares[i] - half_squares[j]``.
+    labels : ndarray of shape (N,), int32
+        Class of each row, not decreasing: it makes a pair genuine or impostor.
+    keys : ndarray of shape (N,), int32
+        What a pair of this row is credited to; the class itself, unless somebody asks otherwise.
+    order : ndarray of shape (N,), int64
+        Index of each row in the embeddings.
+    metric : {"cosine", "euclidean"}
+    scale : float
+        1, or the largest squared length of a centred row: the unit of ``ROUNDING``.
+    unit : bool
+        Whether the vectors are of unit length, as they always are under cosine.
+    """
+
+    vectors: NDArray[np.float32]
+    half_squares: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    keys: NDArray[np.int32]
+    order: Ints
+    metric: Metric
+    scale: float
+    unit: bool
+
+    @property
+    def class_ends(self) -> NDArray[np.int64]:
+        """One past the last row of each row's class, shape (N,)."""
+        return np.searchsorted(self.labels, self.labels, side="right").astype(np.int64)
+
+    def distance(self, scores: Floats) -> NDArray[np.float64]:
+        """Distances of scores; never below 0."""
+        scores = np.asarray(scores, np.float64)
+        gap: NDArray[np.float64] = np.asarray(
+            1.0 - scores if self.metric == "cosine" else -2.0 * scores
+        )
+        np.maximum(gap, 0.0, out=gap)
+        return gap if self.metric == "cosine" else np.asarray(np.sqrt(gap))
+
+    def score(self, distances: Floats) -> NDArray[np.float64]:
+        """Scores of distances."""
+        distances = np.asarray(distances, np.float64)
+        return np.asarray(1.0 - distances if self.metric == "cosine" else -0.5 * distances**2)
+
+    def cuts(self, thresholds: Floats) -> NDArray[np.float32]:
+        """Least score that is accepted at each threshold, shape as given."""
+        return (self.score(thresholds) - ROUNDING * self.scale).astype(np.float32)
+
+    @property
+    def largest_distance(self) -> float:
+        """A distance that no pair exceeds."""
+        return 2.0 if self.metric == "cosine" else 2.0 * float(np.sqrt(self.scale)) * (1 + 1e-6)
+
+
+def prepare(embeddings: Embeddings, metric: Metric, keys: Ints | None = None) -> Rows:
+    """Sort rows by label and make them ready for the matrix product.
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+    metric : {"cosine", "euclidean"}
+    keys : ndarray of shape (N,), optional
+        What each row's pairs are credited to; the label by default.
+    """
+    labels = embeddings.labels
+    order = np.argsort(labels, kind="stable")
+    count, dim = embeddings.vectors.shape
+    vectors = np.empty((count, dim), np.float32)
+    squares = np.zeros(count)
+    unit = True
+    step = max(1, _CHUNK_VALUES // dim)
+    mean = _mean(embeddings.vectors, step) if metric == "euclidean" else None
+    for start in range(0, count, step):
+        block = embeddings.vectors[order[start : start + step]].astype(np.float64)
+        if mean is not None:
+            lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
+            unit = unit and bool(np.all(np.abs(lengths - 1) <= _UNIT_TOLERANCE))
+            block -= mean
+        squares[start : start + step] = np.einsum("nd,nd->n", block, block)
+        if mean is None:
+            block /= np.sqrt(squares[start : start + step, None])
+        vectors[start : start + step] = block
+    euclidean = metric == "euclidean"
+    return Rows(
+        vectors=vectors,
+        half_squares=(squares / 2 if euclidean else np.zeros(count)).astype(np.float32),
+        labels=labels[order].astype(np.int32),
+        keys=(labels if keys is None else keys)[order].astype(np.int32),
+        order=order,
+        metric=metric,
+        # All rows alike leave no scale; any positive one serves.
+        scale=(float(squares.max()) or 1.0) if euclidean else 1.0,
+        unit=unit,
+    )
+
+
+def _mean(vectors: Floats, step: int) -> NDArray[np.float64]:
+    """Mean row in float64, without a float64 copy of the vectors."""
+    total = np.zeros(vectors.shape[1])
+    for start in range(0, len(vectors), step):
+        total += vectors[start : start + step].sum(axis=0, dtype=np.float64)
+    return total / len(vectors)

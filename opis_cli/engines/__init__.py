@@ -1,0 +1,114 @@
+"""Engines: functions from (rows, grid, tiles) to a tally of pairs.
+
+``engines/numpy.py`` is the reference and the one to read first; the others count the same pairs at
+the same cuts. A new engine is one file here, a line in ``load``, and a row in the parity test.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opis_cli.distance import Rows
+from opis_cli.records import Grid, Ints
+
+ENGINES = ("numpy", "numba")
+
+Progress = Callable[[int], None]
+"""Told, now and then, how many more pairs are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Pairs of a block of rows with another block: rows ``a:b`` with rows ``c:d``, ``a <= c``.
+
+    Where the blocks are one (``a == c``) only the pairs ``i < j`` are meant.
+    """
+
+    a: int
+    b: int
+    c: int
+    d: int
+
+    @property
+    def pairs(self) -> int:
+        """Pairs in the tile."""
+        count = self.b - self.a
+        return count * (count - 1) // 2 if self.a == self.c else count * (self.d - self.c)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What engines add up: histograms of pairs over the cells of the grid, and nearest scores.
+
+    A pair falls into the cell of the first threshold that accepts it. It is credited to the keys
+    of both its rows, so a genuine pair of a class counts twice for that class. Tallies of
+    different tiles add; nearest scores merge by maximum.
+
+    Attributes
+    ----------
+    genuine, impostor : ndarray of shape (keys, C), unsigned integers
+        Credits by cell of the thresholds that are kept by class.
+    pooled_genuine, pooled_impostor : ndarray of shape (T,), int64
+        Pairs, each once, by cell of all thresholds.
+    nearest_genuine, nearest_impostor : ndarray of shape (N,), float32
+        Highest score of each row with a row of its own class, and of another; -inf if none.
+    """
+
+    genuine: Ints
+    impostor: Ints
+    pooled_genuine: NDArray[np.int64]
+    pooled_impostor: NDArray[np.int64]
+    nearest_genuine: NDArray[np.float32]
+    nearest_impostor: NDArray[np.float32]
+
+    @classmethod
+    def empty(cls, rows: Rows, grid: Grid) -> "Tally":
+        """A tally of no pairs, in the smallest integers that can hold all of them."""
+        keys = int(rows.keys.max()) + 1
+        sizes = np.bincount(rows.labels).astype(np.int64)
+        per_key = np.bincount(rows.keys).astype(np.int64)
+        shape = (keys, len(grid.by_class))
+        nearest = np.full(len(rows.labels), -np.inf, np.float32)
+        return cls(
+            np.zeros(shape, _smallest(int(per_key.max() * sizes.max()))),
+            np.zeros(shape, _smallest(int(per_key.max() * len(rows.labels)))),
+            np.zeros(len(grid.thresholds), np.int64),
+            np.zeros(len(grid.thresholds), np.int64),
+            nearest,
+            nearest.copy(),
+        )
+
+
+def _smallest(largest: int) -> type[np.unsignedinteger]:
+    return np.uint32 if largest < 2**32 else np.uint64
+
+
+class CountPairs(Protocol):
+    """An engine: counts the pairs of tiles into a tally."""
+
+    def __call__(
+        self,
+        rows: Rows,
+        grid: Grid,
+        tiles: Iterable[Tile],
+        tally: Tally,
+        threads: int,
+        progress: Progress,
+    ) -> None: ...
+
+
+def tiles_of(count: int, side: int) -> Iterator[Tile]:
+    """Every unordered pair of ``count`` rows once, in square tiles."""
+    for a in range(0, count, side):
+        for c in range(a, count, side):
+            yield Tile(a, min(a + side, count), c, min(c + side, count))
+
+
+def load(name: str) -> tuple[CountPairs, int]:
+    """An engine by name, and the side of the tiles that it likes."""
+    module = import_module(f"opis_cli.engines.{name}")
+    return module.count_pairs, module.TILE_SIDE

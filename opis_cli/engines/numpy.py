@@ -1,0 +1,57 @@
+"""The reference engine: plain NumPy, a tile at a time. Read this one first."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from opis_cli.distance import Rows
+from opis_cli.engines import Progress, Tally, Tile
+from opis_cli.records import Grid, Ints
+
+TILE_SIDE = 512
+
+
+def count_pairs(
+    rows: Rows,
+    grid: Grid,
+    tiles: Iterable[Tile],
+    tally: Tally,
+    threads: int,
+    progress: Progress,
+) -> None:
+    """Count the pairs of tiles into the tally, on one thread (and those of the BLAS)."""
+    # searchsorted wants rising values: cells are found among negated scores.
+    negated_cuts = -rows.cuts(grid.thresholds)
+    negated_cuts[-1] = np.inf
+    class_cell = np.searchsorted(grid.by_class, np.arange(len(grid.thresholds)))
+    for tile in tiles:
+        left, right = slice(tile.a, tile.b), slice(tile.c, tile.d)
+        scores = rows.vectors[left] @ rows.vectors[right].T
+        scores -= rows.half_squares[left, None]
+        scores -= rows.half_squares[None, right]
+        i, j = np.arange(tile.a, tile.b)[:, None], np.arange(tile.c, tile.d)[None, :]
+        alike = rows.labels[left, None] == rows.labels[None, right]
+        for wanted, credits, pooled, nearest in (
+            (alike, tally.genuine, tally.pooled_genuine, tally.nearest_genuine),
+            (~alike, tally.impostor, tally.pooled_impostor, tally.nearest_impostor),
+        ):
+            pairs = wanted & (i < j)
+            cells = np.searchsorted(negated_cuts, -scores[pairs])
+            pooled += np.bincount(cells, minlength=len(pooled))
+            at = np.nonzero(pairs)
+            for row, first in zip(at, (tile.a, tile.c), strict=True):
+                _credit(credits, rows.keys[row + first], class_cell[cells])
+            best = np.where(pairs, scores, -np.inf)
+            np.maximum(nearest[left], best.max(axis=1), out=nearest[left])
+            np.maximum(nearest[right], best.max(axis=0), out=nearest[right])
+        progress(tile.pairs)
+
+
+def _credit(credits: Ints, keys: Ints, cells: Ints) -> None:
+    """Add one for each (key, cell)."""
+    if len(keys) == 0:
+        return
+    width = credits.shape[1]
+    low, high = int(keys.min()), int(keys.max()) + 1
+    found = np.bincount((keys - low) * width + cells, minlength=(high - low) * width)
+    credits[low:high] += found.reshape(-1, width).astype(credits.dtype)

@@ -1,0 +1,278 @@
+"""Where to count: a pilot sample of pairs places the thresholds of the grid.
+
+Fine steps go where decisions are made: over the calibration range, down the low-FAR tail, and
+around every bound that was asked for. The rest of the curves gets a uniform grid.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opis_cli.distance import ROUNDING, Rows
+from opis_cli.records import Floats, Grid, PairCounts
+from opis_cli.settings import Calibration
+
+OPERATING_FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+RANGE_POINTS = 1_024
+"""Least number of thresholds inside the calibration range."""
+FRR_RESOLUTION = 0.001
+"""Most FRR that the grid may lose at a FAR target."""
+MIN_PAIRS_PER_ERROR = 3
+"""A FAR of x needs 3 / x impostor pairs to be resolved at all (the rule of three)."""
+
+_EXHAUSTIVE_PAIRS = 4_000_000
+_PILOT_ROWS = 1_448
+_PILOT_GENUINE = 65_536
+_COARSE_POINTS = 96
+_UPPER_POINTS = 2_048
+_SMALL_PAIRS = 20_000_000
+_FINEST_STEP = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Share of pairs accepted at each of some distances.
+
+    ``distances`` (M,) do not decrease; ``accepted`` (M,) is the share at or below each. A sample is
+    a step function; between the thresholds of counts the share is taken to rise linearly.
+    """
+
+    distances: NDArray[np.float64]
+    accepted: NDArray[np.float64]
+    linear: bool = False
+
+    @classmethod
+    def of_sample(cls, distances: Floats) -> "Distribution":
+        """That of a sample of distances."""
+        ordered = np.sort(np.asarray(distances, np.float64))
+        return cls(ordered, np.arange(1, len(ordered) + 1) / max(len(ordered), 1))
+
+    def first_above(self, shares: Floats | float) -> NDArray[np.float64]:
+        """Smallest distances at which more than each share is accepted."""
+        return self._at(shares, "right")
+
+    def first_at(self, shares: Floats | float) -> NDArray[np.float64]:
+        """Smallest distances at which at least each share is accepted."""
+        return self._at(np.asarray(shares) - 1e-12, "left")
+
+    def _at(self, shares: Floats | float, side: Literal["left", "right"]) -> NDArray[np.float64]:
+        if len(self.distances) == 0:
+            return np.zeros(np.shape(shares))
+        if self.linear:
+            return np.asarray(np.interp(shares, self.accepted, self.distances))
+        index = np.searchsorted(self.accepted, shares, side=side)
+        return np.asarray(self.distances[np.minimum(index, len(self.distances) - 1)])
+
+
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """What is known of the distances before they are counted."""
+
+    genuine: Distribution
+    impostor: Distribution
+    exact: bool
+    """Whether these are all pairs, not a sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the grid must resolve.
+
+    ``fars`` and ``frrs`` are the pooled rates whose thresholds will be looked up, ``distances``
+    the thresholds that must be on the grid as they are.
+    """
+
+    calibration: Calibration
+    fars: tuple[float, ...]
+    frrs: tuple[float, ...]
+    distances: tuple[float, ...]
+
+
+def needs_of(
+    calibration: Calibration,
+    max_far: float | None,
+    max_frr: float | None,
+    deployed: float | None,
+    impostors: int,
+) -> Needs:
+    """What settings ask of the grid, given the number of impostor pairs."""
+    fars = [far for far in OPERATING_FARS if is_supported(far, impostors)]
+    fars += [max_far] if max_far is not None else []
+    fars += [calibration.low, calibration.high] if calibration.by == "far" else []
+    frrs = [max_frr] if max_frr is not None else []
+    frrs += [calibration.low, calibration.high] if calibration.by == "frr" else []
+    distances = [deployed] if deployed is not None else []
+    distances += [calibration.low, calibration.high] if calibration.by == "distance" else []
+    return Needs(calibration, tuple(sorted(set(fars))), tuple(sorted(set(frrs))), tuple(distances))
+
+
+def is_supported(far: float, impostors: int) -> bool:
+    """Whether so many impostor pairs can resolve a FAR."""
+    return impostors * far >= MIN_PAIRS_PER_ERROR
+
+
+def run_pilot(rows: Rows, seed: int) -> Pilot:
+    """Look at all pairs of small data, else at a sample of rows and of genuine pairs."""
+    count = len(rows.labels)
+    rng = np.random.default_rng(seed)
+    exact = count * (count - 1) // 2 <= _EXHAUSTIVE_PAIRS
+    chosen = np.arange(count) if exact else np.sort(rng.choice(count, _PILOT_ROWS, replace=False))
+    scores = _all_scores(rows, chosen)
+    upper = np.triu_indices(len(chosen), 1)
+    alike = rows.labels[chosen][upper[0]] == rows.labels[chosen][upper[1]]
+    scores = scores[upper]
+    genuine = scores[alike] if exact else _sampled_genuine(rows, rng)
+    return Pilot(
+        Distribution.of_sample(rows.distance(genuine)),
+        Distribution.of_sample(rows.distance(scores[~alike])),
+        exact,
+    )
+
+
+def _all_scores(rows: Rows, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+    vectors, halves = rows.vectors[chosen], rows.half_squares[chosen]
+    scores: NDArray[np.float32] = vectors @ vectors.T
+    scores -= halves[:, None]
+    scores -= halves[None, :]
+    return scores
+
+
+def _sampled_genuine(rows: Rows, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Scores of genuine pairs: all when they are few, else a uniform sample."""
+    sizes = np.bincount(rows.labels).astype(np.int64)
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    ends = np.cumsum(sizes * (sizes - 1) // 2)
+    total = int(ends[-1])
+    if total <= _PILOT_GENUINE:
+        picks = np.arange(total)
+    else:
+        picks = np.sort(rng.integers(0, total, _PILOT_GENUINE))
+    group = np.searchsorted(ends, picks, side="right")
+    rank = picks - (ends - sizes * (sizes - 1) // 2)[group]
+    # Pairs of a class in the order (0,1), (0,2), (1,2), (0,3), ...: the second member first.
+    second = ((1 + np.sqrt(1 + 8.0 * rank)) / 2).astype(np.int64)
+    second -= second * (second - 1) // 2 > rank
+    second += (second + 1) * second // 2 <= rank
+    first = rank - second * (second - 1) // 2
+    one, two = starts[group] + first, starts[group] + second
+    scores = np.empty(len(picks))
+    for start in range(0, len(picks), 4096):
+        part = slice(start, start + 4096)
+        scores[part] = np.einsum("nd,nd->n", rows.vectors[one[part]], rows.vectors[two[part]])
+    return scores - rows.half_squares[one] - rows.half_squares[two]
+
+
+def pilot_of_counts(counts: PairCounts) -> Pilot:
+    """The distributions that counting found, for a better grid."""
+    thresholds = counts.grid.thresholds
+    genuine = counts.pooled_genuine / max(counts.genuine_total, 1)
+    impostor = counts.pooled_impostor / max(counts.impostor_total, 1)
+    return Pilot(
+        Distribution(thresholds, genuine, linear=True),
+        Distribution(thresholds, impostor, linear=True),
+        exact=False,
+    )
+
+
+def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
+    """Choose the thresholds at which pairs will be counted.
+
+    A sample places the calibration range with a margin of a fifth of each rate on both sides; all
+    pairs place it exactly, with a threshold on the best place for each bound.
+    """
+    slack = 1.0 if pilot.exact else 1.2
+    low, high = _range_ends(pilot, needs.calibration, slack)
+    fars, frrs = np.array(needs.fars), np.array(needs.frrs)
+    given = np.array(needs.distances)
+    tops = [
+        pilot.impostor.first_above(np.minimum(slack * fars, 1.0)),
+        pilot.genuine.first_at(1 - frrs / slack),
+    ]
+    end = float(_shifted(rows, max(high, *np.concatenate([*tops, given])), +1))
+    tail = float(pilot.impostor.first_above(min(*needs.fars, 1e-1) / 4))
+    fine = np.concatenate(
+        [
+            np.linspace(0, end, _COARSE_POINTS),
+            np.linspace(low, high, int(RANGE_POINTS * (1.1 if pilot.exact else 1.5))),
+            _genuine_steps(pilot.genuine, min(tail, low), end),
+            _shifted(rows, pilot.impostor.first_above(fars), -1),
+            pilot.genuine.first_at(1 - frrs),
+            given,
+        ]
+    )
+    fine = np.unique(fine[(fine >= 0) & (fine <= end)])
+    thresholds = np.concatenate([fine, _upper(pilot, rows, end)])
+    return Grid(thresholds, len(fine), _by_class(thresholds, len(fine), pilot, rows))
+
+
+def _shifted(rows: Rows, distances: Floats | float, sign: int) -> NDArray[np.float64]:
+    """The nearest thresholds that lie above (+1) or below (-1) distances whatever the rounding."""
+    scores = rows.score(np.asarray(distances)) - sign * 4 * ROUNDING * rows.scale
+    return np.minimum(rows.distance(scores), rows.largest_distance)
+
+
+def _range_ends(pilot: Pilot, calibration: Calibration, slack: float) -> tuple[float, float]:
+    """Where the calibration range begins and ends, or a little outside of that."""
+    ends = np.array([calibration.low / slack, min(calibration.high * slack, 1.0)])
+    if calibration.by == "far":
+        low, high = pilot.impostor.first_above(ends)
+    elif calibration.by == "frr":
+        high, low = pilot.genuine.first_at(1 - ends)
+    else:
+        low, high = calibration.low, calibration.high
+    return float(low), float(high)
+
+
+def _genuine_steps(genuine: Distribution, low: float, high: float) -> NDArray[np.float64]:
+    """Distances between which at most half of ``FRR_RESOLUTION`` of the genuine pairs lie."""
+    places = genuine.first_at(np.arange(FRR_RESOLUTION / 2, 1.0, FRR_RESOLUTION / 2))
+    return places[(places >= low) & (places <= high)]
+
+
+def _upper(pilot: Pilot, rows: Rows, end: float) -> NDArray[np.float64]:
+    """Thresholds beyond the window, uniform in score; the last one accepts every pair."""
+    limit = rows.largest_distance
+    farthest = max(float(pilot.impostor.first_at(1.0)), float(pilot.genuine.first_at(1.0)), end)
+    top, bottom = rows.score(np.array([end, farthest]))
+    bottom -= 0.05 * (top - bottom)
+    steps = rows.distance(np.linspace(top, bottom, _UPPER_POINTS + 1)[1:])
+    return np.append(steps[(steps > end) & (steps < limit)], limit if limit > end else [])
+
+
+def _by_class(
+    thresholds: NDArray[np.float64], window: int, pilot: Pilot, rows: Rows
+) -> NDArray[np.int64]:
+    """Which thresholds keep counts by class: the window's, and a few beyond it."""
+    beyond = np.arange(window, len(thresholds))
+    count, classes = len(rows.labels), int(rows.labels[-1]) + 1
+    if count * (count - 1) // 2 <= _SMALL_PAIRS:
+        every = max(1, len(beyond) // max(16, min(1_024, 2_000_000 // classes)))
+        kept = beyond[::-every][::-1]
+    else:
+        shares = np.array([0.13, 0.16, 0.2, 0.26, 0.34, 0.45, 0.6, 0.8, 0.95])
+        places = np.searchsorted(thresholds, pilot.impostor.first_at(shares))
+        kept = np.unique(np.append(places, len(thresholds) - 1))
+        kept = kept[(kept >= window) & (kept < len(thresholds))]
+    return np.concatenate([np.arange(window), kept])
+
+
+def grid_serves(counts: PairCounts, needs: Needs, low: float, high: float) -> bool:
+    """Whether the grid resolves what it must, judged by what was counted on it.
+
+    ``low`` and ``high`` are the ends of the calibration range found on this grid.
+    """
+    grid = counts.grid
+    inside = np.count_nonzero((grid.class_thresholds >= low) & (grid.class_thresholds <= high))
+    top = grid.thresholds[grid.window - 1]
+    if inside < RANGE_POINTS or (high >= top and grid.window < len(grid.thresholds)):
+        return False
+    far = counts.pooled_impostor / max(counts.impostor_total, 1)
+    frr = 1 - counts.pooled_genuine / max(counts.genuine_total, 1)
+    # The best threshold for a bound lies in the cell that begins at the last one which meets it.
+    cells = np.searchsorted(far, needs.fars, side="right") - 1
+    cells = cells[(cells >= 0) & (cells + 1 < len(far))]
+    lost = frr[cells] - frr[cells + 1]
+    wide = np.diff(grid.thresholds)[cells] > _FINEST_STEP
+    return not np.any(wide & (lost > max(FRR_RESOLUTION, 1.5 / max(counts.genuine_total, 1))))

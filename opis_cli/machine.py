@@ -1,0 +1,44 @@
+"""What this machine offers: versions, engines, processors, memory."""
+
+import os
+import platform
+import sys
+from importlib import metadata, util
+
+import opis_cli
+from opis_cli.engines import ENGINES
+
+_PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "numba", "matplotlib", "typer", "rich")
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def total_memory() -> int | None:
+    """Bytes of memory of this machine; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def describe() -> dict[str, str]:
+    """Facts about this machine, by name."""
+    memory = total_memory()
+    facts = {
+        "opis": opis_cli.__version__,
+        "Python": f"{sys.version.split()[0]} ({sys.executable})",
+        "system": platform.platform(),
+        "processors": str(processors()),
+        "memory": "unknown" if memory is None else f"{memory / 1e9:.1f} GB",
+        "engines": ", ".join(name for name in ENGINES if _installed(name)),
+    }
+    return facts | {name: metadata.version(name) for name in _PACKAGES if _installed(name)}
+
+
+def _installed(package: str) -> bool:
+    return util.find_spec(package) is not None

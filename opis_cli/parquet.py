@@ -1,0 +1,210 @@
+"""Parquet files and folders: columns found by name and read a few rows at a time."""
+
+import csv
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from opis_cli import arrow
+from opis_cli.errors import InputError
+from opis_cli.records import Floats
+
+EMBEDDING_NAMES = ("embedding", "embeddings", "emb", "vector")
+LABEL_NAMES = ("label", "labels", "class", "identity", "subject_id")
+NAMES_SHOWN = 20
+# Small, as each batch is held beside the matrix that it is copied into.
+BATCH_ROWS = 4096
+BUFFER_BYTES = 256 << 10
+# What the libraries raise over damaged files; Arrow's errors are among them by inheritance.
+DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    csv.Error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Turn what a library raises over a file into an ``InputError`` that names the file.
+
+    To be put around the library's calls only, so that faults of ours stay what they are.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file or folder; check the path") from None
+    except PermissionError:
+        raise InputError(f"{path}: permission denied; make it readable for this user") from None
+    except DAMAGE as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"{path}: not a readable {kind} ({reason}); check that it is whole and of the type "
+            "that its name says"
+        ) from None
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file that is missing or empty before anything else is read."""
+    with reading(path, "file"):
+        empty = path.is_file() and path.stat().st_size == 0
+        path.stat()
+    if empty:
+        raise InputError(f"{path}: empty, 0 bytes; write it anew")
+
+
+def show(names: Sequence[str]) -> str:
+    """Names for an error; they are untrusted and may be many."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(map(repr, names[:NAMES_SHOWN])) + more
+
+
+def choose(
+    names: Sequence[str], wanted: str | None, guesses: Sequence[str], what: str, where: Path
+) -> str:
+    """The column that is wanted, else the only one with a usual name.
+
+    Raises
+    ------
+    InputError
+        There is none, or more than one.
+    """
+    found = [name for name in names if (name in guesses if wanted is None else name == wanted)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        problem = f"no {what} column" if wanted is None else f"no column {wanted!r}"
+    else:
+        problem = f"{len(found)} columns may be the {what} column, {show(found)}"
+    raise InputError(f"{where}: {problem}; give --{what}-column. The columns are {show(names)}")
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """The file, or the Parquet parts of the folder in the order of their names."""
+    with reading(path, "folder"):
+        if not path.is_dir():
+            return [path]
+        parts = [part for part in path.iterdir() if part.suffix.lower() == ".parquet"]
+    parts = sorted(part for part in parts if not part.name.startswith(("_", ".")))
+    if not parts:
+        raise InputError(f"{path}: a folder without .parquet files; name a folder that has some")
+    return parts
+
+
+def read_parquet(
+    path: Path, embedding_column: str | None, label_column: str | None, *, with_labels: bool
+) -> tuple[Floats, arrow.Bools, list[arrow.Array]]:
+    """Vectors, which of them are null, and labels (none unless wanted) of a file or folder.
+
+    Raises
+    ------
+    InputError
+        Unreadable; a column is missing, not to be guessed, or of another type; lengths differ.
+    """
+    files = parquet_files(path)
+    names = _names(files[0])
+    label = choose(names, label_column, LABEL_NAMES, "label", files[0]) if with_labels else None
+    columns = _vector_columns(names, embedding_column, label, files[0])
+    surveys = [_survey(file, columns) for file in files]
+    rows = sum(count for count, _ in surveys)
+    dtype = np.result_type(*(dtype for _, dtype in surveys))
+    vectors, nulls = arrow.stack(_blocks(files, columns), rows, dtype)
+    return vectors, nulls, [] if label is None else _label_column(files, label)
+
+
+def read_parquet_labels(path: Path, label_column: str | None) -> list[arrow.Array]:
+    """Labels alone of a file or folder."""
+    files = parquet_files(path)
+    return _label_column(
+        files, choose(_names(files[0]), label_column, LABEL_NAMES, "label", files[0])
+    )
+
+
+def _vector_columns(
+    names: Sequence[str], wanted: str | None, label: str | None, where: Path
+) -> list[str]:
+    """The embedding column, or those that a pattern matches, ``emb_2`` before ``emb_10``."""
+    if wanted is not None and wanted not in names:
+        matches = [name for name in names if fnmatchcase(name, wanted) and name != label]
+        if matches:
+            return sorted(matches, key=_natural)
+    return [choose(names, wanted, EMBEDDING_NAMES, "embedding", where)]
+
+
+def _natural(name: str) -> list[str | int]:
+    """A key that sorts the numbers in names by value."""
+    return [int(part) if k % 2 else part for k, part in enumerate(re.split(r"([0-9]+)", name))]
+
+
+@contextmanager
+def _open(path: Path, columns: Sequence[str]) -> Iterator[Any]:
+    """A Parquet file that has each of the columns once."""
+    import pyarrow.parquet as pq
+
+    check_file(path)
+    # By default row groups are read ahead whole and kept, once more the size of the file.
+    with (
+        reading(path, "Parquet file"),
+        pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES) as file,
+    ):
+        names = file.schema_arrow.names
+        for column in columns:
+            if names.count(column) != 1:
+                raise InputError(
+                    f"{path}: {names.count(column)} columns named {column!r} where one is "
+                    f"needed; the columns are {show(names)}"
+                )
+        yield file
+
+
+def _names(path: Path) -> list[str]:
+    with _open(path, ()) as file:
+        return list(file.schema_arrow.names)
+
+
+def _survey(path: Path, columns: Sequence[str]) -> tuple[int, np.dtype[Any]]:
+    """How many rows a file has, and the float type to keep its vectors in."""
+    accepts = arrow.vector_dtype if len(columns) == 1 else arrow.number_dtype
+    dtypes = []
+    with _open(path, columns) as file:
+        for column in columns:
+            kind = file.schema_arrow.field(column).type
+            dtype = accepts(kind)
+            if dtype is None:
+                raise InputError(
+                    f"{path}: embedding column {column!r} is of type {str(kind)!r}; wanted lists "
+                    "of numbers, or several columns of numbers matched by a pattern"
+                )
+            dtypes.append(dtype)
+        return file.metadata.num_rows, np.result_type(*dtypes)
+
+
+def _batches(files: Sequence[Path], columns: Sequence[str]) -> Iterator[tuple[Path, Any]]:
+    for path in files:
+        with _open(path, columns) as file:
+            for batch in file.iter_batches(BATCH_ROWS, columns=columns):
+                yield path, batch
+
+
+def _blocks(files: Sequence[Path], columns: Sequence[str]) -> Iterator[arrow.Block]:
+    for path, batch in _batches(files, columns):
+        arrays = [batch.column(column) for column in columns]
+        if len(arrays) == 1:
+            yield arrow.list_block(arrays[0], str(path))
+        else:
+            yield arrow.columns_block(arrays, str(path))
+
+
+def _label_column(files: Sequence[Path], column: str) -> list[arrow.Array]:
+    return [batch.column(column) for _, batch in _batches(files, [column])]

@@ -1,0 +1,200 @@
+"""Thresholds under bounds: which one to deploy, or that there is none, and what each costs."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from opis_cli import curves
+from opis_cli.curves import Curve
+from opis_cli.grid import OPERATING_FARS, is_supported
+from opis_cli.records import Ints, PairCounts
+from opis_cli.report import (
+    Deployed,
+    Equivalents,
+    OperatingPoint,
+    RatesAt,
+    Recommendation,
+)
+from opis_cli.scores import Consistency, first_within, last_within
+from opis_cli.settings import Metric, Prefer
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRates:
+    """Rates and utility of the evaluable classes at one threshold, each of shape (E,)."""
+
+    far: Curve
+    frr: Curve
+    utility: Curve
+
+
+def class_rates(counts: PairCounts, beta: float, threshold: float) -> ClassRates | None:
+    """Rates of the evaluable classes at a grid threshold; None where they were not counted."""
+    column = np.flatnonzero(counts.grid.class_thresholds == threshold)
+    if len(column) == 0:
+        return None
+    classes = curves.evaluable_classes(counts)
+    far = curves.class_far(counts, classes, column)[:, 0]
+    frr = curves.class_frr(counts, classes, column)[:, 0]
+    return ClassRates(far, frr, curves.utility(far, frr, beta))
+
+
+def recommend(
+    counts: PairCounts,
+    consistency: Consistency,
+    *,
+    max_far: float | None,
+    max_frr: float | None,
+    prefer: Prefer,
+    beta: float,
+) -> Recommendation:
+    """The global threshold to deploy under bounds on the pooled rates, or that there is none.
+
+    FAR never falls and FRR never rises with the threshold, so the thresholds that meet the bounds
+    form one interval ``[t_frr, t_far]``, or none.
+
+    Parameters
+    ----------
+    counts : PairCounts
+    consistency : Consistency
+        For the calibration range, and the worst classes where those are preferred.
+    max_far, max_frr : float or None
+        Bounds, at least one given.
+    prefer : {"utility", "low-far", "low-frr", "worst-classes"}
+        How to choose inside the interval; the smaller threshold wins a tie.
+    beta : float
+        Weight of sensitivity in the utility.
+    """
+    thresholds = counts.grid.thresholds
+    far, frr = curves.pooled_far(counts), curves.pooled_frr(counts)
+    low = 0 if max_frr is None else first_within(frr, max_frr)
+    high = len(thresholds) - 1 if max_far is None else last_within(far, max_far)
+    feasible = high is not None and low <= high
+    index = None
+    if feasible and high is not None:
+        index = _choose(counts, consistency, low, high, prefer, beta)
+    at = None if index is None else float(thresholds[index])
+    rates = None if at is None else class_rates(counts, beta, at)
+    accepted = None if index is None else int(counts.pooled_impostor[index])
+    genuine = None if index is None else int(counts.pooled_genuine[index])
+    return Recommendation(
+        status="feasible" if feasible else "infeasible",
+        threshold=at,
+        interval=(float(thresholds[low]), float(thresholds[high]))
+        if feasible and high is not None
+        else None,
+        prefer=prefer,
+        max_far=max_far,
+        max_frr=max_frr,
+        supported=None if max_far is None else is_supported(max_far, counts.impostor_total),
+        far=None if index is None else float(far[index]),
+        frr=None if index is None else float(frr[index]),
+        accepted_impostors=accepted,
+        rejected_genuine=None if genuine is None else counts.genuine_total - genuine,
+        **class_figures(rates, max_far, max_frr),
+        false_accepts_per_query=None if accepted is None else 2 * accepted / counts.rows,
+        precision=_precision(genuine, accepted),
+        equivalents=equivalents(at, counts.metric, counts.unit),
+        at_max_far=None if max_far is None else _rates_at(counts, high),
+        at_max_frr=None if max_frr is None else _rates_at(counts, low),
+    )
+
+
+def _choose(
+    counts: PairCounts,
+    consistency: Consistency,
+    low: int,
+    high: int,
+    prefer: Prefer,
+    beta: float,
+) -> int:
+    """Index of the preferred threshold among those from ``low`` to ``high``."""
+    if prefer == "low-frr":
+        return high
+    if prefer == "low-far":
+        return low
+    by_class = counts.grid.by_class
+    columns = np.flatnonzero((by_class >= low) & (by_class <= high))
+    if len(columns) == 0:
+        # Only pooled counts here: the end that a lone bound is about.
+        return high if high + 1 < len(counts.grid.thresholds) else low
+    classes: Ints = consistency.worst if prefer == "worst-classes" else consistency.classes
+    utility = curves.mean_utility(counts, beta, classes, columns)
+    return int(by_class[columns[np.argmax(utility)]])
+
+
+def class_figures(
+    rates: ClassRates | None, max_far: float | None, max_frr: float | None
+) -> dict[str, float | None]:
+    """What a report says of the classes at a threshold; nulls where they were not counted.
+
+    ``classes_meeting_bounds`` is the share of the evaluable classes whose own rates meet the bounds
+    that are given.
+    """
+    if rates is None:
+        names = ("class_mean_far", "class_mean_frr", "mean_utility", "classes_meeting_bounds")
+        return dict.fromkeys(names)
+    met = np.ones(len(rates.far), bool)
+    if max_far is not None:
+        met &= rates.far <= max_far
+    if max_frr is not None:
+        met &= rates.frr <= max_frr
+    return {
+        "class_mean_far": float(rates.far.mean()),
+        "class_mean_frr": float(rates.frr.mean()),
+        "mean_utility": float(rates.utility.mean()),
+        "classes_meeting_bounds": float(met.mean()),
+    }
+
+
+def _precision(genuine: int | None, impostors: int | None) -> float | None:
+    """Share of the accepted pairs that are genuine; None where nothing is accepted."""
+    if genuine is None or impostors is None or genuine + impostors == 0:
+        return None
+    return genuine / (genuine + impostors)
+
+
+def _rates_at(counts: PairCounts, index: int | None) -> RatesAt:
+    """Pooled rates at a threshold, or nulls where no threshold meets the bound."""
+    if index is None:
+        return RatesAt(None, None, None)
+    return RatesAt(
+        float(counts.grid.thresholds[index]),
+        float(curves.pooled_far(counts)[index]),
+        float(curves.pooled_frr(counts)[index]),
+    )
+
+
+def equivalents(threshold: float | None, metric: Metric, unit: bool) -> Equivalents:
+    """The same threshold on the other scales in use, for unit vectors."""
+    if threshold is None or not unit:
+        return Equivalents(None, None, None)
+    squared = 2 * threshold if metric == "cosine" else threshold**2
+    return Equivalents(1 - squared / 2, math.sqrt(squared), squared)
+
+
+def judge_deployed(
+    counts: PairCounts, threshold: float, max_far: float | None, max_frr: float | None, beta: float
+) -> Deployed:
+    """Rates of a deployed threshold, which is on the grid."""
+    index = int(np.searchsorted(counts.grid.thresholds, threshold))
+    at = _rates_at(counts, index)
+    rates = class_rates(counts, beta, threshold)
+    return Deployed(
+        threshold=threshold,
+        far=at.far,
+        frr=at.frr,
+        **class_figures(rates, max_far, max_frr),
+    )
+
+
+def operating_points(counts: PairCounts) -> tuple[OperatingPoint, ...]:
+    """Threshold and FRR at each FAR in use, with whether the pairs can resolve it."""
+    far = curves.pooled_far(counts)
+    points = []
+    for bound in OPERATING_FARS:
+        at = _rates_at(counts, last_within(far, bound))
+        supported = is_supported(bound, counts.impostor_total)
+        points.append(OperatingPoint(bound, at.threshold, at.far, at.frr, supported))
+    return tuple(points)

@@ -1,0 +1,256 @@
+"""The report: frozen records, and the way to JSON and back.
+
+Field names are those of ``report.json``; ``report.schema.json`` beside this file describes them.
+Rates and utilities lie in [0, 1], thresholds are distances of ``settings["metric"]``.
+"""
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from opis_cli.errors import RunError
+from opis_cli.settings import Prefer
+
+SCHEMA_VERSION = 1
+REPORT_FILE = "report.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """What was read."""
+
+    path: str
+    sha256: str
+    labels_sha256: str | None
+    rows: int
+    dim: int
+    classes: int
+    evaluable_classes: int
+    singleton_classes: int
+    dropped_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """How many pairs there are, and whether all of them were counted."""
+
+    genuine: int
+    impostor: int
+    exhaustive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationRange:
+    """The range of thresholds that consistency is judged over."""
+
+    by: Literal["far", "frr", "distance"]
+    low: float
+    high: float
+    threshold_low: float
+    threshold_high: float
+    points: int
+    contains_recommendation: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class EpsOpis:
+    """The worst classes against the rest."""
+
+    eps: float
+    value: float | None
+    worst_classes: int
+    opis_worst: float | None
+    opis_rest: float | None
+    opis_gap: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Equivalents:
+    """A threshold on other scales, for unit vectors; accepted from there on up (cosine) or down."""
+
+    cosine_similarity: float | None
+    euclidean_unit: float | None
+    squared_euclidean_unit: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RatesAt:
+    """Pooled rates at a threshold; nulls where there is no such threshold."""
+
+    threshold: float | None
+    far: float | None
+    frr: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The global threshold to deploy, or that there is none, and what each bound costs."""
+
+    status: Literal["feasible", "infeasible"]
+    threshold: float | None
+    interval: tuple[float, float] | None
+    prefer: Prefer
+    max_far: float | None
+    max_frr: float | None
+    supported: bool | None
+    far: float | None
+    frr: float | None
+    class_mean_far: float | None
+    class_mean_frr: float | None
+    accepted_impostors: int | None
+    rejected_genuine: int | None
+    mean_utility: float | None
+    classes_meeting_bounds: float | None
+    false_accepts_per_query: float | None
+    precision: float | None
+    equivalents: Equivalents
+    at_max_far: RatesAt | None
+    at_max_frr: RatesAt | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A threshold already in use, judged on these embeddings."""
+
+    threshold: float
+    far: float | None
+    frr: float | None
+    class_mean_far: float | None
+    class_mean_frr: float | None
+    mean_utility: float | None
+    classes_meeting_bounds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EqualError:
+    """Where FAR and FRR are closest."""
+
+    rate: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """The threshold at a FAR target; ``supported`` is False where too few pairs resolve it."""
+
+    far: float
+    threshold: float | None
+    achieved_far: float | None
+    frr: float | None
+    supported: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorstClass:
+    """One of the classes worst off at the recommended threshold, or over the range."""
+
+    class_name: int | str = dataclasses.field(metadata={"key": "class"})
+    size: int
+    utility: float | None
+    mean_utility: float
+    opis_contribution: float
+    far: float | None
+    frr: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds spent; ``write`` is 0 until a run is saved."""
+
+    read: float
+    count: float
+    score: float
+    write: float
+    pairs_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Every score, setting and provenance of an evaluation."""
+
+    schema_version: int
+    opis_version: str
+    created: str
+    source: SourceFacts
+    settings: dict[str, Any]
+    pairs: Pairs
+    calibration_range: CalibrationRange
+    opis: float | None
+    eps_opis: EpsOpis
+    recall_at_1: float
+    recommendation: Recommendation
+    deployed: Deployed | None
+    eer: EqualError
+    operating_points: tuple[OperatingPoint, ...]
+    worst_classes: tuple[WorstClass, ...]
+    timings: Timings
+
+
+def to_dict(record: Any) -> Any:
+    """Plain JSON values of a record, keys as in the files."""
+    if dataclasses.is_dataclass(record):
+        return {
+            field.metadata.get("key", field.name): to_dict(getattr(record, field.name))
+            for field in dataclasses.fields(record)
+        }
+    if isinstance(record, dict):
+        return {key: to_dict(value) for key, value in record.items()}
+    if isinstance(record, list | tuple):
+        return [to_dict(item) for item in record]
+    return record
+
+
+def to_json(record: Any) -> str:
+    """JSON text of a record; a NaN or an infinity is a fault."""
+    return json.dumps(to_dict(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def load_report(path: str | Path) -> Report:
+    """Read a report from a run folder or a ``report.json``.
+
+    Raises
+    ------
+    RunError
+        There is none, it is damaged, or a newer opis wrote it.
+    """
+    path = Path(path)
+    file = path / REPORT_FILE if path.is_dir() else path
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        version = raw["schema_version"]
+        if version > SCHEMA_VERSION:
+            raise RunError(
+                f"{file}: written by a newer opis (schema {version}, this one reads up to "
+                f"{SCHEMA_VERSION}); upgrade opis-cli"
+            )
+        report: Report = _record(Report, raw)
+    except OSError as error:
+        raise RunError(
+            f"{file}: cannot be read ({error.strerror}); is this a run folder?"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{file}: damaged report ({error!r}); evaluate the source again") from None
+    return report
+
+
+def _record(hint: Any, value: Any) -> Any:
+    """The value that a type hint describes, from plain JSON values."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        hints = typing.get_type_hints(hint)
+        names = {f.name: f.metadata.get("key", f.name) for f in dataclasses.fields(hint)}
+        return hint(**{name: _record(hints[name], value[key]) for name, key in names.items()})
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in args:
+            return None
+        return _record(next(arg for arg in args if arg is not type(None)), value)
+    if origin is tuple:
+        inner = args[0]
+        return tuple(_record(inner, item) for item in value)
+    if hint in (float, int, str, bool) and not isinstance(value, int | float | str):
+        raise TypeError(f"{value!r} is no {hint.__name__}")
+    return value

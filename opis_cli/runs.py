@@ -1,0 +1,391 @@
+"""A run: counts and the report on them, in memory or as a folder on disk.
+
+::
+
+    report.json      every score, setting and provenance
+    counts.npz       accepted pairs at the thresholds of the grid, enough for every later command
+    classes.parquet  a row a class
+    threshold.json   the small file to deploy, where the bounds can be met
+    utility.png      the utility curves
+"""
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from opis_cli import curves
+from opis_cli.errors import RunError, SettingsError
+from opis_cli.recommend import class_rates, recommend
+from opis_cli.records import Grid, PairCounts
+from opis_cli.report import REPORT_FILE, Recommendation, Report, load_report, to_json
+from opis_cli.scores import Consistency, consistency
+from opis_cli.settings import Prefer, Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+COUNTS_FILE = "counts.npz"
+CLASSES_FILE = "classes.parquet"
+THRESHOLD_FILE = "threshold.json"
+PLOT_FILE = "utility.png"
+PICTURES = (".png", ".svg", ".pdf")
+ACCEPT_RULE = "distance <= threshold"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Pair counts and the report on them: what every command works from.
+
+    Attributes
+    ----------
+    counts : PairCounts
+    report : Report
+    """
+
+    counts: PairCounts
+    report: Report
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the report was made with."""
+        names = {field.name for field in dataclasses.fields(Settings)}
+        known = {key: value for key, value in self.report.settings.items() if key in names}
+        return Settings(**known)
+
+    @cached_property
+    def consistency(self) -> Consistency:
+        """OPIS and the contributions of the classes."""
+        settings = self.settings
+        return consistency(self.counts, settings.calibration_range, settings.beta, settings.eps)
+
+    def recommend(
+        self,
+        max_far: float | None = None,
+        max_frr: float | None = None,
+        prefer: Prefer | None = None,
+    ) -> Recommendation:
+        """A threshold for other bounds, from the counts alone.
+
+        Parameters
+        ----------
+        max_far, max_frr : float, optional
+            Bounds on the pooled rates; ``max_far=0.01`` when neither is given.
+        prefer : {"utility", "low-far", "low-frr", "worst-classes"}, optional
+            How to choose among the thresholds that meet them; that of the run by default.
+        """
+        asked = dataclasses.replace(
+            self.settings,
+            max_far=max_far,
+            max_frr=max_frr,
+            prefer=prefer or self.settings.prefer,
+        )
+        bounds = asked.bounds
+        return recommend(
+            self.counts,
+            self.consistency,
+            max_far=bounds[0],
+            max_frr=bounds[1],
+            prefer=asked.prefer,
+            beta=asked.beta,
+        )
+
+    def classes(self) -> "pd.DataFrame":
+        """A row a class, in the order of their names; singletons have nulls.
+
+        ``far``, ``frr`` and ``utility`` are at the recommended threshold, null where there is none.
+        """
+        import pandas as pd
+
+        counts, found = self.counts, self.consistency
+        beta, threshold = self.settings.beta, self.report.recommendation.threshold
+        rates = None if threshold is None else class_rates(counts, beta, threshold)
+        scored: dict[str, Any] = {
+            "mean_utility": found.mean_utilities,
+            "opis_contribution": found.contributions,
+            "recall_at_1": (counts.nearest_hits / counts.sizes)[found.classes],
+            "far": rates and rates.far,
+            "frr": rates and rates.frr,
+            "utility": rates and rates.utility,
+            "best_threshold": curves.best_thresholds(counts, beta, found.classes),
+        }
+        table = pd.DataFrame(
+            {
+                "class": counts.class_names,
+                "size": counts.sizes,
+                "genuine_pairs": counts.genuine_pairs,
+                "impostor_pairs": counts.impostor_pairs,
+            }
+        )
+        for name, values in scored.items():
+            column = np.full(len(table), np.nan)
+            if values is not None:
+                column[found.classes] = values
+            table[name] = column
+        return table
+
+    def plot(self, kind: str = "utility") -> "Figure":
+        """A matplotlib Figure: ``utility``, ``rates``, ``det``, ``histogram`` or ``classes``."""
+        from opis_cli.plots import draw
+
+        return draw(self, kind)
+
+    def save(self, path: str | Path, *, force: bool = False) -> Report:
+        """Write the run as a folder, whole or not at all; returns the report as written.
+
+        Parameters
+        ----------
+        path : str or Path
+        force : bool
+            Replace a run that is there; anything else is never replaced.
+
+        Raises
+        ------
+        RunError
+            The folder exists, or cannot be written.
+        """
+        path = Path(path)
+        check_target(path, force=force)
+        start = time.perf_counter()
+        with _replacing(path) as folder:
+            folder.mkdir()
+            save_counts(self.counts, folder / COUNTS_FILE)
+            _write_classes(self.classes(), folder / CLASSES_FILE)
+            if self.report.recommendation.threshold is not None:
+                text = threshold_json(self.report, self.report.recommendation)
+                (folder / THRESHOLD_FILE).write_text(text, encoding="utf-8")
+            self.plot().savefig(folder / PLOT_FILE)
+            timings = dataclasses.replace(
+                self.report.timings, write=round(time.perf_counter() - start, 4)
+            )
+            report = dataclasses.replace(self.report, timings=timings)
+            (folder / REPORT_FILE).write_text(to_json(report), encoding="utf-8")
+        return report
+
+
+def is_run(path: Path) -> bool:
+    """Whether a path looks like a run folder."""
+    return path.is_dir() and (path / REPORT_FILE).exists()
+
+
+def check_target(path: Path, *, force: bool) -> None:
+    """Refuse a folder that must not be overwritten, before the work rather than after it."""
+    if not path.exists() and not path.is_symlink():
+        return
+    if not is_run(path):
+        raise RunError(f"--out {path}: exists and is not a run; choose another folder")
+    if not force:
+        raise RunError(f"--out {path}: a run is there already; give --force to replace it")
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary path whose file or folder becomes ``path`` when all went well, else vanishes."""
+    scratch: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".opis-", dir=path.parent))
+        yield scratch / "new"
+        if path.is_dir():
+            path.rename(scratch / "old")
+        (scratch / "new").replace(path)
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be written ({error.strerror or error}); nothing was left behind"
+        ) from None
+    finally:
+        if scratch is not None:
+            # Put the old run back if the last rename was the one that failed.
+            if (scratch / "old").exists() and not path.exists():
+                (scratch / "old").rename(path)
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_classes(table: "pd.DataFrame", file: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), file)
+
+
+def save_counts(counts: PairCounts, file: Path) -> None:
+    """Write pair counts; ``load_counts`` reads them."""
+    names = counts.class_names
+    np.savez(
+        file,
+        thresholds=counts.grid.thresholds,
+        window=counts.grid.window,
+        by_class=counts.grid.by_class,
+        metric=counts.metric,
+        unit=counts.unit,
+        class_names=names if names.dtype.kind == "i" else _utf8(names),
+        **{name: getattr(counts, name) for name in _COUNT_ARRAYS},
+    )
+
+
+_COUNT_ARRAYS = (
+    "sizes",
+    "genuine",
+    "impostor",
+    "pooled_genuine",
+    "pooled_impostor",
+    "nearest_hits",
+)
+
+
+def _utf8(names: Any) -> Any:
+    """Names as the bytes of a JSON list: no pickling, no padding, any length."""
+    return np.frombuffer(json.dumps(list(names)).encode(), np.uint8)
+
+
+def load_counts(file: Path) -> PairCounts:
+    """Read pair counts from a run folder's ``counts.npz``.
+
+    Raises
+    ------
+    RunError
+        The file is missing or damaged.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            names = arrays["class_names"]
+            if names.dtype == np.uint8:
+                names = np.array(json.loads(names.tobytes()), dtype=object)
+            counts = PairCounts(
+                grid=Grid(arrays["thresholds"], int(arrays["window"]), arrays["by_class"]),
+                metric=str(arrays["metric"]),  # type: ignore[arg-type]
+                unit=bool(arrays["unit"]),
+                class_names=names,
+                **{name: arrays[name] for name in _COUNT_ARRAYS},
+            )
+        shape = (len(counts.sizes), len(counts.grid.by_class))
+        if counts.genuine.shape != shape or counts.impostor.shape != shape:
+            raise ValueError("arrays do not fit together")
+    except OSError as error:
+        raise RunError(f"{file}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(f"{file}: damaged counts ({error}); evaluate the source again") from None
+    return counts
+
+
+def load_run(path: str | Path) -> Run:
+    """Read a run folder.
+
+    Raises
+    ------
+    RunError
+        It is no run, damaged, or from a newer opis.
+    """
+    path = Path(path)
+    if not is_run(path):
+        raise RunError(f"{path}: no run is there (a folder that --out wrote has a {REPORT_FILE})")
+    report = load_report(path)
+    try:
+        run = Run(load_counts(path / COUNTS_FILE), report)
+        settings = run.settings
+    except (SettingsError, TypeError) as error:
+        raise RunError(f"{path}: damaged report ({error}); evaluate the source again") from None
+    if run.counts.rows != report.source.rows or run.counts.metric != settings.metric:
+        raise RunError(f"{path}: report and counts are not of one run; evaluate the source again")
+    return run
+
+
+def threshold_json(report: Report, chosen: Recommendation) -> str:
+    """The small file to deploy: threshold, metric, rule, data and bounds."""
+    return to_json(
+        {
+            "threshold": chosen.threshold,
+            "metric": report.settings["metric"],
+            "accept": ACCEPT_RULE,
+            "equivalents": dataclasses.asdict(chosen.equivalents),
+            "max_far": chosen.max_far,
+            "max_frr": chosen.max_frr,
+            "far": chosen.far,
+            "frr": chosen.frr,
+            "source_sha256": report.source.sha256,
+            "created": report.created,
+            "opis_version": report.opis_version,
+        }
+    )
+
+
+def write_threshold(report: Report, chosen: Recommendation, file: Path) -> None:
+    """Write ``threshold.json`` for a recommendation.
+
+    Raises
+    ------
+    RunError
+        No threshold meets the bounds, or the file cannot be written.
+    """
+    if chosen.threshold is None:
+        raise RunError(f"{file}: not written, as no threshold meets the bounds")
+    with _replacing(file) as scratch:
+        scratch.write_text(threshold_json(report, chosen), encoding="utf-8")
+
+
+def save_figure(figure: "Figure", file: Path) -> None:
+    """Write a figure as PNG, SVG or PDF, by the file's suffix.
+
+    Raises
+    ------
+    RunError
+        The suffix is none of these, or the file cannot be written.
+    """
+    if file.suffix.lower() not in PICTURES:
+        raise RunError(
+            f"-o {file}: pictures are {', '.join(PICTURES)}; end its name in one of them"
+        )
+    with _replacing(file) as scratch:
+        figure.savefig(scratch, format=file.suffix[1:].lower())
+
+
+def read_threshold(text: str, metric: str) -> float:
+    """A deployed threshold: a number, or a ``threshold.json`` of the same metric.
+
+    Raises
+    ------
+    SettingsError
+        It is neither, or of another metric.
+    """
+    try:
+        threshold = float(text)
+    except ValueError:
+        threshold = _threshold_of_file(Path(text), metric)
+    if not (math.isfinite(threshold) and threshold >= 0):
+        raise SettingsError(f"--threshold {text}: a distance is finite and not negative")
+    if metric == "cosine" and threshold > 2:
+        raise SettingsError(f"--threshold {text}: a cosine distance lies between 0 and 2")
+    return threshold
+
+
+def _threshold_of_file(file: Path, metric: str) -> float:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        threshold, written = float(content["threshold"]), str(content["metric"])
+    except OSError as error:
+        raise SettingsError(
+            f"--threshold {os.fspath(file)!r}: neither a number nor a file that can be read "
+            f"({error.strerror})"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise SettingsError(
+            f"--threshold {file}: no threshold.json (it needs the keys threshold and metric)"
+        ) from None
+    if written != metric:
+        raise SettingsError(
+            f"--threshold {file}: made for the {written} metric, and these are {metric} distances"
+        )
+    return threshold

@@ -1,0 +1,185 @@
+"""How consistent the classes are: calibration range, OPIS, eps-OPIS, recall@1, EER.
+
+Source: *Threshold-Consistent Margin Loss for Open-World Deep Metric Learning* (Zhang et al., ICLR
+2024, arXiv 2307.04047) and its authors' article about it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opis_cli import curves
+from opis_cli.curves import Curve
+from opis_cli.errors import InputError
+from opis_cli.records import Ints, PairCounts
+from opis_cli.settings import Calibration
+
+
+@dataclass(frozen=True, slots=True)
+class Consistency:
+    """OPIS and what it is made of.
+
+    Attributes
+    ----------
+    low, high : float
+        Ends of the calibration range, as distances.
+    points : int
+        Grid thresholds inside it, the ends included.
+    classes : ndarray of shape (E,)
+        Evaluable classes, the rows of the next two.
+    contributions : ndarray of shape (E,)
+        Mean squared deviation of each class's utility from the mean curve, over the range.
+    mean_utilities : ndarray of shape (E,)
+        Mean utility of each class over the range.
+    worst : ndarray of shape (ceil(eps E),)
+        The classes of least mean utility, worst first.
+    opis : float or None
+        None with one evaluable class, which has nothing to differ from.
+    eps_opis, opis_worst, opis_rest, opis_gap : float or None
+        None where no class is left to be the rest.
+    """
+
+    low: float
+    high: float
+    points: int
+    classes: NDArray[np.int64]
+    contributions: Curve
+    mean_utilities: Curve
+    worst: Ints
+    opis: float | None
+    eps_opis: float | None
+    opis_worst: float | None
+    opis_rest: float | None
+    opis_gap: float | None
+
+
+def range_ends(counts: PairCounts, calibration: Calibration) -> tuple[float, float]:
+    """Ends of the calibration range, as distances.
+
+    The threshold at a FAR bound x is the largest grid threshold with FAR <= x; at a FRR bound y,
+    the smallest grid threshold with FRR <= y.
+
+    Raises
+    ------
+    InputError
+        The pairs cannot tell the two ends apart.
+    """
+    if calibration.by == "distance":
+        return calibration.low, calibration.high
+    thresholds = counts.grid.thresholds
+    if calibration.by == "far":
+        low = last_within(curves.pooled_far(counts), calibration.low)
+        high = last_within(curves.pooled_far(counts), calibration.high)
+    else:
+        low = first_within(curves.pooled_frr(counts), calibration.high)
+        high = first_within(curves.pooled_frr(counts), calibration.low)
+    if low is None or high is None:
+        raise _unresolved(
+            calibration, counts, "even the smallest threshold accepts a larger share of impostors"
+        )
+    if thresholds[high] - thresholds[low] < 1e-9:
+        raise _unresolved(
+            calibration,
+            counts,
+            "both ends fall on the same threshold, as the pairs are too few or their distances tie",
+        )
+    return float(thresholds[low]), float(thresholds[high])
+
+
+def last_within(far: Curve, bound: float) -> int | None:
+    """Index of the largest threshold with FAR at most a bound."""
+    index = int(np.searchsorted(far, bound, side="right")) - 1
+    return index if index >= 0 else None
+
+
+def first_within(frr: Curve, bound: float) -> int:
+    """Index of the smallest threshold with FRR at most a bound; the last one rejects nothing."""
+    return int(np.argmax(frr <= bound))
+
+
+def _unresolved(calibration: Calibration, counts: PairCounts, why: str) -> InputError:
+    return InputError(
+        f"the calibration range {calibration} cannot be resolved: {why} "
+        f"({counts.impostor_total:,} impostor and {counts.genuine_total:,} genuine pairs). "
+        "Give more rows or a wider range; --calibration distance:LOW..HIGH takes any distances"
+    )
+
+
+def consistency(
+    counts: PairCounts, calibration: Calibration, beta: float, eps: float
+) -> Consistency:
+    """OPIS and eps-OPIS over the calibration range.
+
+    ``contribution_i = 1 / (t_hi - t_lo) * integral of (U_i - Ubar)^2 dt``, and OPIS is their mean
+    over the evaluable classes. With ``K = max(1, ceil(eps E))`` classes of least mean utility,
+    ``eps-OPIS = 1 / (t_hi - t_lo) * integral of (mean U of the K - mean U of the rest)^2 dt``.
+    The authors' article words the latter as a difference of OPIS: that is ``opis_gap``.
+    Integrals are by the trapezoidal rule over the grid's thresholds.
+    """
+    low, high = range_ends(counts, calibration)
+    thresholds = counts.grid.class_thresholds
+    columns = np.flatnonzero((thresholds >= low) & (thresholds <= high))
+    classes = curves.evaluable_classes(counts)
+    weights = trapezoid_weights(thresholds[columns])
+    overall = curves.mean_utility(counts, beta, classes, columns)
+    contributions, mean_utilities = np.empty(len(classes)), np.empty(len(classes))
+    done = 0
+    for part, values in curves.utility_in_parts(counts, beta, classes, columns):
+        rows = slice(done, done + len(part))
+        mean_utilities[rows] = values @ weights
+        contributions[rows] = (values - overall) ** 2 @ weights
+        done += len(part)
+    size = max(1, math.ceil(round(eps * len(classes), 9)))
+    ranked = np.argsort(mean_utilities, kind="stable")
+    worst = classes[ranked[:size]]
+    divided = size < len(classes)
+    opis_worst = float(contributions[ranked[:size]].mean()) if divided else None
+    opis_rest = float(contributions[ranked[size:]].mean()) if divided else None
+    return Consistency(
+        low=low,
+        high=high,
+        points=len(columns),
+        classes=classes,
+        contributions=contributions,
+        mean_utilities=mean_utilities,
+        worst=worst,
+        opis=float(contributions.mean()) if len(classes) > 1 else None,
+        eps_opis=_eps_opis(counts, beta, classes, worst, columns, weights) if divided else None,
+        opis_worst=opis_worst,
+        opis_rest=opis_rest,
+        opis_gap=None if opis_worst is None or opis_rest is None else opis_worst - opis_rest,
+    )
+
+
+def _eps_opis(
+    counts: PairCounts, beta: float, classes: Ints, worst: Ints, columns: Ints, weights: Curve
+) -> float:
+    rest = np.setdiff1d(classes, worst)
+    gap = curves.mean_utility(counts, beta, worst, columns) - curves.mean_utility(
+        counts, beta, rest, columns
+    )
+    return float(gap**2 @ weights)
+
+
+def trapezoid_weights(thresholds: Curve) -> Curve:
+    """Weights of the trapezoidal mean over the span of some thresholds; they add up to 1."""
+    steps = np.diff(thresholds)
+    weights = np.zeros(len(thresholds))
+    weights[:-1] += steps / 2
+    weights[1:] += steps / 2
+    return np.asarray(weights / (thresholds[-1] - thresholds[0]))
+
+
+def recall_at_1(counts: PairCounts) -> float:
+    """Share of the rows of evaluable classes whose nearest other row has the same label."""
+    evaluable = counts.evaluable
+    return float(counts.nearest_hits[evaluable].sum() / counts.sizes[evaluable].sum())
+
+
+def equal_error(counts: PairCounts) -> tuple[float, float]:
+    """EER and its threshold: where ``|FAR - FRR|`` is least, the mean of the two."""
+    far, frr = curves.pooled_far(counts), curves.pooled_frr(counts)
+    index = int(np.argmin(np.abs(far - frr)))
+    return float((far[index] + frr[index]) / 2), float(counts.grid.thresholds[index])

@@ -1,0 +1,198 @@
+"""Every setting of an evaluation in one frozen record: flag over ``opis.toml`` over default."""
+
+import dataclasses
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from opis_cli.errors import SettingsError
+
+Metric = Literal["cosine", "euclidean"]
+Prefer = Literal["utility", "low-far", "low-frr", "worst-classes"]
+OnBadRows = Literal["error", "drop"]
+Engine = Literal["auto", "numpy", "numba"]
+
+CONFIG_FILE = "opis.toml"
+CONFIG_TABLES = ("gate",)
+DEFAULT_MAX_FAR = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The range of thresholds over which consistency is judged, as asked for.
+
+    ``by`` is ``far`` or ``frr`` (``low`` and ``high`` are pooled rates) or ``distance``.
+    """
+
+    by: Literal["far", "frr", "distance"]
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.by}:{self.low:g}..{self.high:g}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Calibration":
+        """Read ``far:0.01..0.10``, ``frr:LOW..HIGH`` or ``distance:LOW..HIGH``."""
+        match = re.fullmatch(r"\s*(far|frr|distance)\s*:\s*(\S+?)\s*\.\.\s*(\S+)\s*", text)
+        try:
+            if match is None:
+                raise ValueError
+            by, low, high = match[1], float(match[2]), float(match[3])
+        except ValueError:
+            raise SettingsError(
+                f"--calibration {text!r} is not understood; write it as far:0.01..0.10, "
+                "frr:0.01..0.10 or distance:0.3..0.5"
+            ) from None
+        if not low < high:
+            raise SettingsError(f"--calibration {text}: the low end must be below the high end")
+        if by != "distance" and not (low > 0 and high < 1):
+            raise SettingsError(f"--calibration {text}: rates must lie between 0 and 1")
+        if by == "distance" and not (low >= 0 and high < float("inf")):
+            raise SettingsError(f"--calibration {text}: distances must be finite and not negative")
+        return cls(by, low, high)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an evaluation depends on.
+
+    Names are those of the command line's options. ``None`` stands for "choose for me".
+    """
+
+    embedding_column: str | None = None
+    label_column: str | None = None
+    labels: str | None = None
+    metric: Metric = "cosine"
+    calibration: str = "far:0.01..0.10"
+    beta: float = 1.0
+    eps: float = 0.1
+    max_far: float | None = None
+    max_frr: float | None = None
+    threshold: str | None = None
+    prefer: Prefer = "utility"
+    on_bad_rows: OnBadRows = "error"
+    engine: Engine = "auto"
+    threads: int | None = None
+    memory_limit: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field, hint in get_type_hints(type(self)).items():
+            choices = (
+                get_args(hint) if get_args(hint) and isinstance(get_args(hint)[0], str) else ()
+            )
+            value = getattr(self, field)
+            if choices and value not in choices:
+                raise SettingsError(f"{option(field)} is {value!r}; use {' or '.join(choices)}")
+        for field in ("max_far", "max_frr", "eps"):
+            value = getattr(self, field)
+            if value is not None and not 0 < value < 1:
+                raise SettingsError(f"{option(field)} is {value:g}; it must lie between 0 and 1")
+        if not 0 < self.beta < float("inf"):
+            raise SettingsError(f"--beta is {self.beta:g}; it must be positive")
+        if self.threads is not None and self.threads < 1:
+            raise SettingsError(f"--threads is {self.threads}; it must be at least 1")
+        if self.prefer == "low-frr" and self.max_far is None and self.max_frr is not None:
+            raise SettingsError(
+                "--prefer low-frr takes the largest threshold that meets --max-far; give it"
+            )
+        if self.prefer == "low-far" and self.max_frr is None:
+            raise SettingsError(
+                "--prefer low-far takes the smallest threshold that meets --max-frr; give it"
+            )
+        parse_size(self.memory_limit)
+        Calibration.parse(self.calibration)
+
+    @property
+    def calibration_range(self) -> Calibration:
+        """The calibration range asked for."""
+        return Calibration.parse(self.calibration)
+
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """``(max_far, max_frr)``, with the default where neither is given."""
+        if self.max_far is None and self.max_frr is None:
+            return DEFAULT_MAX_FAR, None
+        return self.max_far, self.max_frr
+
+    @property
+    def memory_limit_bytes(self) -> int | None:
+        """``memory_limit`` in bytes."""
+        return parse_size(self.memory_limit)
+
+
+def option(field: str) -> str:
+    """The command line's spelling of a setting."""
+    return "--" + field.replace("_", "-")
+
+
+def parse_size(text: str | None) -> int | None:
+    """Bytes in ``4GB``, ``500MB``, ``2GiB`` or a plain number."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?\s*", str(text))
+    if match is None or float(match[1]) <= 0:
+        raise SettingsError(f"--memory-limit {text!r} is not a size; write it as 4GB or 500MB")
+    base = 1024 if match[3] else 1000
+    return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
+
+
+def load_config(path: Path | None) -> dict[str, Any]:
+    """Read ``opis.toml``: the named file, else the one in the working directory, else nothing.
+
+    Returns settings by field name, and tables (``gate``) as they are.
+
+    Raises
+    ------
+    SettingsError
+        The file is missing, is no TOML, or has a key that opis does not know.
+    """
+    if path is None:
+        path = Path(CONFIG_FILE)
+        if not path.exists():
+            return {}
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); check --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}") from None
+    hints = get_type_hints(Settings)
+    config: dict[str, Any] = {}
+    for key, value in raw.items():
+        field = key.replace("-", "_")
+        if key in CONFIG_TABLES and isinstance(value, dict):
+            config[key] = value
+        elif field in hints and field not in config:
+            config[field] = _typed(value, hints[field], f"{path}: {key}")
+        else:
+            known = ", ".join(sorted(name.replace("_", "-") for name in hints))
+            raise SettingsError(f"{path}: unknown key {key!r}; the keys are {known}")
+    return config
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """The value, if TOML gave the type that the setting has; integers pass as floats."""
+    allowed = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)] or [str]
+    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, tuple(allowed)):
+        names = " or ".join(kind.__name__ for kind in allowed if kind is not type(None))
+        raise SettingsError(f"{where} must be a {names}, not {value!r}")
+    return value
+
+
+def merge(config: dict[str, Any], flags: dict[str, Any]) -> Settings:
+    """Settings from a configuration file and flags; a flag that is ``None`` was not given."""
+    names = {field.name for field in dataclasses.fields(Settings)}
+    chosen = {key: value for key, value in config.items() if key in names}
+    chosen |= {key: value for key, value in flags.items() if value is not None}
+    unknown = sorted(set(chosen) - names)
+    if unknown:
+        raise SettingsError(
+            f"unknown setting {unknown[0]!r}; the settings are {', '.join(sorted(names))}"
+        )
+    return Settings(**chosen)

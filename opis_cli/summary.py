@@ -1,0 +1,194 @@
+"""What the terminal shows: tables that a person reads in ten seconds."""
+
+import math
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from opis_cli.report import Deployed, Recommendation, Report
+from opis_cli.text import number, plain, rate
+
+SHOWN_CLASSES = 5
+_LABEL_WIDTH = 26
+
+
+def summary(report: Report, out: Path | None = None) -> RenderableType:
+    """The evaluation at a glance: what was read, consistency, threshold, who it fails, files."""
+    parts: list[RenderableType] = [_header(report), Text(), _consistency(report), Text()]
+    parts += [recommendation(report.recommendation, report), *_warnings(report), Text()]
+    if report.deployed is not None:
+        parts += [_deployed(report.deployed, report), Text()]
+    parts.append(_worst_classes(report))
+    if out is not None:
+        parts += [Text(), Text.assemble(("Run written to ", "bold"), str(out))]
+    return Group(*parts)
+
+
+def _section(title: str, rows: list[tuple[str, str, str]]) -> RenderableType:
+    """A titled block of name, figure, and what it means."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(width=_LABEL_WIDTH)
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(style="dim")
+    for name, figure, remark in rows:
+        grid.add_row(Text("  " + name), Text(figure, style="bold"), Text(remark))
+    return Group(Text(title, style="bold cyan"), grid)
+
+
+def _header(report: Report) -> RenderableType:
+    source, pairs = report.source, report.pairs
+    singles = source.singleton_classes
+    lines = [
+        f"{source.rows:,} rows x {source.dim} dimensions, {source.classes:,} classes",
+        f"{pairs.genuine:,} genuine and {pairs.impostor:,} impostor pairs"
+        + (", all counted" if pairs.exhaustive else ", estimated from a sample"),
+    ]
+    if singles:
+        lines[0] += f" ({singles:,} of one row: no curve, but impostors of the rest)"
+    if source.dropped_rows:
+        lines.append(f"{source.dropped_rows:,} bad rows dropped")
+    return Group(Text(plain(source.path, 120), style="bold"), *map(Text, lines))
+
+
+def _consistency(report: Report) -> RenderableType:
+    asked, eps = report.calibration_range, report.eps_opis
+    metric = report.settings["metric"]
+    span = f"{asked.threshold_low:.4f} to {asked.threshold_high:.4f}"
+    how = "as given"
+    if asked.by != "distance":
+        how = f"pooled {asked.by.upper()} {rate(asked.low)} to {rate(asked.high)}"
+    worst = f"{100 * eps.eps:g}%-OPIS"
+    none = "undefined with one evaluable class"
+    remark, gap = none, "undefined: no class is left to compare with"
+    if report.opis is not None:
+        remark = f"classes typically differ by {number(math.sqrt(report.opis), 2)} in utility"
+    if eps.value is not None:
+        noun = "class differs" if eps.worst_classes == 1 else "classes differ"
+        gap = (
+            f"the worst {eps.worst_classes:,} {noun} from the rest "
+            f"by {number(math.sqrt(eps.value), 2)}"
+        )
+    return _section(
+        f"Consistency over {metric} distance {span} ({how})",
+        [
+            ("OPIS", number(report.opis), remark),
+            (worst, number(eps.value), gap),
+            (
+                "Recall@1",
+                rate(report.recall_at_1),
+                "rows whose nearest other row is of their class",
+            ),
+            ("EER", rate(report.eer.rate), f"at distance {report.eer.threshold:.4f}"),
+        ],
+    )
+
+
+def recommendation(chosen: Recommendation, report: Report) -> RenderableType:
+    """The recommended threshold and what it costs, or why there is none."""
+    bounds = _bounds(chosen)
+    metric = report.settings["metric"]
+    if chosen.threshold is None:
+        return _infeasible(chosen, bounds)
+    similarity = chosen.equivalents.cosine_similarity
+    other = "" if similarity is None else f"cosine similarity >= {similarity:.6f}"
+    per_query = number(chosen.false_accepts_per_query, 3)
+    rows = [
+        (f"accept {metric} distance <=", f"{chosen.threshold:.6f}", other),
+        (
+            "FAR (false accepts)",
+            rate(chosen.far),
+            f"{chosen.accepted_impostors or 0:,} of {report.pairs.impostor:,} impostor pairs; "
+            f"class mean {rate(chosen.class_mean_far)}",
+        ),
+        (
+            "FRR (false rejects)",
+            rate(chosen.frr),
+            f"{chosen.rejected_genuine or 0:,} of {report.pairs.genuine:,} genuine pairs; "
+            f"class mean {rate(chosen.class_mean_frr)}",
+        ),
+        ("False accepts per query", per_query, f"searching these {report.source.rows:,} rows"),
+        ("Classes within the bounds", rate(chosen.classes_meeting_bounds), bounds),
+    ]
+    return _section(f"Recommended threshold ({bounds}; prefer {chosen.prefer})", rows)
+
+
+def _infeasible(chosen: Recommendation, bounds: str) -> RenderableType:
+    rows = []
+    for name, at in (("max-far", chosen.at_max_far), ("max-frr", chosen.at_max_frr)):
+        if at is not None and at.threshold is not None:
+            rows.append(
+                (
+                    f"To meet {name} alone",
+                    f"{at.threshold:.6f}",
+                    f"FAR {rate(at.far)}, FRR {rate(at.frr)}",
+                )
+            )
+        elif at is not None:
+            rows.append((f"To meet {name} alone", "–", "no threshold does, not even 0"))
+    return _section(f"No threshold meets {bounds}", rows)
+
+
+def _bounds(chosen: Recommendation) -> str:
+    given = (("FAR", chosen.max_far), ("FRR", chosen.max_frr))
+    return " and ".join(f"{name} <= {rate(value)}" for name, value in given if value is not None)
+
+
+def _warnings(report: Report) -> list[RenderableType]:
+    """What a person must know before they trust the threshold."""
+    chosen, asked = report.recommendation, report.calibration_range
+    found = []
+    if chosen.supported is False:
+        found.append(
+            f"{report.pairs.impostor:,} impostor pairs are too few to show FAR "
+            f"{rate(chosen.max_far)}: it takes 3 / FAR of them."
+        )
+    if asked.contains_recommendation is False and chosen.far is not None:
+        low, high = max(chosen.far / 3, 1e-9), min(chosen.far * 3, 0.99)
+        found.append(
+            "The threshold lies outside the calibration range, so OPIS says little about it; "
+            f"--calibration far:{low:.1g}..{high:.1g} would fit."
+        )
+    return [Text(f"  ! {line}", style="yellow") for line in found]
+
+
+def _deployed(deployed: Deployed, report: Report) -> RenderableType:
+    return _section(
+        f"Deployed threshold {deployed.threshold:g}",
+        [
+            ("FAR", rate(deployed.far), f"class mean {rate(deployed.class_mean_far)}"),
+            ("FRR", rate(deployed.frr), f"class mean {rate(deployed.class_mean_frr)}"),
+            (
+                "Classes within the bounds",
+                rate(deployed.classes_meeting_bounds),
+                _bounds(report.recommendation),
+            ),
+        ],
+    )
+
+
+def _worst_classes(report: Report) -> RenderableType:
+    infeasible = report.recommendation.threshold is None
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table.add_column("  class")
+    for name in ("rows", "FAR", "FRR", "utility"):
+        table.add_column(name, justify="right")
+    for worst in report.worst_classes[:SHOWN_CLASSES]:
+        table.add_row(
+            Text("  " + plain(worst.class_name)),
+            f"{worst.size:,}",
+            rate(worst.far),
+            rate(worst.frr),
+            number(worst.mean_utility if infeasible else worst.utility, 3),
+        )
+    where = "over the calibration range" if infeasible else "at this threshold"
+    return Group(Text(f"Classes worst off {where}", style="bold cyan"), table)
+
+
+def facts_table(facts: dict[str, str]) -> RenderableType:
+    """Facts about this machine, a row each."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        grid.add_row(Text(name, style="bold"), Text(value))
+    return grid

@@ -1,0 +1,34 @@
+"""Numbers and untrusted names as text for people."""
+
+import re
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def human_count(value: float) -> str:
+    """``1.2 M`` for 1,234,567."""
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.1f} {unit}"
+    return f"{value:.0f}"
+
+
+def rate(value: float | None) -> str:
+    """A share in percent with three significant digits; a dash where there is none."""
+    if value is None:
+        return "–"
+    percent = 100 * value
+    if percent == 0 or percent >= 100:
+        return f"{percent:.0f} %"
+    return f"{percent:.3g} %" if percent >= 1e-4 else f"{percent:.1e} %"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many significant digits; a dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}g}"
+
+
+def plain(name: object, width: int = 40) -> str:
+    """A name from the data on one line: no control or direction characters, cut to a width."""
+    text = _CONTROL.sub("�", str(name))
+    return text if len(text) <= width else text[: width - 1] + "…"

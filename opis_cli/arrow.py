@@ -261,11 +261,14 @@ def encode_labels(labels: Array, where: str) -> tuple[Ints, NDArray[Any]]:
         Index into ``names``; -1 for a null label.
     names : ndarray of shape (K,), int64 or str objects
     """
+    import pyarrow as pa
+
     encoded = labels.dictionary_encode()
     try:
-        names = _numbers(encoded.dictionary)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{where}: a label is not UTF-8 text ({error})") from None
+        encoded.dictionary.validate(full=True)
+    except pa.ArrowInvalid:
+        raise InputError(f"{where}: a label is not UTF-8 text; write labels as UTF-8") from None
+    names: NDArray[Any] = encoded.dictionary.to_numpy(zero_copy_only=False)
     order = np.argsort(names)
     rank = np.full(len(names) + 1, -1)  # the last one, at index -1, is for null labels
     rank[order] = np.arange(len(names))

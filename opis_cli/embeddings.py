@@ -216,7 +216,7 @@ def _check_pairs(sizes: Ints, names: NDArray[Any], dropped: int, where: str) -> 
     elif sizes.max() == 1:
         found = f"{classes} classes of a single row each"
     if found:
-        after = f" without {dropped} bad {_plural('row', dropped)}" if dropped else ""
+        after = f", {dropped} bad {_plural('row', dropped)} left out" if dropped else ""
         raise InputError(
             f"{where}: {found}{after}; needed are two classes or more, one of them with at least "
             "two rows. Check the label column"

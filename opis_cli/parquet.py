@@ -2,6 +2,7 @@
 
 import csv
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,8 @@ DAMAGE = (
     csv.Error,
     zipfile.BadZipFile,
     zlib.error,
+    SyntaxError,  # this and the next from the header of a .npy
+    tokenize.TokenError,
 )
 
 

@@ -11,7 +11,7 @@ from opis_cli.report import Deployed, Recommendation, Report
 from opis_cli.text import number, plain, rate
 
 SHOWN_CLASSES = 5
-_LABEL_WIDTH = 26
+_LABEL_WIDTH = 28
 
 
 def summary(report: Report, out: Path | None = None) -> RenderableType:
@@ -46,7 +46,7 @@ def _header(report: Report) -> RenderableType:
         + (", all counted" if pairs.exhaustive else ", estimated from a sample"),
     ]
     if singles:
-        lines[0] += f" ({singles:,} of one row: no curve, but impostors of the rest)"
+        lines[0] += f" ({singles:,} singletons: impostors only)"
     if source.dropped_rows:
         lines.append(f"{source.dropped_rows:,} bad rows dropped")
     return Group(Text(plain(source.path, 120), style="bold"), *map(Text, lines))
@@ -63,13 +63,9 @@ def _consistency(report: Report) -> RenderableType:
     none = "undefined with one evaluable class"
     remark, gap = none, "undefined: no class is left to compare with"
     if report.opis is not None:
-        remark = f"classes typically differ by {number(math.sqrt(report.opis), 2)} in utility"
+        remark = f"classes differ by about {number(math.sqrt(report.opis), 2)} in utility"
     if eps.value is not None:
-        noun = "class differs" if eps.worst_classes == 1 else "classes differ"
-        gap = (
-            f"the worst {eps.worst_classes:,} {noun} from the rest "
-            f"by {number(math.sqrt(eps.value), 2)}"
-        )
+        gap = f"worst {eps.worst_classes:,} against rest: {number(math.sqrt(eps.value), 2)} in utility"
     return _section(
         f"Consistency over {metric} distance {span} ({how})",
         [
@@ -78,7 +74,7 @@ def _consistency(report: Report) -> RenderableType:
             (
                 "Recall@1",
                 rate(report.recall_at_1),
-                "rows whose nearest other row is of their class",
+                "nearest other row has the same label",
             ),
             ("EER", rate(report.eer.rate), f"at distance {report.eer.threshold:.4f}"),
         ],
@@ -99,14 +95,12 @@ def recommendation(chosen: Recommendation, report: Report) -> RenderableType:
         (
             "FAR (false accepts)",
             rate(chosen.far),
-            f"{chosen.accepted_impostors or 0:,} of {report.pairs.impostor:,} impostor pairs; "
-            f"class mean {rate(chosen.class_mean_far)}",
+            f"{chosen.accepted_impostors or 0:,} of {report.pairs.impostor:,} impostor pairs",
         ),
         (
             "FRR (false rejects)",
             rate(chosen.frr),
-            f"{chosen.rejected_genuine or 0:,} of {report.pairs.genuine:,} genuine pairs; "
-            f"class mean {rate(chosen.class_mean_frr)}",
+            f"{chosen.rejected_genuine or 0:,} of {report.pairs.genuine:,} genuine pairs",
         ),
         ("False accepts per query", per_query, f"searching these {report.source.rows:,} rows"),
         ("Classes within the bounds", rate(chosen.classes_meeting_bounds), bounds),

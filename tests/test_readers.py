@@ -57,7 +57,7 @@ def source(tmp_path):
 
 def refused(*words):
     """Expect one ``InputError``, without a chain, that says all the words in this order."""
-    return pytest.raises(InputError, match="(?s)" + ".*".join(words))
+    return pytest.raises(InputError, match="(?s)" + ".*".join(f"(?:{word})" for word in words))
 
 
 # --- Parquet: embeddings ---------------------------------------------------------------------
@@ -100,7 +100,7 @@ def test_number_columns_in_natural_order(source):
     check(read(source, embedding_column="emb_[0-9]*"), wide)
     with refused("'emb_label' is of type 'string'", "wanted"):
         read(source, embedding_column="emb_*")
-    with refused("no column 'vec_.*'", "'emb_label', ", "--embedding-column|and"):
+    with refused("no column 'vec_", "--embedding-column", "'emb_label', "):
         read(source, embedding_column="vec_*")
 
 
@@ -131,7 +131,7 @@ def test_slices_chunks_and_nulls(source):
 def test_null_in_a_number_column_is_a_null_vector(source):
     columns = {"e0": [1, None, 3, 4, 5], "e1": [1.5, 2, 3, 4, 5]}
     parquet(source, False, **columns)
-    with refused("null vectors: 1 .row 1.; see|null vectors: 1 .row 1.. Mend"):
+    with refused("1 bad row ", "null vectors: 1 .row 1."):
         read(source, embedding_column="e?")
 
 
@@ -296,7 +296,7 @@ def test_an_empty_field_is_a_missing_label(tmp_path, name, content):
         ("l.csv", "label,class\n1,2\n", ["2 columns may be", "'label', 'class'"]),
         ("l.csv", "label\na,b\n", ["line 2 has 2 fields"]),
         ("l.csv", '"a\n', ["unexpected end of data"]),
-        ("l.csv", "\ufeff", ["1 labels for 5|0 labels for 5"]),
+        ("l.csv", "\ufeff", ["1 labels for 5"]),
         ("l.npy", [[1], [2]], [r"shape \(2, 1\)"]),
         ("l.npy", [{}, {}], ["not a readable .npy", "Python objects"]),
         ("l.txt", "", ["empty, 0 bytes"]),
@@ -356,7 +356,7 @@ def test_arrays_of_other_types_and_orders(tmp_path, array):
     ],
 )
 def test_bad_npy(tmp_path, array, words):
-    with refused("v.npy|l.txt", *words):
+    with refused(*words):
         read(npy(tmp_path / "v.npy", array), labels=write(tmp_path / "l.txt", TEXT))
 
 
@@ -446,7 +446,7 @@ def test_permission(tmp_path, monkeypatch, method):
         ({"emb": [1.0] * 5, "label": LABELS}, ["'emb' is of type 'double'"]),
         ({"emb": [["a"]] * 5, "label": LABELS}, ["'emb' is of type 'list"]),
         ({"emb": [[1, 2], None, [3], [4], [5]], "label": LABELS}, ["row 2", "1 numbers, .* 2"]),
-        ({"emb": [[]] * 5, "label": LABELS}, ["type 'list<.*null|no dimensions"]),
+        ({"emb": [[]] * 5, "label": LABELS}, ["'emb' is of type 'list<.*null"]),
         ({"emb": pa.array([[]] * 5, pa.list_(pa.float32())), "label": LABELS}, ["no dimensions"]),
         (
             {"emb": pa.array([None] * 5, pa.list_(pa.float32())), "label": LABELS},
@@ -518,9 +518,9 @@ def test_dropping_rows_of_a_memory_map_and_their_classes(tmp_path):
         (0, [], ["no rows;"]),
         (1, ["a"], ["one row;"]),
         (3, ["a"] * 3, ["one class only, 'a', in all 3 rows"]),
-        (3, [5, 5, None], ["one class only, 5, in all 2 rows without 1 bad row;"]),
+        (3, [5, 5, None], ["one class only, 5, in all 2 rows, 1 bad row left out;"]),
         (3, [1, 2, 3], ["3 classes of a single row each"]),
-        (3, [None] * 3, ["no rows without 3 bad rows"]),
+        (3, [None] * 3, ["no rows, 3 bad rows left out;"]),
         (3, ["a"] * 4, ["4 labels for 3 vectors"]),
     ],
 )
@@ -589,7 +589,7 @@ def test_from_arrays_with_a_missing_row():
         ([[1], [1, 2]], [1, 1], ["row 1", "2 numbers, those before it 1"]),
         ([["a"], ["b"]], [1, 1], ["<U1"]),
         ([1.0, 2.0], [1, 1], [r"shape \(2,\)"]),
-        ([{}, {}], [1, 1], ["struct|rows of numbers"]),
+        ([{}, {}], [1, 1], ["type 'struct", "wanted rows of numbers"]),
         ([[1, "a"], [None, 2]], [1, 1], ["not rows of numbers"]),
         (VECTORS[:2], [1, "a"], ["neither all integers nor all text"]),
         (VECTORS[:2], [2**70, 1], ["neither all integers nor all text"]),

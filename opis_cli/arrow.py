@@ -4,7 +4,7 @@ Parquet, lists, pandas and text all come by here, so that nulls, slices, chunks 
 are handled once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,26 +89,14 @@ def list_block(array: Array, where: str) -> Block:
     # flatten() heeds slices and leaves null rows out, as the lengths expect; .values does neither.
     flat = array.flatten()
     lengths = compute.fill_null(compute.list_value_length(array), -1).to_numpy()
-    return Block(_numbers(flat), _nulls(flat) if flat.null_count else None, lengths, where)
+    nulls = to_numpy(flat.is_null()) if flat.null_count else None
+    return Block(to_numpy(flat), nulls, lengths, where)
 
 
-def columns_block(columns: Sequence[Array], where: str) -> Block:
-    """The vectors whose k-th number is in the k-th of some numeric Arrow arrays."""
-    values = np.column_stack([_numbers(column) for column in columns]).ravel()
-    nulls = None
-    if any(column.null_count for column in columns):
-        nulls = np.column_stack([_nulls(column) for column in columns]).ravel()
-    return Block(values, nulls, np.full(len(columns[0]), len(columns)), where)
-
-
-def _numbers(array: Array) -> NDArray[Any]:
-    numbers: NDArray[Any] = array.to_numpy(zero_copy_only=False)
-    return numbers
-
-
-def _nulls(array: Array) -> Bools:
-    nulls: Bools = array.is_null().to_numpy(zero_copy_only=False)
-    return nulls
+def to_numpy(array: Array) -> NDArray[Any]:
+    """NumPy array of an Arrow array; null numbers become NaN."""
+    values: NDArray[Any] = array.to_numpy(zero_copy_only=False)
+    return values
 
 
 def stack(blocks: Iterable[Block], rows: int, dtype: np.dtype[Any]) -> tuple[Floats, Bools]:
@@ -239,7 +227,7 @@ def _whole(chunk: Array, where: str) -> Array:
     """Integers out of floats, which is how pandas writes integers with missing values."""
     import pyarrow as pa
 
-    values = _numbers(chunk)
+    values = to_numpy(chunk)
     missing = np.isnan(values)
     # Beyond this a float type skips integers, so that two labels may have become one.
     limit = 2.0 ** (np.finfo(values.dtype).nmant + 1)
@@ -268,7 +256,7 @@ def encode_labels(labels: Array, where: str) -> tuple[Ints, NDArray[Any]]:
         encoded.dictionary.validate(full=True)
     except pa.ArrowInvalid:
         raise InputError(f"{where}: a label is not UTF-8 text; write labels as UTF-8") from None
-    names: NDArray[Any] = encoded.dictionary.to_numpy(zero_copy_only=False)
+    names = to_numpy(encoded.dictionary)
     order = np.argsort(names)
     rank = np.full(len(names) + 1, -1)  # the last one, at index -1, is for null labels
     rank[order] = np.arange(len(names))

@@ -16,7 +16,7 @@ from opis_cli.errors import InputError
 from opis_cli.records import Embeddings, Floats, Ints, Source
 
 ARRAYS = "<arrays>"
-CHUNK_BYTES = 64 << 20
+CHUNK_BYTES = 16 << 20
 ROWS_SHOWN = 5
 
 
@@ -153,7 +153,7 @@ def _from_rows(values: list[Any]) -> tuple[Floats, arrow.Bools]:
 
 
 def _chunks(vectors: Floats) -> Iterator[Floats]:
-    """Consecutive rows, about 64 MB at a time."""
+    """Consecutive rows, about 16 MB at a time."""
     step = max(1, CHUNK_BYTES // max(1, vectors.shape[1] * vectors.itemsize))
     for start in range(0, len(vectors), step):
         yield vectors[start : start + step]

@@ -196,9 +196,10 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
         [
             np.linspace(0, end, _COARSE_POINTS),
             np.linspace(low, high, int(RANGE_POINTS * (1.1 if pilot.exact else 1.5))),
-            _genuine_steps(pilot.genuine, min(tail, low), end),
+            # Not on the pairs themselves, where rounding would decide, but just beyond them.
+            _shifted(rows, _genuine_steps(pilot.genuine, min(tail, low), end), +1),
+            _shifted(rows, pilot.genuine.first_at(1 - frrs), +1),
             _shifted(rows, pilot.impostor.first_above(fars), -1),
-            pilot.genuine.first_at(1 - frrs),
             given,
         ]
     )

@@ -1,10 +1,6 @@
 """Parquet files and folders: columns found by name and read a few rows at a time."""
 
-import csv
 import re
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -22,35 +18,26 @@ LABEL_NAMES = ("label", "labels", "class", "identity", "subject_id")
 NAMES_SHOWN = 20
 # Small, as each batch is held beside the matrix that it is copied into.
 BATCH_ROWS = 4096
+COLUMNS_AT_ONCE = 16
 BUFFER_BYTES = 256 << 10
-# What the libraries raise over damaged files; Arrow's errors are among them by inheritance.
-DAMAGE = (
-    OSError,
-    ValueError,
-    EOFError,
-    RuntimeError,
-    MemoryError,
-    csv.Error,
-    zipfile.BadZipFile,
-    zlib.error,
-    SyntaxError,  # this and the next from the header of a .npy
-    tokenize.TokenError,
-)
 
 
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
     """Turn what a library raises over a file into an ``InputError`` that names the file.
 
-    To be put around the library's calls only, so that faults of ours stay what they are.
+    What a damaged file makes NumPy, zipfile and Arrow raise is of any kind, so all is caught. To
+    be put around their calls only, that faults of ours stay what they are.
     """
     try:
         yield
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such file or folder; check the path") from None
     except PermissionError:
         raise InputError(f"{path}: permission denied; make it readable for this user") from None
-    except DAMAGE as error:
+    except Exception as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
             f"{path}: not a readable {kind} ({reason}); check that it is whole and of the type "
@@ -122,7 +109,14 @@ def read_parquet(
     surveys = [_survey(file, columns) for file in files]
     rows = sum(count for count, _ in surveys)
     dtype = np.result_type(*(dtype for _, dtype in surveys))
-    vectors, nulls = arrow.stack(_blocks(files, columns), rows, dtype)
+    if len(columns) == 1:
+        blocks = (
+            arrow.list_block(batch.column(columns[0]), str(file))
+            for file, batch in _batches(files, columns)
+        )
+        vectors, nulls = arrow.stack(blocks, rows, dtype)
+    else:
+        vectors, nulls = _stack_columns(files, columns, rows, dtype)
     return vectors, nulls, [] if label is None else _label_column(files, label)
 
 
@@ -190,7 +184,11 @@ def _survey(path: Path, columns: Sequence[str]) -> tuple[int, np.dtype[Any]]:
                     "of numbers, or several columns of numbers matched by a pattern"
                 )
             dtypes.append(dtype)
-        return file.metadata.num_rows, np.result_type(*dtypes)
+        metadata = file.metadata
+        groups = range(metadata.num_row_groups)
+        if metadata.num_rows != sum(metadata.row_group(k).num_rows for k in groups):
+            raise InputError(f"{path}: damaged, its row groups do not add up; write it anew")
+        return metadata.num_rows, np.result_type(*dtypes)
 
 
 def _batches(files: Sequence[Path], columns: Sequence[str]) -> Iterator[tuple[Path, Any]]:
@@ -200,13 +198,23 @@ def _batches(files: Sequence[Path], columns: Sequence[str]) -> Iterator[tuple[Pa
                 yield path, batch
 
 
-def _blocks(files: Sequence[Path], columns: Sequence[str]) -> Iterator[arrow.Block]:
-    for path, batch in _batches(files, columns):
-        arrays = [batch.column(column) for column in columns]
-        if len(arrays) == 1:
-            yield arrow.list_block(arrays[0], str(path))
-        else:
-            yield arrow.columns_block(arrays, str(path))
+def _stack_columns(
+    files: Sequence[Path], columns: Sequence[str], rows: int, dtype: np.dtype[Any]
+) -> tuple[Floats, arrow.Bools]:
+    """Vectors whose k-th number is in the k-th column, and which of them have a null."""
+    vectors: Floats = np.empty((rows, len(columns)), dtype)
+    nulls = np.zeros(rows, np.bool_)
+    # Arrow holds a dictionary and buffers, megabytes, for each column that it reads at a time.
+    for first in range(0, len(columns), COLUMNS_AT_ONCE):
+        group = columns[first : first + COLUMNS_AT_ONCE]
+        start = 0
+        for _, batch in _batches(files, group):
+            stop = start + len(batch)
+            for k, name in enumerate(group, first):
+                vectors[start:stop, k] = arrow.to_numpy(batch.column(name))
+                nulls[start:stop] |= arrow.to_numpy(batch.column(name).is_null())
+            start = stop
+    return vectors, nulls
 
 
 def _label_column(files: Sequence[Path], column: str) -> list[arrow.Array]:

@@ -139,10 +139,11 @@ def _warnings(report: Report) -> list[RenderableType]:
             f"{rate(chosen.max_far)}: it takes 3 / FAR of them."
         )
     if asked.contains_recommendation is False and chosen.far is not None:
-        low, high = max(chosen.far / 3, 1e-9), min(chosen.far * 3, 0.99)
+        # A range of ten to one about the threshold's FAR, or the least FAR that the pairs show.
+        far = min(max(chosen.far, 10 / report.pairs.impostor), 0.3)
         found.append(
             "The threshold lies outside the calibration range, so OPIS says little about it; "
-            f"--calibration far:{low:.1g}..{high:.1g} would fit."
+            f"--calibration far:{far / 10**0.5:.1g}..{far * 10**0.5:.1g} would fit."
         )
     return [Text(f"  ! {line}", style="yellow") for line in found]
 

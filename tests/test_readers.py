@@ -92,8 +92,8 @@ def test_tensor_extension(source):
 
 
 def test_number_columns_in_natural_order(source):
-    wide = np.arange(60, dtype=np.float32).reshape(5, 12) + 1
-    order = np.random.default_rng(0).permutation(12)
+    wide = np.arange(200, dtype=np.float32).reshape(5, 40) + 1
+    order = np.random.default_rng(0).permutation(40)
     columns = {f"emb_{k}": wide[:, k] for k in order}
     table = pa.table({"emb_label": LABELS, **columns, "emb_": wide[:, 0], "class": LABELS})
     pq.write_table(table, source)
@@ -410,6 +410,14 @@ def test_damaged_pages(source):
     source.write_bytes(content)
     with refused("source.parquet: not a readable Parquet file"):
         read(source)
+
+
+def test_only_the_needed_columns_are_read(source):
+    parquet(source, blob=[b"needless"] * 5)
+    content = source.read_bytes()
+    assert content.count(b"needless") >= 1
+    source.write_bytes(content.replace(b"needless", bytes(8)))
+    check(read(source))
 
 
 def test_unknown_suffix_and_folder_without_parts(tmp_path):

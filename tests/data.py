@@ -1,0 +1,64 @@
+"""Embeddings for tests: made, and the real ones of ``sample_data/``."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLES = Path(__file__).parents[1] / "sample_data"
+Data = tuple[NDArray[Any], NDArray[Any]]
+
+
+def blobs(
+    rows: int, classes: int, dim: int = 16, *, seed: int = 0, spread: float = 0.7, skew: float = 0.0
+) -> Data:
+    """Normal clouds around random centres; ``skew`` makes class sizes long-tailed."""
+    rng = np.random.default_rng(seed)
+    shares = 1.0 / np.arange(1, classes + 1) ** skew
+    labels = rng.choice(classes, rows, p=shares / shares.sum())
+    # Each class differs in its spread, so that the classes are not consistent.
+    noise = spread * rng.uniform(0.6, 1.4, classes)[labels, None] * rng.standard_normal((rows, dim))
+    return (rng.standard_normal((classes, dim))[labels] + noise).astype(np.float32), labels
+
+
+def narrow(rows: int, classes: int, dim: int = 32, *, seed: int = 0) -> Data:
+    """Vectors whose cosine similarities all lie between about 0.85 and 1."""
+    vectors, labels = blobs(rows, classes, dim, seed=seed)
+    return vectors + np.float32(3.0), labels
+
+
+def duplicated(rows: int, classes: int, dim: int = 8, *, seed: int = 0) -> Data:
+    """Blobs where every fifth row repeats another one, of its own class or not."""
+    vectors, labels = blobs(rows, classes, dim, seed=seed)
+    rng = np.random.default_rng(seed + 1)
+    vectors[::5] = vectors[rng.integers(0, rows, len(vectors[::5]))]
+    return vectors, labels
+
+
+def lattice(rows: int, classes: int, *, seed: int = 0) -> Data:
+    """Small whole numbers: distances tie everywhere."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.integers(0, 3, (rows, 4)).astype(np.float32)
+    vectors[:, 0] += 1
+    return vectors, rng.integers(0, classes, rows)
+
+
+def sample(name: str) -> Data:
+    """A file of ``sample_data/`` as arrays."""
+    import pandas as pd
+
+    table = pd.read_parquet(SAMPLES / f"{name}.parquet")
+    return np.stack(table["embedding"].to_numpy()), table["label"].to_numpy(object)
+
+
+MADE: dict[str, Data] = {
+    "blobs": blobs(600, 12),
+    "long_tail": blobs(900, 60, skew=1.5, seed=1),
+    "narrow": narrow(500, 10),
+    "duplicated": duplicated(400, 8),
+    "lattice": lattice(300, 6),
+    "two_classes": blobs(300, 2, seed=3),
+    "many_singletons": blobs(150, 120, seed=4),
+    "uneven_tiles": blobs(1_300, 9, 5, seed=5),
+}

@@ -1,0 +1,172 @@
+"""Every engine against brute force in float64, and against each other."""
+
+import data
+import numpy as np
+import oracle
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from opis_cli import engines, pairs
+from opis_cli.distance import prepare
+from opis_cli.embeddings import from_arrays
+from opis_cli.engines import Tally, Tile, tiles_of
+from opis_cli.grid import place_grid, run_pilot
+from opis_cli.grid import needs_of as grid_needs
+from opis_cli.records import PairCounts
+from opis_cli.settings import Calibration, Settings
+
+ROUNDING = 1e-6
+WHOLE = "distance:0.05..1.5"
+
+
+def count(vectors, labels, engine, metric="cosine", **settings) -> PairCounts:
+    embeddings = from_arrays(vectors, labels, metric=metric)
+    chosen = Settings(engine=engine, metric=metric, calibration=WHOLE, **settings)
+    return pairs.count_pairs(embeddings, chosen)
+
+
+def assert_counts_match(counts: PairCounts, vectors, labels, metric="cosine") -> None:
+    """Counts lie between the oracle's a float32 rounding below and above each threshold."""
+    thresholds = counts.grid.thresholds
+    distance = oracle.distances(vectors, metric)
+    if metric == "cosine":
+        around = thresholds - ROUNDING, thresholds + ROUNDING
+    else:
+        centred = vectors - vectors.mean(axis=0, dtype=np.float64)
+        width = 2 * ROUNDING * np.square(centred).sum(axis=1).max()
+        around = (
+            np.sqrt(np.maximum(thresholds**2 - width, -1e-300).clip(0)),
+            np.sqrt(thresholds**2 + width),
+        )
+        around[0][thresholds**2 < width] = -1
+    low, high = (
+        oracle.accepted_counts(vectors, labels, t, metric, distance=distance) for t in around
+    )
+    kept = counts.grid.by_class
+    for name in ("genuine", "impostor"):
+        ours, pooled = getattr(counts, name), getattr(counts, f"pooled_{name}")
+        assert np.all(getattr(low, name)[:, kept] <= ours)
+        assert np.all(ours <= getattr(high, name)[:, kept])
+        assert np.all(getattr(low, f"pooled_{name}") <= pooled)
+        assert np.all(pooled <= getattr(high, f"pooled_{name}"))
+    assert np.array_equal(counts.sizes, low.sizes)
+    assert np.array_equal(counts.genuine_pairs, low.genuine_total)
+    assert np.array_equal(counts.impostor_pairs, low.impostor_total)
+
+
+@pytest.mark.parametrize("engine", engines.ENGINES)
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("name", data.MADE)
+def test_counts_equal_brute_force(name, metric, engine):
+    vectors, labels = data.MADE[name]
+    assert_counts_match(count(vectors, labels, engine, metric), vectors, labels, metric)
+
+
+@pytest.mark.parametrize("engine", engines.ENGINES)
+@pytest.mark.parametrize("name", data.MADE)
+def test_recall_equals_brute_force_with_ties_to_the_lowest_row(name, engine):
+    vectors, labels = data.MADE[name]
+    counts = count(vectors, labels, engine)
+    found = oracle.recall_at_1(vectors, labels)
+    # Exact but for ties that only the last bits of a float64 product tell apart.
+    unsure = np.bincount(
+        np.unique(labels, return_inverse=True)[1], weights=found.near_tie & found.counted
+    )
+    expected = np.bincount(
+        np.unique(labels, return_inverse=True)[1], weights=found.hits & found.counted
+    )
+    off = np.abs(counts.nearest_hits - expected)
+    assert np.all(off <= (unsure if name in ("duplicated", "lattice") else 0))
+
+
+def test_engines_count_the_same():
+    vectors, labels = data.blobs(1_500, 40, 24, seed=7)
+    results = [count(vectors, labels, engine) for engine in engines.ENGINES]
+    first = results[0]
+    for other in results[1:]:
+        for name in ("genuine", "impostor", "pooled_genuine", "pooled_impostor", "nearest_hits"):
+            one, two = getattr(first, name).astype(int), getattr(other, name).astype(int)
+            # Two products may round a pair on an edge differently: never more than a few.
+            assert np.abs(one - two).max() <= 2
+            assert (one != two).mean() < 1e-3
+
+
+def prepared(vectors, labels, metric="cosine"):
+    rows = prepare(from_arrays(vectors, labels, metric=metric), metric)
+    needs = grid_needs(Calibration("distance", 0.05, 1.5), 0.01, None, None, 10_000)
+    return rows, place_grid(run_pilot(rows, 0), needs, rows)
+
+
+def tally_of(engine, rows, grid, tiles, threads=1) -> Tally:
+    tally = Tally.empty(rows, grid)
+    seen = []
+    engines.load(engine)[0](rows, grid, tiles, tally, threads, seen.append)
+    assert sum(seen) == sum(tile.pairs for tile in tiles)
+    return tally
+
+
+@pytest.mark.parametrize("engine", engines.ENGINES)
+@settings(max_examples=15, deadline=None)
+@given(side=st.integers(1, 90), threads=st.integers(1, 3))
+def test_any_tiling_and_any_threads_count_the_same(engine, side, threads):
+    rows, grid = prepared(*data.blobs(80, 7, seed=2))
+    whole = tally_of(engine, rows, grid, list(tiles_of(80, 80)))
+    tiled = tally_of(engine, rows, grid, list(tiles_of(80, side)), threads)
+    assert np.abs(whole.impostor.astype(int) - tiled.impostor.astype(int)).sum() <= 4
+    assert np.abs(whole.genuine.astype(int) - tiled.genuine.astype(int)).sum() <= 4
+    assert np.allclose(whole.nearest_genuine, tiled.nearest_genuine, atol=1e-6)
+    assert np.allclose(whole.nearest_impostor, tiled.nearest_impostor, atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", engines.ENGINES)
+def test_tallies_add(engine):
+    rows, grid = prepared(*data.blobs(200, 7, seed=2))
+    tiles = list(tiles_of(200, 64))
+    together = tally_of(engine, rows, grid, tiles)
+    apart = Tally.empty(rows, grid)
+    for part in (tiles[:3], tiles[3:]):
+        engines.load(engine)[0](rows, grid, part, apart, 1, lambda pairs: None)
+    assert np.array_equal(together.impostor, apart.impostor)
+    assert np.array_equal(together.pooled_impostor, apart.pooled_impostor)
+    assert np.array_equal(together.genuine, apart.genuine)
+    assert np.array_equal(together.nearest_impostor, apart.nearest_impostor)
+
+
+@pytest.mark.parametrize("engine", engines.ENGINES)
+def test_pairs_are_credited_to_keys_and_judged_by_labels(engine):
+    vectors, labels = data.blobs(300, 10, seed=9)
+    keys = np.random.default_rng(0).integers(0, 4, 300)
+    embeddings = from_arrays(vectors, labels)
+    _, grid = prepared(vectors, labels)
+    rows = prepare(embeddings, "cosine", keys)
+    tally = tally_of(engine, rows, grid, list(tiles_of(300, 128)))
+    distance = oracle.distances(vectors, "cosine")
+    alike = labels[:, None] == labels[None, :]
+    np.fill_diagonal(distance, np.inf)
+    column = len(grid.by_class) // 3
+    threshold = grid.class_thresholds[column] + ROUNDING / 2
+    for key in range(4):
+        accepted = distance[keys == key] <= threshold
+        genuine = (accepted & alike[keys == key]).sum()
+        impostor = (accepted & ~alike[keys == key]).sum()
+        assert tally.genuine[key, : column + 1].sum() == genuine
+        assert tally.impostor[key, : column + 1].sum() == impostor
+
+
+@settings(max_examples=200)
+@given(rows=st.integers(1, 60), side=st.integers(1, 20))
+def test_tiles_hold_every_pair_once(rows, side):
+    seen = np.zeros((rows, rows), int)
+    for tile in tiles_of(rows, side):
+        block = np.ones((tile.b - tile.a, tile.d - tile.c), int)
+        if tile.a == tile.c:
+            block = np.triu(block, 1)
+        assert tile.pairs == block.sum()
+        seen[tile.a : tile.b, tile.c : tile.d] += block
+    assert np.array_equal(seen, np.triu(np.ones((rows, rows), int), 1))
+
+
+def test_tile_of_one_block_has_the_pairs_above_its_diagonal():
+    assert Tile(4, 9, 4, 9).pairs == 10
+    assert Tile(4, 9, 9, 11).pairs == 10

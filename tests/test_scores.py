@@ -1,0 +1,304 @@
+"""OPIS, eps-OPIS, ranges, EER and the recommendation against brute force and by hand."""
+
+import data
+import numpy as np
+import oracle
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+import opis_cli as opis
+from opis_cli import curves, scores
+from opis_cli.errors import InputError
+from opis_cli.records import Grid, PairCounts
+
+REAL = ("wordnet", "fonts_base", "fonts_tcm")
+PUBLISHED = {
+    # OPIS, 10%-OPIS, recall@1, both ends of the range; from brute force in float64.
+    "wordnet": (0.014100, 0.08974, 0.9108, 0.6737, 0.8336),
+    "fonts_base": (0.001138, 0.007275, 0.98438, 0.2549, 0.3873),
+    "fonts_tcm": (0.000523, 0.001794, 0.99102, 0.3172, 0.5068),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_published_figures_of_the_sample_data(name):
+    report = opis.evaluate(data.SAMPLES / f"{name}.parquet").report
+    value, eps, recall, low, high = PUBLISHED[name]
+    assert report.opis == pytest.approx(value, rel=5e-3)
+    assert report.eps_opis.value == pytest.approx(eps, rel=5e-3)
+    assert report.recall_at_1 == pytest.approx(recall, abs=5e-5)
+    width = high - low
+    assert report.calibration_range.threshold_low == pytest.approx(low, abs=0.002 * width + 5e-5)
+    assert report.calibration_range.threshold_high == pytest.approx(high, abs=0.002 * width + 5e-5)
+
+
+CASES = {
+    "blobs": {},
+    "long_tail": {},
+    "narrow": {},
+    "two_classes": {},
+    "many_singletons": {},
+    "uneven_tiles": {"beta": 2.0},
+    "duplicated": {"eps": 0.3},
+}
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("name", CASES)
+def test_opis_equals_brute_force(name, metric):
+    vectors, labels = data.MADE[name]
+    run = opis.evaluate(vectors, labels, metric=metric, max_far=0.02, **CASES[name])
+    report, found = run.report, run.consistency
+    distance = oracle.distances(vectors, metric)
+    truth = oracle.opis(vectors, labels, metric=metric, distance=distance, **CASES[name])
+    width = truth.t_hi - truth.t_lo
+    assert found.points >= 1_024
+    assert found.low == pytest.approx(truth.t_lo, abs=0.002 * width)
+    assert found.high == pytest.approx(truth.t_hi, abs=0.002 * width)
+    assert report.opis == pytest.approx(truth.opis, rel=5e-3, abs=1e-6)
+    assert report.eps_opis.value == pytest.approx(truth.eps_opis, rel=5e-3, abs=1e-6)
+    assert report.eps_opis.opis_gap == pytest.approx(truth.opis_gap, rel=1e-2, abs=1e-6)
+    assert np.allclose(found.contributions, truth.contributions, rtol=2e-2, atol=2e-5)
+    assert np.allclose(found.mean_utilities, truth.mean_utility, atol=1e-3)
+    best = oracle.best_frr_at_far(vectors, labels, 0.02, metric, distance=distance)
+    assert report.recommendation.at_max_far.frr <= best.frr + 1e-3
+    rate, _ = oracle.eer(vectors, labels, metric, distance=distance)
+    assert report.eer.rate == pytest.approx(rate, abs=2e-3)
+
+
+@pytest.mark.parametrize("calibration", ["frr:0.02..0.2", "distance:0.4..0.8", "far:0.001..0.3"])
+def test_other_calibration_ranges(calibration):
+    vectors, labels = data.MADE["blobs"]
+    run = opis.evaluate(vectors, labels, calibration=calibration)
+    asked = run.settings.calibration_range
+    truth = oracle.opis(vectors, labels, asked.by, asked.low, asked.high)
+    assert run.consistency.points >= 1_024
+    assert run.report.opis == pytest.approx(truth.opis, rel=5e-3, abs=1e-6)
+    assert run.consistency.low == pytest.approx(truth.t_lo, abs=0.002 * (truth.t_hi - truth.t_lo))
+
+
+def test_a_sampled_pilot_serves_as_well(monkeypatch):
+    """Larger data is placed from a sample: shrink what counts as small."""
+    from opis_cli import grid
+
+    monkeypatch.setattr(grid, "_EXHAUSTIVE_PAIRS", 1_000)
+    monkeypatch.setattr(grid, "_SMALL_PAIRS", 1_000)
+    monkeypatch.setattr(grid, "_PILOT_ROWS", 300)
+    vectors, labels = data.blobs(2_500, 50, seed=11)
+    for engine in ("numpy", "numba"):
+        run = opis.evaluate(vectors, labels, engine=engine)
+        truth = oracle.opis(vectors, labels, points=4_001)
+        assert run.consistency.points >= 1_024
+        assert run.counts.grid.window < len(run.counts.grid.thresholds)
+        assert run.report.opis == pytest.approx(truth.opis, rel=5e-3)
+        for point in run.report.operating_points:
+            if point.supported:
+                best = oracle.best_frr_at_far(vectors, labels, point.far)
+                assert point.achieved_far <= point.far
+                assert point.frr <= best.frr + 1e-3
+
+
+def test_a_misplaced_grid_is_noticed_and_counted_again(monkeypatch):
+    """A pilot that saw only two classes far apart puts the range where it is not."""
+    from opis_cli import grid, pairs
+
+    monkeypatch.setattr(grid, "_EXHAUSTIVE_PAIRS", 1_000)
+    vectors, labels = data.blobs(900, 30, seed=12)
+    true_pilot, grids = grid.run_pilot, []
+
+    def wrong_pilot(rows, seed):
+        pilot = true_pilot(rows, seed)
+        squeezed = grid.Distribution.of_sample(pilot.impostor.distances * 0.2)
+        return grid.Pilot(pilot.genuine, squeezed, exact=False)
+
+    def watched(*args):
+        grids.append(args[1])
+        return real_tally(*args)
+
+    real_tally = pairs._tally
+    monkeypatch.setattr(grid, "_PILOT_ROWS", 300)
+    monkeypatch.setattr(grid, "run_pilot", wrong_pilot)
+    monkeypatch.setattr(pairs, "_tally", watched)
+    run = opis.evaluate(vectors, labels)
+    assert len(grids) > 1
+    assert run.report.opis == pytest.approx(oracle.opis(vectors, labels).opis, rel=5e-3)
+
+
+def far_and_frr(vectors, labels, threshold, metric="cosine"):
+    """Rates at a threshold by brute force, distances rounded as a float32 product rounds them."""
+    table = oracle.pair_table(vectors, labels, metric)
+    accepted = table.distance <= threshold
+    return accepted[~table.genuine].mean(), 1 - accepted[table.genuine].mean()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    rows=st.integers(30, 200),
+    classes=st.integers(2, 20),
+    max_far=st.sampled_from([None, 0.003, 0.05, 0.3]),
+    max_frr=st.sampled_from([None, 0.02, 0.2]),
+    prefer=st.sampled_from(["utility", "low-far", "low-frr", "worst-classes"]),
+)
+def test_bounds_hold_exactly_or_no_threshold_meets_them(
+    seed, rows, classes, max_far, max_frr, prefer
+):
+    assume(not (prefer == "low-frr" and max_far is None and max_frr is not None))
+    assume(not (prefer == "low-far" and max_frr is None))
+    vectors, labels = data.blobs(rows, classes, seed=seed)
+    assume(len(set(labels)) > 1 and np.unique(labels, return_counts=True)[1].max() > 1)
+    run = opis.evaluate(
+        vectors,
+        labels,
+        max_far=max_far,
+        max_frr=max_frr,
+        prefer=prefer,
+        calibration="distance:0.1..0.5",
+    )
+    chosen = run.report.recommendation
+    far_bound = 0.01 if max_far is None and max_frr is None else max_far
+    if chosen.status == "feasible":
+        far, frr = far_and_frr(vectors, labels, chosen.threshold)
+        assert far_bound is None or far <= far_bound
+        assert max_frr is None or frr <= max_frr + 1e-12
+        assert (chosen.far, chosen.frr) == (pytest.approx(far), pytest.approx(frr))
+        assert chosen.interval[0] <= chosen.threshold <= chosen.interval[1]
+        assert prefer != "low-frr" or chosen.threshold == chosen.interval[1]
+        assert prefer != "low-far" or chosen.threshold == chosen.interval[0]
+    else:
+        best = oracle.best_frr_at_far(vectors, labels, far_bound)
+        assert max_frr is not None and best.frr > max_frr
+        assert chosen.threshold is None and chosen.far is None and chosen.interval is None
+        assert chosen.at_max_far.far <= far_bound and chosen.at_max_frr.frr <= max_frr
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1_000))
+def test_row_order_and_label_names_change_nothing(seed):
+    rng = np.random.default_rng(seed)
+    vectors, labels = data.blobs(150, 6, seed=seed)
+    order, names = rng.permutation(150), rng.permutation(100)[:6]
+    one = opis.evaluate(vectors, labels).report
+    two = opis.evaluate(vectors[order], names[labels[order]]).report
+    assert two.opis == pytest.approx(one.opis, rel=1e-6)
+    assert two.eps_opis.value == pytest.approx(one.eps_opis.value, rel=1e-6)
+    assert two.recall_at_1 == one.recall_at_1
+    assert two.recommendation.threshold == pytest.approx(one.recommendation.threshold, abs=1e-6)
+
+
+def test_far_rises_and_frr_falls_with_the_threshold():
+    run = opis.evaluate(*data.MADE["long_tail"])
+    assert np.all(np.diff(run.counts.grid.thresholds) > 0)
+    assert np.all(np.diff(curves.pooled_far(run.counts)) >= 0)
+    assert np.all(np.diff(curves.pooled_frr(run.counts)) <= 0)
+    assert curves.pooled_far(run.counts)[-1] == 1 and curves.pooled_frr(run.counts)[-1] == 0
+
+
+def hand_made(genuine, impostor, sizes, thresholds) -> PairCounts:
+    """Counts written down by hand, at all thresholds by class."""
+    genuine, impostor = np.array(genuine), np.array(impostor)
+    grid = Grid(np.array(thresholds), len(thresholds), np.arange(len(thresholds)))
+    return PairCounts(
+        grid=grid,
+        metric="cosine",
+        unit=True,
+        class_names=np.array([f"c{i}" for i in range(len(sizes))], object),
+        sizes=np.array(sizes),
+        genuine=genuine,
+        impostor=impostor,
+        pooled_genuine=genuine.sum(axis=0),
+        pooled_impostor=impostor.sum(axis=0) // 2,
+        nearest_hits=np.array(sizes),
+    )
+
+
+def test_opis_by_hand():
+    # Two classes of two rows: one genuine pair and four impostor pairs each, the same four.
+    counts = hand_made(
+        genuine=[[1, 1, 1], [0, 0, 1]],
+        impostor=[[0, 0, 4], [0, 0, 4]],
+        sizes=[2, 2],
+        thresholds=[0.0, 0.5, 1.0],
+    )
+    calibration = opis_range("distance", 0.0, 0.5)
+    found = scores.consistency(counts, calibration, beta=1.0, eps=0.1)
+    # Utility is 1 for the first class and 0 for the second all over [0, 0.5]; the mean is 1/2.
+    assert found.contributions.tolist() == [0.25, 0.25]
+    assert found.opis == 0.25
+    assert found.eps_opis == 1.0
+    assert found.worst.tolist() == [1]
+    assert found.opis_gap == 0.0
+
+
+def opis_range(by, low, high):
+    from opis_cli.settings import Calibration
+
+    return Calibration(by, low, high)
+
+
+def test_utility_by_hand():
+    assert curves.utility(np.array(0.0), np.array(0.0), 1.0) == 1.0
+    assert curves.utility(np.array(1.0), np.array(1.0), 1.0) == 0.0
+    assert curves.utility(np.array(0.5), np.array(0.0), 1.0) == pytest.approx(2 / 3)
+    # beta = 2 lets sensitivity weigh more: losing it costs more than losing specificity.
+    lost_sensitivity = curves.utility(np.array(0.0), np.array(0.5), 2.0)
+    lost_specificity = curves.utility(np.array(0.5), np.array(0.0), 2.0)
+    assert lost_sensitivity == pytest.approx(5 * 0.5 / 4.5)
+    assert lost_sensitivity < lost_specificity
+
+
+def test_identical_curves_give_zero():
+    counts = hand_made([[0, 1, 3]] * 3, [[0, 5, 18]] * 3, [3, 3, 3], [0.0, 0.4, 1.0])
+    found = scores.consistency(counts, opis_range("distance", 0.0, 1.0), 1.0, 0.1)
+    assert found.opis == 0.0 and found.eps_opis == 0.0
+
+
+def test_one_evaluable_class_has_no_opis():
+    vectors, _ = data.blobs(30, 3)
+    run = opis.evaluate(vectors, [0] * 10 + list(range(1, 21)))
+    assert run.report.opis is None and run.report.eps_opis.value is None
+    assert run.report.eps_opis.opis_gap is None
+    assert run.report.source.singleton_classes == 20
+    assert run.report.recommendation.status == "feasible"
+
+
+@pytest.mark.parametrize("calibration", ["far:0.0001..0.001", "frr:0.0001..0.001"])
+def test_a_range_that_the_pairs_cannot_resolve_is_an_error(calibration):
+    with pytest.raises(InputError, match=r"cannot be resolved.*impostor"):
+        opis.evaluate(*data.blobs(20, 4), calibration=calibration)
+
+
+def test_ties_that_leave_no_range_are_an_error():
+    vectors = np.repeat(np.eye(3, dtype=np.float32), 20, axis=0)
+    with pytest.raises(InputError, match="tie"):
+        opis.evaluate(vectors, np.repeat([0, 1, 2], 20))
+
+
+def test_impostor_duplicates_leave_no_threshold_for_a_low_far():
+    vectors = np.repeat(np.random.default_rng(0).standard_normal((10, 8)), 10, axis=0)
+    labels = np.tile(np.arange(10), 10)
+    report = opis.evaluate(vectors, labels, calibration="distance:0.1..0.9", max_far=0.001).report
+    assert report.recommendation.status == "infeasible"
+    assert report.recommendation.at_max_far.threshold is None
+    assert report.operating_points[-1].threshold is None
+
+
+def test_a_deployed_threshold_is_judged_exactly():
+    vectors, labels = data.MADE["blobs"]
+    deployed = 0.314159
+    report = opis.evaluate(vectors, labels, threshold=str(deployed)).report
+    far, frr = far_and_frr(vectors, labels, deployed)
+    assert report.deployed.threshold == deployed
+    assert (report.deployed.far, report.deployed.frr) == (pytest.approx(far), pytest.approx(frr))
+
+
+def test_equivalents_name_the_same_threshold():
+    vectors, labels = data.MADE["blobs"]
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    chosen = opis.evaluate(vectors, labels, max_far=0.02).report.recommendation
+    same = opis.evaluate(unit, labels, max_far=0.02, metric="euclidean").report.recommendation
+    assert same.threshold == pytest.approx(chosen.equivalents.euclidean_unit, rel=2e-3)
+    assert same.equivalents.cosine_similarity == pytest.approx(1 - chosen.threshold, abs=2e-3)
+    raw = opis.evaluate(vectors, labels, metric="euclidean").report.recommendation
+    assert raw.equivalents.cosine_similarity is None

@@ -164,7 +164,7 @@ def recommend(
     run = _run_of(run_or_source, config, quiet or as_json)
     chosen = run.recommend(max_far, max_frr, prefer)  # type: ignore[arg-type]
     if output is not None:
-        from opis_cli.runs import write_threshold
+        from opis_cli.files import write_threshold
 
         write_threshold(run.report, chosen, output)
     if as_json:
@@ -188,7 +188,7 @@ def plot(
     quiet: Quiet = False,
 ) -> None:
     """Draw the curves of a run: PNG, SVG or PDF, by the suffix of -o."""
-    from opis_cli.runs import save_figure
+    from opis_cli.files import save_figure
 
     run = _run_of(run_or_source, config, quiet)
     save_figure(run.plot(kind), output)

@@ -211,7 +211,7 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
 def _shifted(rows: Rows, distances: Floats | float, sign: int) -> NDArray[np.float64]:
     """The nearest thresholds that lie above (+1) or below (-1) distances whatever the rounding."""
     scores = rows.score(np.asarray(distances)) - sign * 4 * ROUNDING * rows.scale
-    return np.minimum(rows.distance(scores), rows.largest_distance)
+    return np.asarray(np.minimum(rows.distance(scores), rows.largest_distance))
 
 
 def _range_ends(pilot: Pilot, calibration: Calibration, slack: float) -> tuple[float, float]:

@@ -48,8 +48,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 def check_file(path: Path) -> None:
     """Refuse a file that is missing or empty before anything else is read."""
     with reading(path, "file"):
-        empty = path.is_file() and path.stat().st_size == 0
-        path.stat()
+        empty = path.stat().st_size == 0 and path.is_file()
     if empty:
         raise InputError(f"{path}: empty, 0 bytes; write it anew")
 

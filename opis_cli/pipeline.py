@@ -13,6 +13,7 @@ from opis_cli import pairs, readers, scores
 from opis_cli import report as rep
 from opis_cli.curves import evaluable_classes
 from opis_cli.embeddings import from_arrays
+from opis_cli.files import read_threshold
 from opis_cli.recommend import (
     ClassRates,
     class_rates,
@@ -21,7 +22,7 @@ from opis_cli.recommend import (
     recommend,
 )
 from opis_cli.records import Embeddings, PairCounts
-from opis_cli.runs import Run, read_threshold
+from opis_cli.runs import Run
 from opis_cli.scores import Consistency
 from opis_cli.settings import Settings, merge
 

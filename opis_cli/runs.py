@@ -9,16 +9,8 @@
     utility.png      the utility curves
 """
 
-import contextlib
 import dataclasses
-import json
-import math
-import os
-import shutil
-import tempfile
 import time
-import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,8 +20,9 @@ import numpy as np
 
 from opis_cli import curves
 from opis_cli.errors import RunError, SettingsError
+from opis_cli.files import load_counts, replacing, save_counts, threshold_json
 from opis_cli.recommend import class_rates, recommend
-from opis_cli.records import Grid, PairCounts
+from opis_cli.records import PairCounts
 from opis_cli.report import REPORT_FILE, Recommendation, Report, load_report, to_json
 from opis_cli.scores import Consistency, consistency
 from opis_cli.settings import Prefer, Settings
@@ -42,8 +35,6 @@ COUNTS_FILE = "counts.npz"
 CLASSES_FILE = "classes.parquet"
 THRESHOLD_FILE = "threshold.json"
 PLOT_FILE = "utility.png"
-PICTURES = (".png", ".svg", ".pdf")
-ACCEPT_RULE = "distance <= threshold"
 
 
 @dataclass(frozen=True)
@@ -160,7 +151,7 @@ class Run:
         path = Path(path)
         check_target(path, force=force)
         start = time.perf_counter()
-        with _replacing(path) as folder:
+        with replacing(path) as folder:
             folder.mkdir()
             save_counts(self.counts, folder / COUNTS_FILE)
             _write_classes(self.classes(), folder / CLASSES_FILE)
@@ -191,94 +182,11 @@ def check_target(path: Path, *, force: bool) -> None:
         raise RunError(f"--out {path}: a run is there already; give --force to replace it")
 
 
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path whose file or folder becomes ``path`` when all went well, else vanishes."""
-    scratch: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".opis-", dir=path.parent))
-        yield scratch / "new"
-        if path.is_dir():
-            path.rename(scratch / "old")
-        (scratch / "new").replace(path)
-    except OSError as error:
-        raise RunError(
-            f"{path}: cannot be written ({error.strerror or error}); nothing was left behind"
-        ) from None
-    finally:
-        if scratch is not None:
-            # Put the old run back if the last rename was the one that failed.
-            if (scratch / "old").exists() and not path.exists():
-                (scratch / "old").rename(path)
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
 def _write_classes(table: "pd.DataFrame", file: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     pq.write_table(pa.Table.from_pandas(table, preserve_index=False), file)
-
-
-def save_counts(counts: PairCounts, file: Path) -> None:
-    """Write pair counts; ``load_counts`` reads them."""
-    names = counts.class_names
-    np.savez(
-        file,
-        thresholds=counts.grid.thresholds,
-        window=counts.grid.window,
-        by_class=counts.grid.by_class,
-        metric=counts.metric,
-        unit=counts.unit,
-        class_names=names if names.dtype.kind == "i" else _utf8(names),
-        **{name: getattr(counts, name) for name in _COUNT_ARRAYS},
-    )
-
-
-_COUNT_ARRAYS = (
-    "sizes",
-    "genuine",
-    "impostor",
-    "pooled_genuine",
-    "pooled_impostor",
-    "nearest_hits",
-)
-
-
-def _utf8(names: Any) -> Any:
-    """Names as the bytes of a JSON list: no pickling, no padding, any length."""
-    return np.frombuffer(json.dumps(list(names)).encode(), np.uint8)
-
-
-def load_counts(file: Path) -> PairCounts:
-    """Read pair counts from a run folder's ``counts.npz``.
-
-    Raises
-    ------
-    RunError
-        The file is missing or damaged.
-    """
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            names = arrays["class_names"]
-            if names.dtype == np.uint8:
-                names = np.array(json.loads(names.tobytes()), dtype=object)
-            counts = PairCounts(
-                grid=Grid(arrays["thresholds"], int(arrays["window"]), arrays["by_class"]),
-                metric=str(arrays["metric"]),  # type: ignore[arg-type]
-                unit=bool(arrays["unit"]),
-                class_names=names,
-                **{name: arrays[name] for name in _COUNT_ARRAYS},
-            )
-        shape = (len(counts.sizes), len(counts.grid.by_class))
-        if counts.genuine.shape != shape or counts.impostor.shape != shape:
-            raise ValueError("arrays do not fit together")
-    except OSError as error:
-        raise RunError(f"{file}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(f"{file}: damaged counts ({error}); evaluate the source again") from None
-    return counts
 
 
 def load_run(path: str | Path) -> Run:
@@ -301,91 +209,3 @@ def load_run(path: str | Path) -> Run:
     if run.counts.rows != report.source.rows or run.counts.metric != settings.metric:
         raise RunError(f"{path}: report and counts are not of one run; evaluate the source again")
     return run
-
-
-def threshold_json(report: Report, chosen: Recommendation) -> str:
-    """The small file to deploy: threshold, metric, rule, data and bounds."""
-    return to_json(
-        {
-            "threshold": chosen.threshold,
-            "metric": report.settings["metric"],
-            "accept": ACCEPT_RULE,
-            "equivalents": dataclasses.asdict(chosen.equivalents),
-            "max_far": chosen.max_far,
-            "max_frr": chosen.max_frr,
-            "far": chosen.far,
-            "frr": chosen.frr,
-            "source_sha256": report.source.sha256,
-            "created": report.created,
-            "opis_version": report.opis_version,
-        }
-    )
-
-
-def write_threshold(report: Report, chosen: Recommendation, file: Path) -> None:
-    """Write ``threshold.json`` for a recommendation.
-
-    Raises
-    ------
-    RunError
-        No threshold meets the bounds, or the file cannot be written.
-    """
-    if chosen.threshold is None:
-        raise RunError(f"{file}: not written, as no threshold meets the bounds")
-    with _replacing(file) as scratch:
-        scratch.write_text(threshold_json(report, chosen), encoding="utf-8")
-
-
-def save_figure(figure: "Figure", file: Path) -> None:
-    """Write a figure as PNG, SVG or PDF, by the file's suffix.
-
-    Raises
-    ------
-    RunError
-        The suffix is none of these, or the file cannot be written.
-    """
-    if file.suffix.lower() not in PICTURES:
-        raise RunError(
-            f"-o {file}: pictures are {', '.join(PICTURES)}; end its name in one of them"
-        )
-    with _replacing(file) as scratch:
-        figure.savefig(scratch, format=file.suffix[1:].lower())
-
-
-def read_threshold(text: str, metric: str) -> float:
-    """A deployed threshold: a number, or a ``threshold.json`` of the same metric.
-
-    Raises
-    ------
-    SettingsError
-        It is neither, or of another metric.
-    """
-    try:
-        threshold = float(text)
-    except ValueError:
-        threshold = _threshold_of_file(Path(text), metric)
-    if not (math.isfinite(threshold) and threshold >= 0):
-        raise SettingsError(f"--threshold {text}: a distance is finite and not negative")
-    if metric == "cosine" and threshold > 2:
-        raise SettingsError(f"--threshold {text}: a cosine distance lies between 0 and 2")
-    return threshold
-
-
-def _threshold_of_file(file: Path, metric: str) -> float:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        threshold, written = float(content["threshold"]), str(content["metric"])
-    except OSError as error:
-        raise SettingsError(
-            f"--threshold {os.fspath(file)!r}: neither a number nor a file that can be read "
-            f"({error.strerror})"
-        ) from None
-    except (ValueError, KeyError, TypeError):
-        raise SettingsError(
-            f"--threshold {file}: no threshold.json (it needs the keys threshold and metric)"
-        ) from None
-    if written != metric:
-        raise SettingsError(
-            f"--threshold {file}: made for the {written} metric, and these are {metric} distances"
-        )
-    return threshold

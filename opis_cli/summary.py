@@ -65,7 +65,8 @@ def _consistency(report: Report) -> RenderableType:
     if report.opis is not None:
         remark = f"classes differ by about {number(math.sqrt(report.opis), 2)} in utility"
     if eps.value is not None:
-        gap = f"worst {eps.worst_classes:,} against rest: {number(math.sqrt(eps.value), 2)} in utility"
+        apart = number(math.sqrt(eps.value), 2)
+        gap = f"worst {eps.worst_classes:,} against rest: {apart} in utility"
     return _section(
         f"Consistency over {metric} distance {span} ({how})",
         [

@@ -229,7 +229,7 @@ def _range_ends(pilot: Pilot, calibration: Calibration, slack: float) -> tuple[f
 def _genuine_steps(genuine: Distribution, low: float, high: float) -> NDArray[np.float64]:
     """Distances between which at most half of ``FRR_RESOLUTION`` of the genuine pairs lie."""
     places = genuine.first_at(np.arange(FRR_RESOLUTION / 2, 1.0, FRR_RESOLUTION / 2))
-    return places[(places >= low) & (places <= high)]
+    return np.asarray(places[(places >= low) & (places <= high)])
 
 
 def _upper(pilot: Pilot, rows: Rows, end: float) -> NDArray[np.float64]:

@@ -4,7 +4,6 @@
 FRR orange and dashed, the worst classes red; the colours are told apart by colour-blind readers.
 """
 
-import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,26 @@ from scipy.special import ndtr, ndtri
 
 from opis_cli import curves
 from opis_cli.curves import Curve
+from opis_cli.drawing import (
+    CHOSEN,
+    FAR,
+    FRR,
+    GREY,
+    WORST,
+    along_thresholds,
+    bound,
+    class_curves,
+    columns_in_view,
+    finish,
+    least_rate,
+    line,
+    log_with_zero,
+    number_points,
+    opacity,
+    panels,
+    point,
+    view,
+)
 from opis_cli.errors import SettingsError
 from opis_cli.recommend import class_rates
 from opis_cli.records import Ints
@@ -27,23 +46,12 @@ if TYPE_CHECKING:
 
 KINDS = ("utility", "rates", "det", "histogram", "classes")
 
-_FAR, _FRR, _WORST, _CHOSEN, _DEPLOYED = "#0072B2", "#E69F00", "#C1272D", "#009E73", "#9A5AA8"
-_GREY, _RANGE = "#66707A", "#DCE6EE"
 _BINS = 120
 _NAMED = 5
 _LEAST_RATE = 1e-6
 _PROBIT_TICKS = np.array(
     [1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999, 0.9999]
 )
-
-
-class _Figure(Figure):
-    """A figure that notebooks show even where pyplot was never imported."""
-
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png")
-        return buffer.getvalue()
 
 
 def draw(run: "Run", kind: str = "utility") -> Figure:
@@ -82,56 +90,56 @@ def draw(run: "Run", kind: str = "utility") -> Figure:
 
 
 def _utility(run: "Run") -> Figure:
-    figure, (upper, lower) = _panels(6.4, (3, 2))
+    figure, (upper, lower) = panels(6.4, (3, 2))
     counts, found, beta = run.counts, run.consistency, run.settings.beta
-    columns = _columns(run)
+    columns = columns_in_view(run)
     x = counts.grid.class_thresholds[columns]
     values = curves.class_utility(counts, beta, found.classes, columns)
     worst = np.isin(found.classes, found.worst) & (len(found.worst) < len(found.classes))
-    _class_curves(upper, x, values[~worst], _GREY, 2, "a class", len(values))
+    class_curves(upper, x, values[~worst], GREY, 2, "a class", len(values))
     if worst.any():
         share = f"{100 * run.settings.eps:g} %"
-        _class_curves(upper, x, values[worst], _WORST, 3, f"a class of the worst {share}")
+        class_curves(upper, x, values[worst], WORST, 3, f"a class of the worst {share}")
         mean = values[worst].mean(axis=0)
-        _line(upper, x, mean, _WORST, "--", f"mean of the worst {share}")
-    _line(upper, x, values.mean(axis=0), "black", "-", "mean of the classes")
+        line(upper, x, mean, WORST, "--", f"mean of the worst {share}")
+    line(upper, x, values.mean(axis=0), "black", "-", "mean of the classes")
     upper.set(ylabel="utility" if beta == 1 else f"utility (β = {beta:g})", ylim=(-0.02, 1.02))
     thresholds = counts.grid.thresholds
-    _line(lower, thresholds, curves.pooled_far(counts), _FAR, "-", "FAR, pooled")
-    _line(lower, thresholds, curves.pooled_frr(counts), _FRR, "--", "FRR, pooled")
+    line(lower, thresholds, curves.pooled_far(counts), FAR, "-", "FAR, pooled")
+    line(lower, thresholds, curves.pooled_frr(counts), FRR, "--", "FRR, pooled")
     bounds = run.settings.bounds
-    for bound, color, label in zip(bounds, (_FAR, _FRR), ("max FAR", "max FRR"), strict=True):
-        _bound(lower, bound, color, label)
-    lower.set(yscale="log", ylim=(_least_rate(run), 1.4), ylabel="error rate")
-    return _along_thresholds(figure, run)
+    for value, color, label in zip(bounds, (FAR, FRR), ("max FAR", "max FRR"), strict=True):
+        bound(lower, value, color, label)
+    lower.set(yscale="log", ylim=(least_rate(run), 1.4), ylabel="error rate")
+    return along_thresholds(figure, run)
 
 
 def _rates(run: "Run") -> Figure:
-    figure, panels = _panels(6.8, (1, 1))
-    counts, classes, columns = run.counts, run.consistency.classes, _columns(run)
-    x, least = counts.grid.class_thresholds[columns], _least_rate(run)
+    figure, both_panels = panels(6.8, (1, 1))
+    counts, classes, columns = run.counts, run.consistency.classes, columns_in_view(run)
+    x, least = counts.grid.class_thresholds[columns], least_rate(run)
     far = curves.class_far(counts, classes, columns), curves.pooled_far(counts)
     frr = curves.class_frr(counts, classes, columns), curves.pooled_frr(counts)
-    both = (("FAR", far, _FAR), ("FRR", frr, _FRR))
-    for axes, (name, (values, pooled), color), bound in zip(
-        panels, both, run.settings.bounds, strict=True
+    both = (("FAR", far, FAR), ("FRR", frr, FRR))
+    for axes, (name, (values, pooled), color), limit in zip(
+        both_panels, both, run.settings.bounds, strict=True
     ):
-        _class_curves(axes, x, np.maximum(values, least / 10), _GREY, 2, "a class")
-        _line(axes, counts.grid.thresholds, pooled, color, "-", f"{name}, pooled")
-        _line(axes, x, values.mean(axis=0), "black", "--", "mean of the classes")
-        _bound(axes, bound, color, f"max {name}")
+        class_curves(axes, x, np.maximum(values, least / 10), GREY, 2, "a class")
+        line(axes, counts.grid.thresholds, pooled, color, "-", f"{name}, pooled")
+        line(axes, x, values.mean(axis=0), "black", "--", "mean of the classes")
+        bound(axes, limit, color, f"max {name}")
         axes.set(yscale="log", ylim=(least, 1.4), ylabel=name)
-    return _along_thresholds(figure, run)
+    return along_thresholds(figure, run)
 
 
 def _histogram(run: "Run") -> Figure:
-    figure, (axes,) = _panels(4.4, (1,))
+    figure, (axes,) = panels(4.4, (1,))
     counts = run.counts
-    low, high = _view(run, 1.0)
+    low, high = view(run, 1.0)
     edges = np.linspace(low, high, _BINS + 1)
     for accepted, color, style, label in (
-        (counts.pooled_impostor, _FAR, "-", "impostor pairs"),
-        (counts.pooled_genuine, _FRR, "--", "genuine pairs"),
+        (counts.pooled_impostor, FAR, "-", "impostor pairs"),
+        (counts.pooled_genuine, FRR, "--", "genuine pairs"),
     ):
         density = _density(counts.grid.thresholds, accepted, edges)
         axes.stairs(density, edges, fill=True, color=color, alpha=0.25, linewidth=0, zorder=2)
@@ -139,7 +147,7 @@ def _histogram(run: "Run") -> Figure:
             density, edges, color=color, linestyle=style, linewidth=1.5, label=label, zorder=3
         )
     axes.set(ylabel="density", ylim=(0, None))
-    return _along_thresholds(figure, run, "distance", (low, high))
+    return along_thresholds(figure, run, "", (low, high))
 
 
 def _density(thresholds: Curve, accepted: Ints, edges: Curve) -> Curve:
@@ -150,7 +158,7 @@ def _density(thresholds: Curve, accepted: Ints, edges: Curve) -> Curve:
 
 
 def _det(run: "Run") -> Figure:
-    figure, (axes,) = _panels(6.4, (1,))
+    figure, (axes,) = panels(6.4, (1,))
     counts, report = run.counts, run.report
     half_far, half_frr = 0.5 / counts.impostor_total, 0.5 / counts.genuine_total
     far = np.clip(curves.pooled_far(counts), half_far, 1 - half_far)
@@ -161,34 +169,37 @@ def _det(run: "Run") -> Figure:
     _probit(axes, "x", half_far, max(0.5, 1.5 * report.eer.rate), half_far)
     _probit(axes, "y", half_frr, highest, half_frr)
     axes.plot([half_far, 1 - half_far], [half_far, 1 - half_far], color="0.8", lw=0.8, zorder=1)
-    clipped = "DET curve, pooled (a rate of zero is drawn as half a pair)"
-    _line(axes, far, frr, "black", "-", clipped)
+    # A rate of zero has no place on these axes: it is drawn as half a pair.
+    line(axes, far, frr, "black", "-", "DET curve, pooled")
     eer = f"EER {rate(report.eer.rate)}"
-    _point(axes, report.eer.rate, report.eer.rate, "D", _WORST, eer)
-    for i, point in enumerate(shown):
-        place = max(point.achieved_far or 0, half_far), max(point.frr or 0, half_frr)
-        _point(axes, *place, "o", "white", "" if i else "FRR at FAR 10 %, 1 %, 0.1 %, …")
+    point(axes, report.eer.rate, report.eer.rate, "D", WORST, eer)
+    for i, reached in enumerate(shown):
+        place = max(reached.achieved_far or 0, half_far), max(reached.frr or 0, half_frr)
+        point(axes, *place, "o", "white", "" if i else "FRR at FAR 10 %, 1 %, …")
         axes.annotate(
-            rate(point.frr), place, (6, 5), textcoords="offset points", fontsize=8, zorder=6
+            rate(reached.frr), place, (6, 5), textcoords="offset points", fontsize=8, zorder=6
         )
     if chosen.far is not None and chosen.frr is not None:
-        label = f"recommended: FAR {rate(chosen.far)}, FRR {rate(chosen.frr)}"
+        label = "recommended"
         place = max(chosen.far, half_far), max(chosen.frr, half_frr)
-        _point(axes, *place, "*", _CHOSEN, label, 13)
-    _bound(axes, run.settings.bounds[0], _FAR, "max FAR", vertical=True)
-    _bound(axes, run.settings.bounds[1], _FRR, "max FRR")
+        point(axes, *place, "*", CHOSEN, label, 13)
+    bound(axes, run.settings.bounds[0], FAR, "max FAR", vertical=True)
+    bound(axes, run.settings.bounds[1], FRR, "max FRR")
     axes.set(xlabel="FAR, pooled (%)", ylabel="FRR, pooled (%)")
     axes.grid(color="0.92", linewidth=0.7)
-    return _finish(figure, run)
+    return finish(figure, run)
 
 
 def _probit(axes: Axes, which: str, least: float, highest: float, half: float) -> None:
     """Make an axis of rates a normal-deviate one, with ticks in percent."""
-    low, high = max(least * 0.7, _LEAST_RATE * 0.7), min(highest, 1 - half)
+    low = max(least * 0.7, _LEAST_RATE * 0.7)
+    high = min(float(ndtr(ndtri(highest) + 0.3)), 1 - half)
     ticks = _PROBIT_TICKS[(low <= _PROBIT_TICKS) & (high >= _PROBIT_TICKS)]
+    # Labels of rates below one in a thousand would run into each other.
+    crowded = (ndtri(high) - ndtri(low) > 5) & (ticks < 1e-3)
+    ticks = ticks[~crowded | (np.round(np.log10(ticks)) % 2 == 0)]
     # Limits first: the scale has no place for the default ones, 0 and 1.
     axes.set(**{f"{which}lim": (low, high)})
-    axes.set(**{f"{which}scale": ("function")}) if False else None
     set_scale = axes.set_xscale if which == "x" else axes.set_yscale
     set_scale("function", functions=(ndtri, ndtr))
     axis = axes.xaxis if which == "x" else axes.yaxis
@@ -197,28 +208,30 @@ def _probit(axes: Axes, which: str, least: float, highest: float, half: float) -
 
 
 def _classes(run: "Run") -> Figure:
-    figure, (axes,) = _panels(5.6, (1,))
+    figure, (axes,) = panels(5.6, (1,))
     counts, found = run.counts, run.consistency
     far, frr, ranking, where = _rates_of_classes(run)
     sizes = counts.sizes[found.classes]
     area = np.clip(24 * sizes / np.median(sizes), 6, 200) * np.clip(30 / len(sizes), 0.3, 1) ** 0.5
     worst = np.lexsort((found.mean_utilities, ranking))[: min(_NAMED, len(sizes))]
-    x, y = _log_with_zero(axes, "x", far, run), _log_with_zero(axes, "y", frr, run)
+    x, y = log_with_zero(axes, "x", far, run), log_with_zero(axes, "y", frr, run)
     rest = np.setdiff1d(np.arange(len(sizes)), worst)
-    alpha = _alpha(len(sizes))
     axes.scatter(
-        x[rest], y[rest], area[rest], _GREY, alpha=alpha, linewidths=0, rasterized=True, zorder=3,
+        x[rest],
+        y[rest],
+        area[rest],
+        GREY,
+        alpha=max(opacity(len(sizes)), 0.15),
+        linewidths=0,
+        rasterized=True,
+        zorder=3,
         label="a class, the larger the more rows",
-    )  # fmt: skip
-    axes.scatter(
-        x[worst], y[worst], np.maximum(area[worst], 24), _WORST, edgecolors="white",
-        linewidths=0.6, zorder=4, label="of least utility",
-    )  # fmt: skip
-    _name_points(axes, x[worst], y[worst], counts.class_names[found.classes[worst]])
-    _bound(axes, run.settings.bounds[0], _FAR, "max FAR", vertical=True)
-    _bound(axes, run.settings.bounds[1], _FRR, "max FRR")
+    )
+    number_points(axes, x[worst], y[worst], counts.class_names[found.classes[worst]])
+    bound(axes, run.settings.bounds[0], FAR, "max FAR", vertical=True)
+    bound(axes, run.settings.bounds[1], FRR, "max FRR")
     axes.set(xlabel=f"FAR of the class {where}", ylabel=f"FRR of the class {where}")
-    return _finish(figure, run)
+    return finish(figure, run)
 
 
 def _rates_of_classes(run: "Run") -> tuple[Curve, Curve, Curve, str]:
@@ -228,7 +241,7 @@ def _rates_of_classes(run: "Run") -> tuple[Curve, Curve, Curve, str]:
     rates = None if at is None else class_rates(counts, run.settings.beta, at)
     if rates is not None:
         return rates.far, rates.frr, rates.utility, f"at the recommended {number(at)}"
-    columns = _columns(run, (found.low, found.high))
+    columns = columns_in_view(run, (found.low, found.high))
     weights = trapezoid_weights(counts.grid.class_thresholds[columns])
     far = curves.class_far(counts, found.classes, columns) @ weights
     frr = curves.class_frr(counts, found.classes, columns) @ weights

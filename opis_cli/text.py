@@ -32,3 +32,9 @@ def plain(name: object, width: int = 40) -> str:
     """A name from the data on one line: no control or direction characters, cut to a width."""
     text = _CONTROL.sub("�", str(name))
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Text that the pictures' font can show: what it lacks becomes a box."""
+    known = (char < "\u0250" or "\u0370" <= char <= "\u04ff" or char == "…" for char in text)
+    return "".join(char if shown else "□" for char, shown in zip(text, known, strict=True))

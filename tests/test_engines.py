@@ -11,8 +11,8 @@ from opis_cli import engines, pairs
 from opis_cli.distance import prepare
 from opis_cli.embeddings import from_arrays
 from opis_cli.engines import Tally, Tile, tiles_of
-from opis_cli.grid import place_grid, run_pilot
 from opis_cli.grid import needs_of as grid_needs
+from opis_cli.grid import place_grid, run_pilot
 from opis_cli.records import PairCounts
 from opis_cli.settings import Calibration, Settings
 

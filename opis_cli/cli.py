@@ -136,7 +136,7 @@ def evaluate(
         from opis_cli.runs import check_target
 
         check_target(out, force=force)
-    run = _evaluate(source, settings, quiet or as_json)
+    run = _evaluate(source, settings, quiet)
     report = run.report if out is None else run.save(out, force=force)
     if as_json:
         _print_json(report)
@@ -161,7 +161,7 @@ def recommend(
     quiet: Quiet = False,
 ) -> None:
     """Recommend a threshold for other bounds, at once from a run."""
-    run = _run_of(run_or_source, config, quiet or as_json)
+    run = _run_of(run_or_source, config, quiet)
     chosen = run.recommend(max_far, max_frr, prefer)  # type: ignore[arg-type]
     if output is not None:
         from opis_cli.files import write_threshold

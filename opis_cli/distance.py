@@ -115,6 +115,9 @@ def prepare(embeddings: Embeddings, metric: Metric, keys: Ints | None = None) ->
             lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
             unit = unit and bool(np.all(np.abs(lengths - 1) <= _UNIT_TOLERANCE))
             block -= mean
+        elif embeddings.vectors.dtype == np.float64:
+            # Their squares may not fit a float64; those of narrower floats do.
+            block /= np.abs(block).max(axis=1, keepdims=True)
         squares[start : start + step] = np.einsum("nd,nd->n", block, block)
         if mean is None:
             block /= np.sqrt(squares[start : start + step, None])

@@ -86,7 +86,7 @@ def load_counts(file: Path) -> PairCounts:
         The file is missing or damaged.
     """
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             names = arrays["class_names"]
             if names.dtype == np.uint8:
                 names = np.array(json.loads(names.tobytes()), dtype=object)

@@ -161,7 +161,7 @@ def _sampled_genuine(rows: Rows, rng: np.random.Generator) -> NDArray[np.float64
     for start in range(0, len(picks), 4096):
         part = slice(start, start + 4096)
         scores[part] = np.einsum("nd,nd->n", rows.vectors[one[part]], rows.vectors[two[part]])
-    return scores - rows.half_squares[one] - rows.half_squares[two]
+    return np.asarray(scores - rows.half_squares[one] - rows.half_squares[two])
 
 
 def pilot_of_counts(counts: PairCounts) -> Pilot:

@@ -237,6 +237,9 @@ def load_report(path: str | Path) -> Report:
     return report
 
 
+_JSON_TYPES = {float: (float, int), int: (int,), str: (str,), bool: (bool,)}
+
+
 def _record(hint: Any, value: Any) -> Any:
     """The value that a type hint describes, from plain JSON values."""
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
@@ -247,10 +250,11 @@ def _record(hint: Any, value: Any) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in args:
             return None
-        return _record(next(arg for arg in args if arg is not type(None)), value)
+        kinds = [arg for arg in args if arg is not type(None)]
+        return _record(next((kind for kind in kinds if kind is type(value)), kinds[0]), value)
     if origin is tuple:
         inner = args[0]
         return tuple(_record(inner, item) for item in value)
-    if hint in (float, int, str, bool) and not isinstance(value, int | float | str):
+    if hint in _JSON_TYPES and type(value) not in _JSON_TYPES[hint]:
         raise TypeError(f"{value!r} is no {hint.__name__}")
     return value

@@ -166,7 +166,7 @@ def _deployed(deployed: Deployed, report: Report) -> RenderableType:
 
 def _worst_classes(report: Report) -> RenderableType:
     infeasible = report.recommendation.threshold is None
-    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("  class")
     for name in ("rows", "FAR", "FRR", "utility"):
         table.add_column(name, justify="right")

@@ -1,6 +1,6 @@
 """The README tells the truth: its outputs are real, its option tables are those of ``--help``.
 
-``python tests/test_readme.py write`` brings it up to date; ``... commands`` prints its two commands.
+``python tests/test_readme.py write`` brings it up to date; ``commands`` prints its two commands.
 """
 
 import os

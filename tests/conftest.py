@@ -1,0 +1,53 @@
+"""Fixtures, and the rule that CI, where every optional part is installed, skips nothing."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import data
+import pytest
+
+import opis_cli as opis
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Run ``opis`` as a process of its own in an empty folder."""
+
+    def run(*words: object, cwd: Path = tmp_path) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "opis_cli", *map(str, words)],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "COLUMNS": "100"},
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small() -> opis.Run:
+    """A small run with a long tail and singletons."""
+    return opis.evaluate(*data.MADE["long_tail"])
+
+
+@pytest.fixture
+def saved(small: opis.Run, tmp_path: Path) -> Path:
+    """The small run, written to a folder."""
+    small.save(tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and os.environ.get("OPIS_FAIL_ON_SKIP"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped where every optional part is installed: {report.longrepr}"

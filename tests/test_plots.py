@@ -1,0 +1,89 @@
+"""Pictures show the numbers they are of, whatever the classes are called."""
+
+import data
+import numpy as np
+import pytest
+from matplotlib.collections import LineCollection
+
+import opis_cli as opis
+from opis_cli import curves
+from opis_cli.errors import RunError, SettingsError
+from opis_cli.files import save_figure
+from opis_cli.plots import KINDS, draw
+
+
+def drawn(axes, label):
+    """The line with a label that begins so."""
+    return next(line for line in axes.lines if str(line.get_label()).startswith(label))
+
+
+def test_utility_shows_the_curves(small):
+    upper, lower = draw(small, "utility").axes
+    x, y = drawn(upper, "mean of the classes").get_data()
+    columns = np.searchsorted(small.counts.grid.class_thresholds, x)
+    classes = small.consistency.classes
+    assert np.allclose(y, curves.mean_utility(small.counts, 1.0, classes, columns))
+    x, y = drawn(upper, "mean of the worst").get_data()
+    worst = small.consistency.worst
+    assert np.allclose(y, curves.mean_utility(small.counts, 1.0, worst, columns))
+    curves_drawn = [c for c in upper.collections if isinstance(c, LineCollection)]
+    assert sum(len(c.get_segments()) for c in curves_drawn) == len(classes)
+    assert np.array_equal(drawn(lower, "FAR").get_ydata(), curves.pooled_far(small.counts))
+    assert np.array_equal(drawn(lower, "FRR").get_ydata(), curves.pooled_frr(small.counts))
+    assert lower.get_yscale() == "log"
+    for axes in (upper, lower):
+        marked = drawn(axes, "recommended").get_xdata()
+        assert set(marked) == {small.report.recommendation.threshold}
+
+
+def test_histogram_is_a_density(small):
+    (axes,) = draw(small, "histogram").axes
+    for stairs in axes.patches:
+        values, edges, _ = getattr(stairs, "get_data", lambda: (None, None, None))()
+        if values is not None:
+            assert np.sum(values * np.diff(edges)) == pytest.approx(1.0)
+
+
+RUNS = {
+    "feasible": lambda: opis.evaluate(*data.MADE["blobs"]),
+    "infeasible": lambda: opis.evaluate(*data.MADE["blobs"], max_far=1e-3, max_frr=1e-3),
+    "deployed": lambda: opis.evaluate(*data.MADE["blobs"], threshold="0.4", metric="euclidean"),
+    "one_class_with_a_curve": lambda: opis.evaluate(
+        data.blobs(30, 3)[0], [0] * 10 + list(range(1, 21))
+    ),
+    "two": lambda: opis.evaluate(*data.MADE["two_classes"]),
+    "hostile_names": lambda: opis.evaluate(
+        data.blobs(200, 4)[0],
+        np.array(["$\\frac{", "\u202e😀\n漢字", "x" * 300, "_$a$_^"], object)[
+            data.blobs(200, 4)[1]
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_every_kind_draws_and_saves(case, tmp_path):
+    run = RUNS[case]()
+    for kind in KINDS:
+        save_figure(draw(run, kind), tmp_path / f"{kind}.png")
+        assert (tmp_path / f"{kind}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "begins"), [("svg", b"<?xml"), ("pdf", b"%PDF"), ("PNG", b"\x89")]
+)
+def test_the_suffix_chooses_the_format(small, suffix, begins, tmp_path):
+    save_figure(small.plot(), tmp_path / f"deep/er/plot.{suffix}")
+    assert (tmp_path / f"deep/er/plot.{suffix}").read_bytes().startswith(begins)
+    assert [file.name for file in (tmp_path / "deep/er").iterdir()] == [f"plot.{suffix}"]
+
+
+def test_what_cannot_be_drawn_is_refused(small, tmp_path):
+    with pytest.raises(SettingsError, match="utility, rates, det, histogram, classes"):
+        draw(small, "pie")
+    with pytest.raises(RunError, match=r"\.png, \.svg, \.pdf"):
+        save_figure(small.plot(), tmp_path / "plot.gif")
+
+
+def test_notebooks_show_a_figure(small):
+    assert small.plot()._repr_png_().startswith(b"\x89PNG")

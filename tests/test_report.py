@@ -1,0 +1,105 @@
+"""report.json: valid by the shipped schema, the same after a round trip, refused when damaged."""
+
+import dataclasses
+import json
+import typing
+from importlib import resources
+
+import data
+import jsonschema
+import numpy as np
+import pytest
+
+import opis_cli as opis
+from opis_cli import report as rep
+
+SCHEMA = json.loads((resources.files("opis_cli") / "report.schema.json").read_text())
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+CASES = {
+    "feasible": lambda: opis.evaluate(*data.MADE["blobs"], max_far=0.05, max_frr=0.9),
+    "infeasible": lambda: opis.evaluate(*data.MADE["blobs"], max_far=1e-3, max_frr=1e-3),
+    "one_evaluable": lambda: opis.evaluate(data.blobs(30, 3)[0], [0] * 10 + list(range(1, 21))),
+    "euclidean": lambda: opis.evaluate(*data.MADE["blobs"], metric="euclidean"),
+    "deployed": lambda: opis.evaluate(*data.MADE["blobs"], threshold="0.3"),
+    "no_threshold_at_all": lambda: opis.evaluate(
+        np.repeat(data.blobs(10, 3)[0], 10, axis=0),
+        np.tile(np.arange(10), 10),
+        calibration="distance:0.1..0.9",
+        max_far=1e-3,
+    ),
+    "text_labels": lambda: opis.evaluate(
+        data.MADE["blobs"][0], [f"<b>{label}" for label in data.MADE["blobs"][1]]
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def report(request):
+    return CASES[request.param]().report
+
+
+def test_valid_by_the_schema(report):
+    VALIDATOR.validate(json.loads(rep.to_json(report)))
+
+
+def test_the_same_after_a_round_trip(report, tmp_path):
+    file = tmp_path / "report.json"
+    file.write_text(rep.to_json(report))
+    assert opis.load_report(file) == report
+    assert rep.to_json(opis.load_report(file)) == rep.to_json(report)
+
+
+def test_the_schema_names_every_field_and_no_other():
+    def compare(hint, schema):
+        while "$ref" in schema:
+            schema = SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+        for option in schema.get("anyOf", schema.get("oneOf", [])):
+            if option.get("type") != "null":
+                return compare(hint, option)
+        hint = next((a for a in typing.get_args(hint) if a is not type(None)), hint)
+        if "items" in schema:
+            return compare(hint, schema["items"])
+        if dataclasses.is_dataclass(hint):
+            names = {f.metadata.get("key", f.name): f.name for f in dataclasses.fields(hint)}
+            assert set(schema["properties"]) == set(names) == set(schema["required"])
+            assert schema["additionalProperties"] is False
+            hints = typing.get_type_hints(hint)
+            for key, name in names.items():
+                compare(hints[name], schema["properties"][key])
+        return None
+
+    compare(rep.Report, SCHEMA)
+
+
+def test_undefined_figures_are_null_and_not_a_number():
+    report = CASES["infeasible"]().report
+    with pytest.raises(ValueError, match="JSON"):
+        rep.to_json(dataclasses.replace(report, opis=float("nan")))
+    chosen = json.loads(rep.to_json(report))["recommendation"]
+    for key in ("threshold", "interval", "far", "frr", "class_mean_far", "mean_utility"):
+        assert chosen[key] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda raw: raw | {"schema_version": 99}, "newer opis"),
+        (lambda raw: {key: raw[key] for key in raw if key != "opis"}, "damaged"),
+        (lambda raw: raw | {"eer": 3}, "damaged"),
+        (lambda raw: raw | {"recall_at_1": "x"}, "damaged"),
+        (lambda raw: [raw], "damaged"),
+    ],
+)
+def test_damaged_reports_are_refused(change, says, saved):
+    file = saved / "report.json"
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+    with pytest.raises(opis.OpisError, match=says):
+        opis.load_run(saved)
+
+
+@pytest.mark.parametrize("text", ["", "{", "\xff"])
+def test_reports_that_are_no_json_are_refused(text, saved):
+    (saved / "report.json").write_text(text, encoding="latin-1")
+    with pytest.raises(opis.OpisError, match="damaged"):
+        opis.load_report(saved)

@@ -1,0 +1,177 @@
+"""Run folders: whole or not at all, the same after a round trip, refused when damaged."""
+
+import errno
+import json
+from pathlib import Path
+
+import data
+import numpy as np
+import pandas as pd
+import pytest
+
+import opis_cli as opis
+from opis_cli import files
+from opis_cli.errors import RunError, SettingsError
+
+FILES = {"report.json", "counts.npz", "classes.parquet", "threshold.json", "utility.png"}
+
+
+def test_a_loaded_run_is_the_saved_one(small, saved):
+    loaded = opis.load_run(saved)
+    for name in ("genuine", "impostor", "pooled_genuine", "pooled_impostor", "sizes"):
+        assert np.array_equal(getattr(loaded.counts, name), getattr(small.counts, name))
+    assert np.array_equal(loaded.counts.grid.thresholds, small.counts.grid.thresholds)
+    assert loaded.recommend(max_far=0.001) == small.recommend(max_far=0.001)
+    pd.testing.assert_frame_equal(loaded.classes(), small.classes())
+    assert {file.name for file in saved.iterdir()} == FILES
+
+
+def test_class_names_survive(tmp_path):
+    vectors, labels = data.blobs(60, 3)
+    names = np.array(["ä\n💥", "", "x" * 3000], object)
+    run = opis.evaluate(vectors, names[labels])
+    run.save(tmp_path / "run")
+    assert opis.load_run(tmp_path / "run").counts.class_names.tolist() == sorted(names)
+    whole = opis.evaluate(vectors, labels + 2**40)
+    whole.save(tmp_path / "whole")
+    table = pd.read_parquet(tmp_path / "whole" / "classes.parquet")
+    assert table["class"].tolist() == [2**40, 2**40 + 1, 2**40 + 2]
+
+
+def test_classes_parquet_agrees_with_the_report(small, saved):
+    table = pd.read_parquet(saved / "classes.parquet")
+    assert list(table.columns) == [
+        *("class", "size", "genuine_pairs", "impostor_pairs", "mean_utility", "opis_contribution"),
+        *("recall_at_1", "far", "frr", "utility", "best_threshold"),
+    ]
+    single = table["size"] == 1
+    assert single.any()
+    assert table[single].iloc[:, 4:].isna().all(axis=None)
+    assert table[~single].notna().all(axis=None)
+    chosen, report = small.report.recommendation, small.report
+    assert table["opis_contribution"].mean() == pytest.approx(report.opis)
+    assert table["far"].mean() == pytest.approx(chosen.class_mean_far)
+    assert table["frr"].mean() == pytest.approx(chosen.class_mean_frr)
+    assert table["utility"].mean() == pytest.approx(chosen.mean_utility)
+    pooled = (table["frr"] * table["genuine_pairs"]).sum() / table["genuine_pairs"].sum()
+    assert pooled == pytest.approx(chosen.frr)
+    worst = table.set_index("class").loc[report.worst_classes[0].class_name]
+    assert worst["utility"] == table["utility"].min() == report.worst_classes[0].utility
+
+
+def test_threshold_json_is_there_only_where_one_is_recommended(small, saved, tmp_path):
+    content = json.loads((saved / "threshold.json").read_text())
+    assert content["threshold"] == small.report.recommendation.threshold
+    assert content["accept"] == "distance <= threshold"
+    assert content["source_sha256"] == small.report.source.sha256
+    infeasible = opis.evaluate(*data.MADE["blobs"], max_far=1e-3, max_frr=1e-3)
+    infeasible.save(tmp_path / "none")
+    assert {file.name for file in (tmp_path / "none").iterdir()} == FILES - {"threshold.json"}
+    with pytest.raises(RunError, match="no threshold"):
+        files.write_threshold(infeasible.report, infeasible.report.recommendation, tmp_path / "t")
+    assert not (tmp_path / "t").exists()
+
+
+def test_nothing_but_a_run_is_ever_replaced(small, saved, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.tex").write_text("years of work")
+    for force in (False, True):
+        with pytest.raises(RunError, match="not a run"):
+            small.save(other, force=force)
+    assert (other / "thesis.tex").read_text() == "years of work"
+    with pytest.raises(RunError, match="not a run"):
+        small.save(other / "thesis.tex", force=True)
+    with pytest.raises(RunError, match="--force"):
+        small.save(saved)
+    (saved / "stale").write_text("")
+    small.save(saved, force=True)
+    assert {file.name for file in saved.iterdir()} == FILES
+    assert {file.name for file in tmp_path.iterdir()} == {"other", "run"}
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_full_disk_leaves_nothing_behind_and_the_old_run_whole(
+    small, tmp_path, monkeypatch, there
+):
+    target = tmp_path / "run"
+    if there:
+        small.save(target)
+    before = {file: file.read_bytes() for file in target.glob("*")}
+
+    def full(self: Path, *args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(RunError, match="No space left on device"):
+        small.save(target, force=True)
+    assert {file: file.read_bytes() for file in target.glob("*")} == before
+    assert [file.name for file in tmp_path.iterdir()] == ["run"] * there
+
+
+def test_a_place_that_cannot_be_written(small, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        small.save(tmp_path / "file" / "run")
+
+
+def truncated(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def pickled(file: Path) -> None:
+    with np.load(file) as arrays:
+        content = dict(arrays)
+    np.savez(file, **content | {"sizes": np.array([print], object)}, allow_pickle=True)
+
+
+def shortened(file: Path) -> None:
+    with np.load(file) as arrays:
+        content = dict(arrays)
+    np.savez(file, **content | {"genuine": content["genuine"][:-1]})
+
+
+@pytest.mark.parametrize("damage", [truncated, emptied, pickled, shortened, Path.unlink])
+def test_damaged_counts_are_refused(damage, saved):
+    damage(saved / "counts.npz")
+    with pytest.raises(RunError, match=r"damaged|cannot be read"):
+        opis.load_run(saved)
+
+
+def test_report_and_counts_of_different_runs_are_refused(saved, tmp_path):
+    opis.evaluate(*data.MADE["blobs"]).save(tmp_path / "two")
+    (saved / "counts.npz").write_bytes((tmp_path / "two" / "counts.npz").read_bytes())
+    with pytest.raises(RunError, match="not of one run"):
+        opis.load_run(saved)
+
+
+def test_deployed_thresholds(saved, tmp_path):
+    file = saved / "threshold.json"
+    assert files.read_threshold("0.25", "cosine") == 0.25
+    assert files.read_threshold("0", "cosine") == 0.0
+    assert files.read_threshold(str(file), "cosine") == json.loads(file.read_text())["threshold"]
+    (tmp_path / "list.json").write_text("[1]")
+    for text, metric, says in (
+        (str(file), "euclidean", "made for the cosine metric"),
+        ("-1", "cosine", "not negative"),
+        ("2.5", "cosine", "between 0 and 2"),
+        ("nan", "euclidean", "finite"),
+        ("nowhere.json", "cosine", "neither a number nor a file"),
+        (str(tmp_path / "list.json"), "cosine", "no threshold.json"),
+    ):
+        with pytest.raises(SettingsError, match=says):
+            files.read_threshold(text, metric)
+
+
+def test_other_bounds_from_a_run_hold_exactly(saved):
+    run = opis.load_run(saved)
+    for max_far in (0.3, 0.02, 0.001):
+        chosen = run.recommend(max_far=max_far)
+        assert chosen.far <= max_far
+        assert chosen.far == chosen.accepted_impostors / run.counts.impostor_total
+    with pytest.raises(SettingsError, match="low-far"):
+        run.recommend(max_far=0.1, prefer="low-far")

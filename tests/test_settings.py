@@ -1,0 +1,113 @@
+"""Settings: flag over file over default; whatever is unusable is named."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opis_cli.errors import SettingsError
+from opis_cli.settings import Calibration, Settings, load_config, merge, parse_size
+
+
+def test_flag_over_file_over_default(tmp_path):
+    file = tmp_path / "opis.toml"
+    file.write_text('max-far = 0.02\nbeta = 2\nmetric = "euclidean"\n[gate]\nmax-opis = 0.1\n')
+    config = load_config(file)
+    settings = merge(config, {"beta": 3.0, "eps": None})
+    assert (settings.max_far, settings.beta, settings.metric) == (0.02, 3.0, "euclidean")
+    assert settings.eps == 0.1
+    assert config["gate"] == {"max-opis": 0.1}
+
+
+def test_the_file_of_the_working_directory_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config(None) == {}
+    (tmp_path / "opis.toml").write_text("seed = 7\n")
+    assert load_config(None) == {"seed": 7}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("max-fat = 0.1", "unknown key 'max-fat'"),
+        ("gate = 3", "unknown key 'gate'"),
+        ("[other]\nx = 1", "unknown key 'other'"),
+        ('beta = "two"', "beta must be a float"),
+        ("beta = true", "beta must be a float"),
+        ("seed = 1.5", "seed must be a int"),
+        ("metric = 3", "metric must be a str"),
+        ("max-far = ", "not valid TOML"),
+    ],
+)
+def test_unusable_files_are_refused(text, says, tmp_path):
+    file = tmp_path / "opis.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=says):
+        load_config(file)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_config(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"metric": "manhattan"}, "--metric is 'manhattan'; use cosine or euclidean"),
+        ({"prefer": "best"}, "--prefer"),
+        ({"engine": "abacus"}, "--engine"),
+        ({"on_bad_rows": "fix"}, "--on-bad-rows"),
+        ({"max_far": 0.0}, "--max-far"),
+        ({"max_far": 1.0}, "--max-far"),
+        ({"max_frr": -0.1}, "--max-frr"),
+        ({"max_frr": float("nan")}, "--max-frr"),
+        ({"eps": 1.0}, "--eps"),
+        ({"beta": 0.0}, "--beta"),
+        ({"beta": float("inf")}, "--beta"),
+        ({"threads": 0}, "--threads"),
+        ({"prefer": "low-frr", "max_frr": 0.1}, "--max-far"),
+        ({"prefer": "low-far", "max_far": 0.1}, "--max-frr"),
+        ({"memory_limit": "lots"}, "--memory-limit"),
+        ({"colour": "red"}, "unknown setting 'colour'"),
+    ],
+)
+def test_unusable_values_are_refused_by_name(values, says):
+    with pytest.raises(SettingsError, match=says):
+        merge({}, values)
+
+
+def test_the_default_bound_is_a_far():
+    assert Settings().bounds == (0.01, None)
+    assert Settings(max_frr=0.1).bounds == (None, 0.1)
+    assert Settings(prefer="low-frr").bounds == (0.01, None)
+
+
+@given(
+    st.sampled_from(["far", "frr", "distance"]),
+    st.floats(1e-6, 0.4).map(lambda x: float(f"{x:g}")),
+    st.floats(1.5, 2.4),
+)
+def test_calibration_reads_what_it_writes(by, low, factor):
+    calibration = Calibration(by, low, float(f"{low * factor:g}"))
+    assert Calibration.parse(str(calibration)) == calibration
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "far", "far:0.1", "far:0.1..0.01", "far:0..0.1", "frr:0.1..1", "distance:-1..1"),
+        *("distance:0.5..0.5", "distance:0..inf", "far:a..b", "roc:0.1..0.2", "far:nan..0.1"),
+    ],
+)
+def test_calibrations_that_are_none(text):
+    with pytest.raises(SettingsError, match="--calibration"):
+        Calibration.parse(text)
+
+
+def test_sizes():
+    assert parse_size("4GB") == 4_000_000_000
+    assert parse_size("2 GiB") == 2 * 1024**3
+    assert parse_size("500mb") == 500_000_000
+    assert parse_size("1.5k") == 1_500
+    assert parse_size("123") == 123
+    assert parse_size(None) is None

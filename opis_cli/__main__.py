@@ -27,6 +27,9 @@ def _run(words: list[str], debug: bool) -> int:
     try:
         code = app(words, prog_name="opis", standalone_mode=False)
         sys.stdout.flush()
+        if code == INTERRUPTED:
+            # Typer has caught the KeyboardInterrupt.
+            raise typer.Abort
         return int(code or 0)
     except (KeyboardInterrupt, typer.Abort):
         print("opis: interrupted", file=sys.stderr)

@@ -208,5 +208,6 @@ def number_points(axes: Axes, x: Curve, y: Curve, names: NDArray[Any]) -> None:
         # A dollar sign would begin a formula in a legend.
         text = printable(plain(name, 24)).replace("$", r"\$")
         point(axes, px, py, "o", WORST, f"{i}  {text}", 12)
-        place: dict[str, Any] = {"ha": "center", "va": "center_baseline", "color": "white", "fontsize": 8}
-        axes.text(px, py, str(i), zorder=8, **place)
+        axes.text(
+            px, py, str(i), color="white", fontsize=8, zorder=8, ha="center", va="center_baseline"
+        )

@@ -235,10 +235,10 @@ def test_an_interrupt_is_130_and_leaves_nothing(tmp_path):
 
 
 def test_a_reader_that_goes_away_is_no_fault(tmp_path):
-    command = f"{sys.executable} -m opis_cli evaluate {WORDNET} --json | head -c 10; echo ${{PIPESTATUS[0]}}"
+    words = f"{sys.executable} -m opis_cli evaluate {WORDNET}"
+    command = f"{words} | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr
-    assert done.stdout.endswith("\n0\n")
+    assert (done.stdout, done.stderr) == ("0\n", "")
 
 
 def test_names_from_the_data_are_shown_as_plain_text(cli, tmp_path):

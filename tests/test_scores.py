@@ -109,7 +109,7 @@ def test_a_misplaced_grid_is_noticed_and_counted_again(monkeypatch):
 
     def wrong_pilot(rows, seed):
         pilot = true_pilot(rows, seed)
-        squeezed = grid.Distribution.of_sample(pilot.impostor.distances * 0.2)
+        squeezed = grid.Distribution(pilot.impostor.distances * 0.2, pilot.impostor.accepted)
         return grid.Pilot(pilot.genuine, squeezed, exact=False)
 
     def watched(*args):

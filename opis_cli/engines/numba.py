@@ -1,16 +1,23 @@
 """The default engine: one BLAS thread and one compiled scan in each of several workers.
 
 A worker takes a tile, multiplies a strip of its rows with all of its columns, and scans the scores
-while they are in cache: best scores by row and column, the pooled histogram beyond the window, and
-a list of the impostor pairs inside it. Those, and the genuine pairs, are then credited to both keys
-in the one tally that all workers share, under a lock that is held briefly.
+while they are in cache, without a branch that depends on them:
+
+- the best impostor of every row and column, as integers in the order of floats, which vectorise;
+- each score's *zone*: one of the even cells beyond the window, or the window itself. A histogram of
+  zones is the pooled count beyond the window, and comparing zones as 16-bit integers gives the few
+  counts by class there;
+- a list of the pairs inside the window, a tenth of all, and their cells.
+
+The listed pairs, and the genuine ones, are credited to both keys in the one tally that all workers
+share, under a lock that is held briefly: so memory does not grow with the workers.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -23,11 +30,11 @@ from opis_cli.records import Grid
 
 TILE_SIDE = 1_024
 _STRIP = 256
-_CODES = 1 << 16
-_FEW_BEYOND = 16
+_CODES = 1 << 15
+_FEW = 16
 
-# No NaN reaches the scan, and sums may be taken in any order: both let LLVM vectorise it.
-_compiled = njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc", "contract"})
+# No NaN reaches the scan, and products may be fused: both let LLVM vectorise it.
+_compiled = njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "contract"})
 
 
 def count_pairs(
@@ -39,197 +46,200 @@ def count_pairs(
     progress: Progress,
 ) -> None:
     """Count the pairs of tiles into the tally, on so many threads."""
-    cells = _Cells.of(rows, grid)
-    shared = _Shared(iter(tiles), threading.Lock(), threading.Lock(), threading.Event())
-    workers = [_Worker(rows, cells, tally) for _ in range(threads)]
+    cells = _cells_of(rows, grid)
+    queue = _Queue(iter(tiles), progress, threading.Lock(), threading.Event())
+    tally_lock = threading.Lock()
+    workers = [_Worker(rows, cells, tally, tally_lock) for _ in range(threads)]
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
-        jobs = [pool.submit(worker.run, shared, progress) for worker in workers]
+        jobs = [pool.submit(worker.run, queue) for worker in workers]
         try:
             for job in jobs:
                 job.result()
         finally:
             # Set after a fault or Ctrl-C too: the others stop at their next tile.
-            shared.stop.set()
+            queue.stop.set()
     for worker in workers:
         worker.deliver()
 
 
 @dataclass(frozen=True, slots=True)
-class _Shared:
-    """What the workers of one call share."""
+class _Queue:
+    """The tiles that workers take, and whom they tell when one is done."""
 
-    tiles: Any
-    next_tile: threading.Lock
-    tally: threading.Lock
+    tiles: Iterator[Tile]
+    progress: Progress
+    lock: threading.Lock
     stop: threading.Event
 
+    def take(self) -> Tile | None:
+        with self.lock:
+            return None if self.stop.is_set() else next(self.tiles, None)
 
-@dataclass(frozen=True, slots=True)
-class _Cells:
-    """The grid as the scan wants it.
+    def done(self, tile: Tile) -> None:
+        with self.lock:
+            self.progress(tile.pairs)
 
-    ``cuts`` (T,) fall; ``codes`` maps a score, scaled to ``_CODES`` steps, to a cell at or before
-    its own. Beyond the window the cuts are evenly spaced, so that a product finds the cell, and
-    counts by class are taken at a few of them by comparing whole vectors.
+
+class _Codes(NamedTuple):
+    """A table from scores to cells: a code is a score scaled to ``_CODES`` steps from the top.
+
+    ``first[code]`` is the first cell that a score of this code can be in, and its own at most
+    ``steps`` further.
     """
 
-    cuts: NDArray[np.float32]
-    class_cell: NDArray[np.int32]
-    codes: NDArray[np.int32]
-    top: np.float32
-    per_score: np.float32
-    window: int
-    window_cut: np.float32
-    bottom: np.float32
-    per_cell: np.float32
-    few: NDArray[np.float32]
+    first: Any
+    top: Any
+    scale: Any
+    steps: int
 
-    @classmethod
-    def of(cls, rows: Rows, grid: Grid) -> "_Cells":
-        cuts = rows.cuts(grid.thresholds)
-        window = grid.window if _is_even(cuts[grid.window - 1 : -1]) else len(cuts)
-        beyond = grid.by_class[grid.by_class >= window]
-        if len(beyond) > _FEW_BEYOND:
-            window, beyond = len(cuts), beyond[:0]
-        # Without a zone beyond the window, every score lies inside it.
-        outside = window < len(cuts)
-        window_cut = cuts[window - 1] if outside else np.float32(-np.inf)
-        bottom = cuts[-2] if outside else np.float32(0)
-        steps = len(cuts) - 1 - window
-        per_cell = np.float32(steps / (window_cut - bottom)) if steps > 0 else np.float32(0)
-        top, low = float(cuts[0]), float(cuts[-2]) if len(cuts) > 1 else float(cuts[0]) - 1
-        width = (top - low) / (_CODES - 2)
-        # A cell is looked up from one code higher than its score, which allows for rounding.
-        highest = top - (np.arange(_CODES) - 1) * width
-        codes = np.searchsorted(-cuts[:-1], -highest.astype(np.float32)).astype(np.int32)
-        codes[:2] = 0
-        cuts[-1] = -np.inf
-        class_cell = np.searchsorted(grid.by_class, np.arange(len(cuts))).astype(np.int32)
-        # What lies beyond is counted as differences: from the window's edge, to everything.
-        few = np.array([window_cut, *cuts[beyond]] if outside else [], np.float32)
-        return cls(
-            cuts,
-            class_cell,
-            codes,
-            np.float32(top),
-            np.float32(1 / width),
-            window,
-            window_cut,
-            bottom,
-            per_cell,
-            few,
-        )
+
+class _Cells(NamedTuple):
+    """The grid as the scan wants it.
+
+    ``cuts`` (T,) fall. ``inside`` finds the cells of impostors below ``window``, ``anywhere`` those
+    of genuine pairs. Beyond the window the cuts are even, and the scan knows their cells as zones:
+    zone 0 is the last cell, the last zone the whole window. ``few`` are the zones from which on
+    pairs are counted for the thresholds beyond the window that are kept by class.
+    """
+
+    cuts: Any
+    class_cell: Any
+    inside: _Codes
+    anywhere: _Codes
+    window: int
+    window_cut: Any
+    bottom: Any
+    scale: Any
+    few: Any
+
+
+class _Buffers(NamedTuple):
+    """A worker's own arrays; ``nearest`` holds floats as integers of the same order."""
+
+    nearest: Any
+    zone_counts: Any
+    zones: Any
+    listed: Any
+    starts: Any
+    few_by_row: Any
+    few_by_column: Any
+
+
+def _cells_of(rows: Rows, grid: Grid) -> _Cells:
+    cuts = rows.cuts(grid.thresholds)
+    count, window = len(cuts), grid.window
+    beyond = grid.by_class[grid.by_class >= window]
+    if len(beyond) > _FEW or not _is_even(cuts[window - 1 : -1]):
+        # Every cell is treated as the window's, which is slower and always right.
+        window, beyond = count, beyond[:0]
+    window_cut, bottom, scale = np.float32(-np.inf), np.float32(0), np.float32(0)
+    if window < count:
+        window_cut, bottom = cuts[window - 1], cuts[-2]
+        scale = np.float32((count - 1 - window) / max(window_cut - bottom, np.float32(1e-30)))
+    inside, anywhere = _codes_of(cuts[: min(window, count - 1)]), _codes_of(cuts[:-1])
+    cuts[-1] = -np.inf
+    class_cell = np.searchsorted(grid.by_class, np.arange(count)).astype(np.int32)
+    # Cell c beyond the window is zone count - 1 - c; accepted are the zones from there on up.
+    few = np.array([count - window, *(count - 1 - beyond)], np.uint16)[: 1 + len(beyond)]
+    few = few if window < count else few[:0]
+    return _Cells(cuts, class_cell, inside, anywhere, window, window_cut, bottom, scale, few)
 
 
 def _is_even(cuts: NDArray[np.float32]) -> bool:
     """Whether cuts are evenly spaced, as far as float32 can tell."""
-    even = np.linspace(cuts[0], cuts[-1], len(cuts))
-    return bool(np.all(np.abs(cuts - even) <= 1e-6 * max(1.0, float(np.abs(even).max()))))
+    even = np.linspace(cuts[0], cuts[-1], len(cuts)) if len(cuts) else cuts
+    return bool(np.all(np.abs(cuts - even) <= 1e-6 * np.maximum(1.0, np.abs(even))))
+
+
+def _codes_of(cuts: NDArray[np.float32]) -> _Codes:
+    """The table for scores among some cuts; lower ones are in the cell after the last."""
+    if len(cuts) == 0:
+        return _Codes(np.zeros(_CODES, np.int32), np.float32(0), np.float32(0), 1)
+    top = float(cuts[0])
+    width = max(top - float(cuts[-1]), 1e-30) / (_CODES - 1)
+    edges = top - np.arange(_CODES + 1) * width
+    # The code is a float32 product, off by up to a few thousandths of a step.
+    first = np.searchsorted(-cuts, -(edges[:-1] + 0.05 * width))
+    last = np.searchsorted(-cuts, -(edges[1:] - 0.05 * width))
+    first[0] = 0
+    # The last code stands for all lower scores too, which may be in the very last cell.
+    last[-1] = len(cuts)
+    steps = int((last - first).max())
+    return _Codes(first.astype(np.int32), np.float32(top), np.float32(1 / width), steps)
 
 
 class _Worker:
     """One thread's buffers, and the parts of a tally that it keeps to itself until the end."""
 
-    def __init__(self, rows: Rows, cells: _Cells, tally: Tally) -> None:
-        self.rows, self.cells, self.tally = rows, cells, tally
+    def __init__(self, rows: Rows, cells: _Cells, tally: Tally, lock: threading.Lock) -> None:
+        self.rows, self.cells, self.tally, self.lock = rows, cells, tally, lock
         self.ends = rows.class_ends
-        count = len(rows.labels)
-        self.scores = np.empty((_STRIP, TILE_SIDE), np.float32)
-        self.listed = np.empty(_STRIP * TILE_SIDE, np.uint16)
-        self.starts = np.empty(_STRIP + 1, np.int64)
-        self.nearest_genuine = np.full(count, -np.inf, np.float32)
-        self.nearest_impostor = np.full(count, -np.inf, np.float32)
-        self.beyond = np.zeros(len(cells.cuts) - cells.window + 1, np.int64)
-        self.few_by_row = np.zeros((_STRIP, len(cells.few)), np.int32)
-        self.few_by_column = np.zeros((len(cells.few), TILE_SIDE), np.int32)
-        self.index = np.empty(TILE_SIDE, np.int32)
+        self.scores = np.empty(_STRIP * TILE_SIDE, np.float32)
+        count, few = len(rows.labels), len(cells.few)
+        self.buffers = _Buffers(
+            nearest=np.full(count, _ordered(np.float32(-np.inf)), np.int32),
+            zone_counts=np.zeros(len(cells.cuts) - cells.window + 1, np.uint32),
+            zones=np.empty(TILE_SIDE, np.uint16),
+            # One place more: the scan writes each column before it knows whether to keep it.
+            listed=np.empty(_STRIP * TILE_SIDE + 1, np.uint32),
+            starts=np.zeros(_STRIP + 1, np.int64),
+            few_by_row=np.zeros((_STRIP, few), np.uint16),
+            few_by_column=np.zeros((few, TILE_SIDE), np.uint16),
+        )
 
-    def run(self, shared: _Shared, progress: Progress) -> None:
+    def run(self, queue: _Queue) -> None:
         """Take tiles until there are no more."""
-        while not shared.stop.is_set():
-            with shared.next_tile:
-                tile = next(shared.tiles, None)
-            if tile is None:
-                return
+        while (tile := queue.take()) is not None:
             for start in range(tile.a, tile.b, _STRIP):
-                self.strip(tile, start, min(start + _STRIP, tile.b), shared.tally)
-            with shared.next_tile:
-                progress(tile.pairs)
+                self.strip(tile, start, min(start + _STRIP, tile.b))
+            queue.done(tile)
 
-    def strip(self, tile: Tile, i0: int, i1: int, lock: threading.Lock) -> None:
-        """Count a strip of rows ``i0:i1`` with the tile's columns at or after them."""
-        rows, cells, tally = self.rows, self.cells, self.tally
+    def strip(self, tile: Tile, i0: int, i1: int) -> None:
+        """Count the rows ``i0:i1`` with the tile's columns at or after them."""
+        rows, cells, tally, buffers = self.rows, self.cells, self.tally, self.buffers
         j0 = max(tile.c, i0)
-        scores = self.scores.reshape(-1)[: (i1 - i0) * (tile.d - j0)].reshape(i1 - i0, -1)
+        scores = self.scores[: (i1 - i0) * (tile.d - j0)].reshape(i1 - i0, tile.d - j0)
         np.matmul(rows.vectors[i0:i1], rows.vectors[j0 : tile.d].T, out=scores)
         if rows.metric == "euclidean":
             _subtract_halves(scores, rows.half_squares[i0:i1], rows.half_squares[j0 : tile.d])
-        _scan(
-            scores,
-            i0,
-            j0,
-            self.ends,
-            cells.window_cut,
-            cells.bottom,
-            cells.per_cell,
-            self.beyond,
-            self.nearest_impostor,
-            self.index,
-            self.listed,
-            self.starts,
-            cells.few,
-            self.few_by_row,
-            self.few_by_column,
-        )
-        with lock:
+        _scan(scores, scores.view(np.int32), i0, j0, self.ends, cells, buffers)
+        with self.lock:
             _credit_listed(
-                scores,
-                i0,
-                j0,
-                rows.keys,
-                self.listed,
-                self.starts,
-                cells.cuts,
-                cells.codes,
-                cells.top,
-                cells.per_score,
-                cells.class_cell,
-                tally.impostor,
-                tally.pooled_impostor,
-            )
-            _credit_few(
                 i0,
                 j0,
                 scores.shape[0],
-                scores.shape[1],
                 rows.keys,
-                self.few_by_row,
-                self.few_by_column,
+                cells,
+                buffers,
                 tally.impostor,
+                tally.pooled_impostor,
             )
-            _credit_genuine(
-                scores,
-                i0,
-                j0,
-                self.ends,
-                rows.keys,
-                cells.cuts,
-                cells.codes,
-                cells.top,
-                cells.per_score,
-                cells.class_cell,
-                tally.genuine,
-                tally.pooled_genuine,
-                self.nearest_genuine,
-            )
+            _credit_few(i0, j0, *scores.shape, rows.keys, buffers, tally.impostor)
+            if self.ends[i1 - 1] > j0:
+                _credit_genuine(
+                    scores,
+                    i0,
+                    j0,
+                    self.ends,
+                    rows.keys,
+                    cells,
+                    tally.genuine,
+                    tally.pooled_genuine,
+                    tally.nearest_genuine,
+                )
 
     def deliver(self) -> None:
         """Add what this worker kept to itself."""
-        tally, window = self.tally, self.cells.window
-        np.maximum(tally.nearest_genuine, self.nearest_genuine, out=tally.nearest_genuine)
-        np.maximum(tally.nearest_impostor, self.nearest_impostor, out=tally.nearest_impostor)
-        # The last place holds the pairs inside the window, which were credited one by one.
-        tally.pooled_impostor[window:] += self.beyond[:-1][::-1]
+        tally, window, zone_counts = self.tally, self.cells.window, self.buffers.zone_counts
+        nearest = _ordered(self.buffers.nearest).view(np.float32)
+        np.maximum(tally.nearest_impostor, nearest, out=tally.nearest_impostor)
+        tally.pooled_impostor[window:] += zone_counts[:-1][::-1]
+
+
+def _ordered(floats: Any) -> Any:
+    """Bits of float32 values as integers of the same order; its own inverse on integers."""
+    bits = np.asarray(floats).view(np.int32)
+    return bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
 
 
 @_compiled
@@ -242,114 +252,130 @@ def _subtract_halves(scores: Any, left: Any, right: Any) -> None:
 
 @_compiled
 def _scan(
-    scores: Any,
-    i0: int,
-    j0: int,
-    ends: Any,
-    window_cut: Any,
-    bottom: Any,
-    per_cell: Any,
-    beyond: Any,
-    nearest: Any,
-    index: Any,
-    listed: Any,
-    starts: Any,
-    few: Any,
-    few_by_row: Any,
-    few_by_column: Any,
+    scores: Any, bits: Any, i0: int, j0: int, ends: Any, cells: _Cells, buffers: _Buffers
 ) -> None:
-    """Scan the impostor pairs of a strip; list those inside the window by row.
+    """Look at the impostor pairs of a strip once; list those inside the window with their cells.
 
-    Beyond the window the scores fall into ``len(beyond) - 1`` even cells, counted upwards from the
-    lowest; the last place of ``beyond`` takes the pairs inside.
+    A listed pair is ``cell << 16 | column``; those of row ``i`` lie at ``starts[i]:starts[i + 1]``.
     """
-    inside = np.int32(beyond.size - 1)
-    count = 0
-    few_by_column[:] = 0
+    last_zone = np.uint16(buffers.zone_counts.size - 1)
+    listed, count = buffers.listed, np.uint64(0)
+    buffers.few_by_column[:] = 0
     for i in range(scores.shape[0]):
-        starts[i] = count
+        buffers.starts[i] = count
         first = min(max(ends[i0 + i] - j0, 0), scores.shape[1])
         row = scores[i, first:]
-        column_best = nearest[j0 + first : j0 + scores.shape[1]]
-        best = np.float32(-np.inf)
-        for j in range(row.size):
-            s = row[j]
-            best = max(best, s)
-            column_best[j] = max(column_best[j], s)
-        nearest[i0 + i] = max(nearest[i0 + i], best)
-        if inside > 0:
+        nearest = buffers.nearest[j0 + first : j0 + scores.shape[1]]
+        buffers.nearest[i0 + i] = _best(bits[i, first:], nearest, buffers.nearest[i0 + i])
+        begin = count
+        if last_zone == 0:
             for j in range(row.size):
-                s = row[j]
-                x = max((s - bottom) * per_cell + np.float32(1), np.float32(0))
-                cell = min(np.int32(x), inside - np.int32(1))
-                index[j] = inside if s >= window_cut else cell
-            for j in range(row.size):
-                beyond[index[j]] += 1
-        for j in range(row.size):
-            listed[count] = first + j
-            count += row[j] >= window_cut
-        for q in range(few.size):
-            cut, total = few[q], np.int32(0)
-            column = few_by_column[q, first:]
-            for j in range(row.size):
-                accepted = np.int32(row[j] >= cut)
-                total += accepted
-                column[j] += accepted
-            few_by_row[i, q] = total
-    starts[scores.shape[0]] = count
+                listed[count] = j
+                count += np.uint64(1)
+        else:
+            zones = buffers.zones[: row.size]
+            _find_zones(row, cells.bottom, cells.scale, cells.window_cut, last_zone, zones)
+            count = _list_last(zones, last_zone, buffers.zone_counts, listed, count)
+            _count_few(zones, cells.few, buffers.few_by_row[i], buffers.few_by_column, first)
+        for k in range(begin, count):
+            j = listed[k]
+            cell = np.uint32(_cell(row[j], cells.cuts, cells.inside))
+            listed[k] = (cell << np.uint32(16)) | np.uint32(j + first)
+    buffers.starts[scores.shape[0]] = count
+
+
+@_compiled
+def _best(bits: Any, nearest: Any, best: Any) -> Any:
+    """Raise the columns' best scores, as ordered integers; returns the row's."""
+    for j in range(bits.size):
+        ordered = bits[j] ^ ((bits[j] >> np.int32(31)) & np.int32(0x7FFFFFFF))
+        best = max(best, ordered)
+        nearest[j] = max(nearest[j], ordered)
+    return best
+
+
+@_compiled
+def _find_zones(
+    row: Any, bottom: Any, scale: Any, window_cut: Any, last_zone: Any, zones: Any
+) -> None:
+    """Zone of each score: 0 below the lowest even cut, then a step up at each, then the window."""
+    for j in range(row.size):
+        place = (row[j] - bottom) * scale + np.float32(1)
+        place = place if place > np.float32(0) else np.float32(0)
+        zone = min(np.int32(place), np.int32(last_zone) - np.int32(1))
+        zones[j] = np.uint16(np.int32(last_zone) if row[j] >= window_cut else zone)
+
+
+@_compiled
+def _list_last(zones: Any, last_zone: Any, zone_counts: Any, listed: Any, count: Any) -> Any:
+    """Count the zones, and list the columns in the last one; returns how many are listed."""
+    for j in range(zones.size):
+        zone = zones[j]
+        zone_counts[zone] += np.uint32(1)
+        listed[count] = np.uint32(j)
+        count += np.uint64(zone == last_zone)
+    return count
+
+
+@_compiled
+def _count_few(zones: Any, few: Any, by_row: Any, by_column: Any, first: int) -> None:
+    """Count the zones from each of a few on, for the row and for every column."""
+    for q in range(few.size):
+        total, column = np.uint16(0), by_column[q, first:]
+        for j in range(zones.size):
+            accepted = np.uint16(zones[j] >= few[q])
+            total += accepted
+            column[j] += accepted
+        by_row[q] = total
+
+
+@_compiled
+def _cell(score: Any, cuts: Any, codes: _Codes) -> Any:
+    """The cell of a score: that of the first threshold which accepts it."""
+    place = (codes.top - score) * codes.scale
+    place = min(max(place, np.float32(0)), np.float32(codes.first.size - 1))
+    cell = codes.first[np.uint32(place)]
+    for _ in range(codes.steps):
+        cell += np.int32(score < cuts[np.uint32(cell)])
+    return cell
 
 
 @_compiled
 def _credit_listed(
-    scores: Any,
     i0: int,
     j0: int,
+    height: int,
     keys: Any,
-    listed: Any,
-    starts: Any,
-    cuts: Any,
-    codes: Any,
-    top: Any,
-    per_score: Any,
-    class_cell: Any,
+    cells: _Cells,
+    buffers: _Buffers,
     credits: Any,
     pooled: Any,
 ) -> None:
     """Credit the listed impostor pairs to the keys of both rows."""
-    for i in range(scores.shape[0]):
+    for i in range(height):
         own = credits[keys[i0 + i]]
-        for k in range(starts[i], starts[i + 1]):
-            j = listed[k]
-            s = scores[i, j]
-            code = min(max(np.int32((top - s) * per_score), np.int32(0)), np.int32(codes.size - 1))
-            cell = codes[code]
-            while s < cuts[cell]:
-                cell += 1
+        for k in range(buffers.starts[i], buffers.starts[i + 1]):
+            pair = buffers.listed[k]
+            cell = pair >> np.uint32(16)
             pooled[cell] += 1
-            by_class = class_cell[cell]
+            by_class = np.uint32(cells.class_cell[cell])
             own[by_class] += 1
-            credits[keys[j0 + j], by_class] += 1
+            credits[np.uint32(keys[j0 + (pair & np.uint32(0xFFFF))]), by_class] += 1
 
 
 @_compiled
 def _credit_few(
-    i0: int,
-    j0: int,
-    height: int,
-    width: int,
-    keys: Any,
-    few_by_row: Any,
-    few_by_column: Any,
-    credits: Any,
+    i0: int, j0: int, height: int, width: int, keys: Any, buffers: _Buffers, credits: Any
 ) -> None:
-    """Credit what lies beyond the window: differences of what successive cuts accept."""
-    steps = few_by_row.shape[1] - 1
+    """Credit what lies beyond the window: differences of what successive zones hold."""
+    by_row, by_column = buffers.few_by_row, buffers.few_by_column
+    steps = by_row.shape[1] - 1
     first = credits.shape[1] - steps
     for q in range(steps):
         for i in range(height):
-            credits[keys[i0 + i], first + q] += few_by_row[i, q + 1] - few_by_row[i, q]
+            credits[keys[i0 + i], first + q] += by_row[i, q + 1] - by_row[i, q]
         for j in range(width):
-            credits[keys[j0 + j], first + q] += few_by_column[q + 1, j] - few_by_column[q, j]
+            credits[keys[j0 + j], first + q] += by_column[q + 1, j] - by_column[q, j]
 
 
 @_compiled
@@ -359,11 +385,7 @@ def _credit_genuine(
     j0: int,
     ends: Any,
     keys: Any,
-    cuts: Any,
-    codes: Any,
-    top: Any,
-    per_score: Any,
-    class_cell: Any,
+    cells: _Cells,
     credits: Any,
     pooled: Any,
     nearest: Any,
@@ -371,14 +393,11 @@ def _credit_genuine(
     """Credit the genuine pairs ``i < j`` of a strip to the keys of both rows."""
     for i in range(scores.shape[0]):
         for j in range(max(i0 + i + 1 - j0, 0), min(ends[i0 + i] - j0, scores.shape[1])):
-            s = scores[i, j]
-            nearest[i0 + i] = max(nearest[i0 + i], s)
-            nearest[j0 + j] = max(nearest[j0 + j], s)
-            code = min(max(np.int32((top - s) * per_score), np.int32(0)), np.int32(codes.size - 1))
-            cell = codes[code]
-            while s < cuts[cell]:
-                cell += 1
+            score = scores[i, j]
+            nearest[i0 + i] = max(nearest[i0 + i], score)
+            nearest[j0 + j] = max(nearest[j0 + j], score)
+            cell = _cell(score, cells.cuts, cells.anywhere)
             pooled[cell] += 1
-            by_class = class_cell[cell]
+            by_class = cells.class_cell[cell]
             credits[keys[i0 + i], by_class] += 1
             credits[keys[j0 + j], by_class] += 1

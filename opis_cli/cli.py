@@ -87,6 +87,10 @@ Threads = Annotated[
 MemoryLimit = Annotated[
     str | None, typer.Option(help="Memory of the whole process: 4GB, 500MB.", metavar="SIZE")
 ]
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(help="Keep partial counts here, and go on from them.", metavar="DIR"),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of random choices.", show_default="0")]
 Out = Annotated[Path | None, typer.Option(help="Write a run into this new folder.", metavar="DIR")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a run that is there.")]
@@ -122,6 +126,7 @@ def evaluate(
     engine: Engine = None,
     threads: Threads = None,
     memory_limit: MemoryLimit = None,
+    checkpoint: Checkpoint = None,
     seed: Seed = None,
     config: Config = None,
     out: Out = None,
@@ -220,10 +225,10 @@ def _settings(config: Path | None, flags: dict[str, Any]) -> Settings:
 
 def _evaluate(source: str, settings: Settings, quiet: bool) -> "Run":
     from opis_cli.pipeline import evaluate_file
-    from opis_cli.progress import progress_bar
+    from opis_cli.progress import announcer, progress_bar
 
     with progress_bar(quiet) as progress:
-        return evaluate_file(source, settings, progress)
+        return evaluate_file(source, settings, progress, announcer(quiet))
 
 
 def _run_of(run_or_source: str, config: Path | None, quiet: bool) -> "Run":

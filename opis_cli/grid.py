@@ -280,9 +280,7 @@ def grid_serves(counts: PairCounts, needs: Needs, low: float, high: float) -> bo
     ``low`` and ``high`` are the ends of the calibration range found on this grid.
     """
     grid = counts.grid
-    inside = np.count_nonzero((grid.class_thresholds >= low) & (grid.class_thresholds <= high))
-    top = grid.thresholds[grid.window - 1]
-    if inside < RANGE_POINTS or (high >= top and grid.window < len(grid.thresholds)):
+    if not range_is_resolved(counts, low, high):
         return False
     far = counts.pooled_impostor / max(counts.impostor_total, 1)
     frr = 1 - counts.pooled_genuine / max(counts.genuine_total, 1)
@@ -292,3 +290,11 @@ def grid_serves(counts: PairCounts, needs: Needs, low: float, high: float) -> bo
     lost = frr[cells] - frr[cells + 1]
     wide = np.diff(grid.thresholds)[cells] > _FINEST_STEP
     return not np.any(wide & (lost > max(FRR_RESOLUTION, 1.5 / max(counts.genuine_total, 1))))
+
+
+def range_is_resolved(counts: PairCounts, low: float, high: float) -> bool:
+    """Whether the grid has points enough in the calibration range, and the range in its window."""
+    grid = counts.grid
+    inside = np.count_nonzero((grid.class_thresholds >= low) & (grid.class_thresholds <= high))
+    top = grid.thresholds[grid.window - 1]
+    return bool(inside >= RANGE_POINTS and (high < top or grid.window == len(grid.thresholds)))

@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 from importlib import metadata, util
+from pathlib import Path
 
 import opis_cli
 from opis_cli.engines import ENGINES
@@ -24,6 +25,15 @@ def total_memory() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
         return None
+
+
+def resident_memory() -> int:
+    """Bytes of memory that this process holds now; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def describe() -> dict[str, str]:

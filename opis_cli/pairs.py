@@ -1,23 +1,31 @@
 """Count all pairs: pilot, grid, tiles, engine, and the check that the grid was a good one."""
 
 from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli import engines, grid, scores
+from opis_cli.checkpoint import Checkpoint
 from opis_cli.distance import ROUNDING, Rows, prepare
 from opis_cli.engines import Tally
-from opis_cli.machine import processors
+from opis_cli.errors import SettingsError
+from opis_cli.machine import processors, resident_memory
 from opis_cli.records import Embeddings, Floats, Grid, Ints, PairCounts
 from opis_cli.settings import Settings
 
 Progress = Callable[[int, int], None]
 """Told ``(pairs counted, pairs in all)``."""
+Announce = Callable[[str], None]
+"""Told, before long work starts, what it will take."""
 
 _NUMBA_PAYS_AT = 10_000_000
 """Pairs from which the numba engine repays its import."""
 _ATTEMPTS = 4
+_LONG_WORK = 2_000_000_000
+_CHECKPOINT_PAIRS = 4_000_000_000
+_SCORING_BYTES = 150_000_000
 
 
 def choose_engine(name: str, pairs: int) -> str:
@@ -32,6 +40,7 @@ def count_pairs(
     settings: Settings,
     deployed: float | None = None,
     progress: Progress = lambda done, total: None,
+    announce: Announce = lambda text: None,
 ) -> PairCounts:
     """Count the pairs of embeddings at the thresholds that the settings need.
 
@@ -43,43 +52,100 @@ def count_pairs(
         A threshold that must be on the grid.
     progress : callable
         Called with (pairs counted, pairs in all); starts again where a grid was misplaced.
+    announce : callable
+        Called with a line on pairs and memory, before work that takes long.
 
     Raises
     ------
     InputError
         The pairs cannot resolve the calibration range.
+    SettingsError
+        The work needs more memory than the limit.
+    RunError
+        The checkpoint is damaged, or of other work.
     """
-    rows = prepare(embeddings, settings.metric)
     sizes = np.bincount(embeddings.labels, minlength=len(embeddings.class_names)).astype(np.int64)
-    impostors = int((sizes * (sizes.sum() - sizes)).sum()) // 2
+    total = len(embeddings.labels) * (len(embeddings.labels) - 1) // 2
+    impostors = total - int((sizes * (sizes - 1)).sum()) // 2
+    _plan_memory(embeddings, settings, total, announce)
+    rows = prepare(embeddings, settings.metric)
+    engine = choose_engine(settings.engine, total)
     needs = grid.needs_of(settings.calibration_range, *settings.bounds, deployed, impostors)
-    placed = grid.place_grid(grid.run_pilot(rows, settings.seed), needs, rows)
-    for attempt in range(_ATTEMPTS):
-        tally = _tally(rows, placed, settings, progress)
+    checkpoint, begun = None, None
+    if settings.checkpoint is not None:
+        checkpoint = Checkpoint.of(settings.checkpoint, embeddings, settings, engine)
+        begun = checkpoint.load()
+    placed = (
+        begun[0] if begun else grid.place_grid(grid.run_pilot(rows, settings.seed), needs, rows)
+    )
+    for _ in range(_ATTEMPTS):
+        tally = _tally(rows, placed, settings, progress, checkpoint, begun)
         hits = nearest_hits(embeddings, rows, tally)
         counts = _counts(embeddings, rows, placed, tally, sizes, hits)
         low, high = scores.range_ends(counts, settings.calibration_range)
-        if attempt + 1 == _ATTEMPTS or grid.grid_serves(counts, needs, low, high):
+        if grid.grid_serves(counts, needs, low, high):
             break
-        placed = grid.place_grid(grid.pilot_of_counts(counts), needs, rows)
+        placed, begun = grid.place_grid(grid.pilot_of_counts(counts), needs, rows), None
+    if not grid.range_is_resolved(counts, low, high):
+        raise AssertionError(f"no grid resolves the range {low} to {high}")
+    if checkpoint is not None:
+        checkpoint.clear()
     return counts
 
 
-def _tally(rows: Rows, placed: Grid, settings: Settings, progress: Progress) -> Tally:
-    """Run the engine over all tiles."""
+def memory_needed(embeddings: Embeddings) -> int:
+    """Bytes that the whole process will hold, about, when it counts and scores these pairs."""
+    count, dim = embeddings.vectors.shape
+    columns = 4_000 if len(embeddings.class_names) < 5_000 else 2_200
+    rows = count * (4 * dim + 40)
+    tally = 2 * 4 * len(embeddings.class_names) * columns
+    return int(resident_memory() + rows + tally + _SCORING_BYTES)
+
+
+def _plan_memory(
+    embeddings: Embeddings, settings: Settings, total: int, announce: Announce
+) -> None:
+    """Say what the work takes, and refuse it where that is more than the limit."""
+    needed, limit = memory_needed(embeddings), settings.memory_limit_bytes
+    if limit is not None and needed > limit:
+        raise SettingsError(
+            f"--memory-limit {settings.memory_limit}: {len(embeddings.labels):,} rows of "
+            f"{len(embeddings.class_names):,} classes need about {needed / 1e9:.2g} GB; "
+            "raise the limit, or evaluate fewer classes at a time"
+        )
+    if limit is not None or total >= _LONG_WORK:
+        announce(f"{total:,} pairs to count, in about {needed / 1e9:.2g} GB of memory")
+
+
+def _tally(
+    rows: Rows,
+    placed: Grid,
+    settings: Settings,
+    progress: Progress,
+    checkpoint: Checkpoint | None = None,
+    begun: tuple[Grid, Tally, int] | None = None,
+) -> Tally:
+    """Run the engine over all tiles, or over those that a checkpoint has not."""
     count = len(rows.labels)
     total = count * (count - 1) // 2
-    done = 0
+    engine, side = engines.load(choose_engine(settings.engine, total))
+    tiles = engines.tiles_of(count, side)
+    tally, tiles_done = (begun[1], begun[2]) if begun else (Tally.empty(rows, placed), 0)
+    done = sum(tile.pairs for tile in islice(tiles, tiles_done))
 
     def advance(pairs: int) -> None:
         nonlocal done
         done += pairs
         progress(done, total)
 
-    engine, side = engines.load(choose_engine(settings.engine, total))
-    tally = Tally.empty(rows, placed)
     threads = settings.threads or processors()
-    engine(rows, placed, engines.tiles_of(count, side), tally, threads, advance)
+    if checkpoint is None:
+        engine(rows, placed, tiles, tally, threads, advance)
+    else:
+        while part := list(islice(tiles, max(1, _CHECKPOINT_PAIRS // side**2))):
+            engine(rows, placed, part, tally, threads, advance)
+            tiles_done += len(part)
+            checkpoint.save(placed, tally, tiles_done)
     found = int(tally.pooled_genuine.sum() + tally.pooled_impostor.sum())
     if found != total:
         raise AssertionError(f"counted {found} pairs of {total}")

@@ -61,7 +61,10 @@ def evaluate(source: Any, labels: Any = None, **settings: Any) -> Run:
 
 
 def evaluate_file(
-    source: str | Path, settings: Settings, progress: pairs.Progress = lambda done, total: None
+    source: str | Path,
+    settings: Settings,
+    progress: pairs.Progress = lambda done, total: None,
+    announce: pairs.Announce = lambda text: None,
 ) -> Run:
     """``evaluate`` for a file or folder, with all settings in one record."""
     start = time.perf_counter()
@@ -74,7 +77,9 @@ def evaluate_file(
         on_bad_rows=settings.on_bad_rows,
     )
     seconds = time.perf_counter() - start
-    return evaluate_embeddings(embeddings, settings, read_seconds=seconds, progress=progress)
+    return evaluate_embeddings(
+        embeddings, settings, read_seconds=seconds, progress=progress, announce=announce
+    )
 
 
 def evaluate_embeddings(
@@ -83,12 +88,13 @@ def evaluate_embeddings(
     *,
     read_seconds: float = 0.0,
     progress: pairs.Progress = lambda done, total: None,
+    announce: pairs.Announce = lambda text: None,
 ) -> Run:
     """Count and score clean embeddings."""
     given = settings.threshold
     deployed = None if given is None else read_threshold(given, settings.metric)
     start = time.perf_counter()
-    counts = pairs.count_pairs(embeddings, settings, deployed, progress)
+    counts = pairs.count_pairs(embeddings, settings, deployed, progress, announce)
     counted = time.perf_counter()
     total = counts.genuine_total + counts.impostor_total
     report = _score(counts, embeddings, settings, deployed)

@@ -12,10 +12,24 @@ from opis_cli.text import human_count
 _PATIENCE = 1.0
 
 
+def announcer(quiet: bool) -> Callable[[str], None]:
+    """A function that tells a person something before long work starts."""
+
+    def announce(text: str) -> None:
+        if not quiet and _on_terminal():
+            print(text, file=sys.stderr)
+
+    return announce
+
+
+def _on_terminal() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
 @contextmanager
 def progress_bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """A function to be told ``(pairs counted, pairs in all)``, and the bar that shows it."""
-    if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if quiet or not _on_terminal():
         yield lambda done, total: None
         return
     bar = _Bar()

@@ -77,6 +77,7 @@ class Settings:
     engine: Engine = "auto"
     threads: int | None = None
     memory_limit: str | None = None
+    checkpoint: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

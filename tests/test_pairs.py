@@ -1,0 +1,79 @@
+"""Counting as a whole: memory that is planned, partial counts that are gone on from."""
+
+import data
+import numpy as np
+import pytest
+
+import opis_cli as opis
+from opis_cli import engines, pairs
+from opis_cli.embeddings import from_arrays
+from opis_cli.errors import RunError, SettingsError
+from opis_cli.settings import Settings
+
+SAME = ("genuine", "impostor", "pooled_genuine", "pooled_impostor", "nearest_hits")
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside."""
+
+
+@pytest.mark.parametrize("engine", engines.ENGINES)
+def test_a_killed_count_goes_on_from_its_checkpoint(engine, tmp_path, monkeypatch):
+    embeddings = from_arrays(*data.blobs(5_000, 40, 8))
+    whole = pairs.count_pairs(embeddings, Settings(engine=engine))
+    settings = Settings(engine=engine, checkpoint=str(tmp_path / "partial"))
+    monkeypatch.setattr(pairs, "_CHECKPOINT_PAIRS", 2_000_000)
+    after_half = []
+
+    def killed_half_way(done, total):
+        after_half.append(done)
+        if done > total / 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        pairs.count_pairs(embeddings, settings, progress=killed_half_way)
+    assert [file.name for file in (tmp_path / "partial").iterdir()] == ["partial-counts.npz"]
+    begun = []
+    resumed = pairs.count_pairs(
+        embeddings, settings, progress=lambda done, total: begun.append(done)
+    )
+    assert begun[0] > 2_000_000, "it began again from nothing"
+    assert np.array_equal(resumed.grid.thresholds, whole.grid.thresholds)
+    for name in SAME:
+        assert np.array_equal(getattr(resumed, name), getattr(whole, name)), name
+    assert not (tmp_path / "partial").exists()
+
+
+def test_a_checkpoint_of_other_work_or_a_damaged_one_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "partial"
+    embeddings = from_arrays(*data.blobs(300, 8))
+
+    monkeypatch.setattr(pairs, "_CHECKPOINT_PAIRS", 1)
+    calls = []
+
+    def killed_later(done, total):
+        calls.append(done)
+        if len(calls) == 2:
+            raise Killed
+
+    monkeypatch.setattr("opis_cli.engines.numpy.TILE_SIDE", 128)
+    with pytest.raises(Killed):
+        pairs.count_pairs(embeddings, Settings(checkpoint=str(folder)), progress=killed_later)
+    other = from_arrays(*data.blobs(300, 8, seed=1))
+    with pytest.raises(RunError, match="other embeddings or settings"):
+        pairs.count_pairs(other, Settings(checkpoint=str(folder)))
+    with pytest.raises(RunError, match="other embeddings or settings"):
+        pairs.count_pairs(embeddings, Settings(checkpoint=str(folder), max_far=0.2))
+    (folder / "partial-counts.npz").write_bytes(b"PK\x03\x04 nonsense")
+    with pytest.raises(RunError, match="damaged"):
+        pairs.count_pairs(embeddings, Settings(checkpoint=str(folder)))
+
+
+def test_work_beyond_the_memory_limit_is_refused_before_it_starts():
+    vectors, labels = data.MADE["blobs"]
+    with pytest.raises(SettingsError, match=r"need about .* GB"):
+        opis.evaluate(vectors, labels, memory_limit="20MB")
+    told = []
+    embeddings = from_arrays(vectors, labels)
+    pairs.count_pairs(embeddings, Settings(memory_limit="8GB"), announce=told.append)
+    assert len(told) == 1 and "179,700 pairs" in told[0] and "GB of memory" in told[0]

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 a gate failed, 2 usage, configuration or input, 70 a fault
 interrupted.
 """
 
+import io
 import os
 import sys
 import traceback
@@ -19,42 +20,61 @@ def main() -> None:
 
 
 def _run(words: list[str], debug: bool) -> int:
-    import typer
-
-    from opis_cli.cli import app
-    from opis_cli.errors import OpisError
-
     try:
-        code = app(words, prog_name="opis", standalone_mode=False)
+        # Class names may hold what the terminal cannot show.
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        from opis_cli.cli import app
+
+        code = int(app(words, prog_name="opis", standalone_mode=False) or 0)
         sys.stdout.flush()
         if code == INTERRUPTED:
             # Typer has caught the KeyboardInterrupt.
-            raise typer.Abort
-        return int(code or 0)
-    except (KeyboardInterrupt, typer.Abort):
+            raise KeyboardInterrupt
+        return code
+    except BaseException as error:
+        return _explain(error, debug)
+
+
+def _explain(error: BaseException, debug: bool) -> int:
+    """Say what went wrong, and return the exit code that stands for it."""
+    from opis_cli.errors import OpisError
+
+    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         print("opis: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except (BrokenPipeError, SystemExit):
+    if isinstance(error, BrokenPipeError | SystemExit):
         # Whoever read our output has gone, as `head` does (Typer turns that into SystemExit).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_output()
         return 0
-    except OpisError as error:
+    if isinstance(error, OpisError):
         return _tell(str(error), MISUSED, debug)
-    except MemoryError:
+    if isinstance(error, MemoryError):
         return _tell("out of memory; use a smaller input or a larger machine", MISUSED, debug)
-    except Exception as error:
-        if hasattr(error, "show") and hasattr(error, "exit_code"):
-            # A usage error; Typer does not export its class.
-            error.show()
-            return int(error.exit_code)
-        text = f"a fault of opis itself, {type(error).__name__}: {error}"
-        return _tell(f"{text}\nPlease report it, with what {DEBUG_FLAG} prints.", FAULT, debug)
+    if isinstance(error, OSError):
+        _abandon_output()
+        return _tell(f"the system refused: {error}", MISUSED, debug)
+    if hasattr(error, "show") and hasattr(error, "exit_code"):
+        # A usage error; Typer does not export its class.
+        error.show()
+        return int(error.exit_code)
+    text = f"a fault of opis itself, {type(error).__name__}: {error}"
+    return _tell(f"{text}\nPlease report it, with what {DEBUG_FLAG} prints.", FAULT, debug)
+
+
+def _abandon_output() -> None:
+    """Send what is still to be flushed nowhere, so that the interpreter does not fail over it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _tell(message: str, code: int, debug: bool) -> int:
+    from opis_cli.text import plain
+
     if debug:
         traceback.print_exc()
-    print(f"opis: {message}", file=sys.stderr)
+    lines = [plain(line, 2_000) for line in message.splitlines()]
+    print("opis: " + "\n".join(lines), file=sys.stderr)
     return code
 
 

@@ -166,8 +166,13 @@ def recommend(
     quiet: Quiet = False,
 ) -> None:
     """Recommend a threshold for other bounds, at once from a run."""
+    flags = {"max_far": max_far, "max_frr": max_frr, "prefer": prefer}
+    asked = load_config(config) | {
+        name: value for name, value in flags.items() if value is not None
+    }
+    merge({}, {name: asked.get(name) for name in flags})
     run = _run_of(run_or_source, config, quiet)
-    chosen = run.recommend(max_far, max_frr, prefer)  # type: ignore[arg-type]
+    chosen = run.recommend(**{name: asked.get(name) for name in flags})
     if output is not None:
         from opis_cli.files import write_threshold
 
@@ -193,8 +198,9 @@ def plot(
     quiet: Quiet = False,
 ) -> None:
     """Draw the curves of a run: PNG, SVG or PDF, by the suffix of -o."""
-    from opis_cli.files import save_figure
+    from opis_cli.files import check_picture, save_figure
 
+    check_picture(output)
     run = _run_of(run_or_source, config, quiet)
     save_figure(run.plot(kind), output)
     if not quiet:

@@ -50,6 +50,8 @@ def view(run: "Run", most_far: float = 0.999) -> tuple[float, float]:
     low, high = float(thresholds[max(first - 1, 0)]), float(thresholds[last])
     chosen = run.report.recommendation.threshold
     marked = [run.consistency.low, run.consistency.high, *([] if chosen is None else [chosen])]
+    if run.report.deployed is not None:
+        marked.append(run.report.deployed.threshold)
     return min(low, *marked), max(high, *marked)
 
 
@@ -57,12 +59,18 @@ def columns_in_view(run: "Run", span: tuple[float, float] | None = None) -> Ints
     """Columns of the counts by class to draw: some hundred, evenly spread over what is shown."""
     thresholds = run.counts.grid.class_thresholds
     low, high = span or view(run)
-    inside = np.flatnonzero((thresholds >= low) & (thresholds <= high))
-    wanted = np.searchsorted(thresholds, np.linspace(low, high, _POINTS))
-    kept = np.intersect1d(np.clip(wanted, 0, len(thresholds) - 1), inside)
-    # One more on the right, so that curves run to the edge where columns are sparse.
-    beyond = np.clip(np.searchsorted(thresholds, high, side="right"), 0, len(thresholds) - 1)
-    return np.union1d(kept, [*inside[:1], beyond])
+    # Fewer points where there are many curves: they are drawn one upon the other.
+    points = int(np.clip(1_500_000 / len(run.consistency.classes), 150, _POINTS))
+    chosen = run.report.recommendation.threshold
+    marks = [run.consistency.low, run.consistency.high, *([] if chosen is None else [chosen])]
+    wanted = np.searchsorted(thresholds, [*np.linspace(low, high, points), *marks])
+    wanted = wanted[wanted < len(thresholds)]
+    kept = wanted[(thresholds[wanted] >= low) & (thresholds[wanted] <= high)]
+    if span is None:
+        # One more on the right, so that curves run to the edge where columns are sparse.
+        after = min(int(np.searchsorted(thresholds, high)), len(thresholds) - 1)
+        kept = np.concatenate([kept, [after]])
+    return np.unique(kept)
 
 
 def opacity(count: int) -> float:
@@ -130,7 +138,7 @@ def least_rate(run: "Run") -> float:
 
 def _lowest_shown(run: "Run") -> float:
     bounds = [value for value in run.settings.bounds if value is not None]
-    return min(*bounds, 0.01, 1.0)
+    return min([*bounds, 0.01])
 
 
 def along_thresholds(
@@ -159,10 +167,10 @@ def finish(figure: Figure, run: "Run") -> Figure:
     eps = f"{100 * report.eps_opis.eps:g}%-OPIS"
     title = (
         f"OPIS {number(report.opis, 3)}   {eps} {number(report.eps_opis.value, 3)}   "
-        f"{report.source.classes:,} classes, {report.source.rows:,} rows"
+        f"{report.source.evaluable_classes:,} classes with a curve, {report.source.rows:,} rows"
     )
     if report.recommendation.threshold is None:
-        title += "   no threshold meets the bounds"
+        title += "\nno threshold meets the bounds"
     figure.axes[0].set_title(title, loc="left", fontsize=10)
     for i, panel in enumerate(figure.axes):
         # Marks that every panel shares are named once, in the first legend.

@@ -2,8 +2,11 @@
 
 import contextlib
 import dataclasses
+import errno
+import hashlib
 import json
 import math
+import os
 import shutil
 import tempfile
 import zipfile
@@ -18,6 +21,9 @@ from opis_cli.records import Grid, PairCounts
 from opis_cli.report import Recommendation, Report, to_json
 
 if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -25,11 +31,17 @@ ACCEPT_RULE = "distance <= threshold"
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path whose file or folder becomes ``path`` when all went well, else vanishes."""
+def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """A temporary path whose file or folder becomes ``path`` when all went well, else vanishes.
+
+    A folder is replaced only by a folder.
+    """
     scratch: Path | None = None
+    new_parents = [parent for parent in path.parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir() and not folder:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         scratch = Path(tempfile.mkdtemp(prefix=".opis-", dir=path.parent))
         yield scratch / "new"
         if path.is_dir():
@@ -45,6 +57,10 @@ def replacing(path: Path) -> Iterator[Path]:
             if (scratch / "old").exists() and not path.exists():
                 (scratch / "old").rename(path)
             shutil.rmtree(scratch, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            for parent in new_parents:
+                # Only an empty folder goes: one that we made for nothing.
+                parent.rmdir()
 
 
 def save_counts(counts: PairCounts, file: Path) -> None:
@@ -97,14 +113,35 @@ def load_counts(file: Path) -> PairCounts:
                 class_names=names,
                 **{name: arrays[name] for name in _COUNT_ARRAYS},
             )
-        shape = (len(counts.sizes), len(counts.grid.by_class))
-        if counts.genuine.shape != shape or counts.impostor.shape != shape:
+        if not _fits_together(counts):
             raise ValueError("arrays do not fit together")
     except OSError as error:
         raise RunError(f"{file}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"{file}: damaged counts ({error}); evaluate the source again") from None
     return counts
+
+
+def _fits_together(counts: PairCounts) -> bool:
+    """Whether arrays from a file have the shapes of one count."""
+    grid, classes = counts.grid, len(counts.sizes)
+    shape, size = (classes, len(grid.by_class)), len(grid.thresholds)
+    return (
+        counts.genuine.shape == counts.impostor.shape == shape
+        and counts.pooled_genuine.shape == counts.pooled_impostor.shape == (size,)
+        and len(counts.class_names) == len(counts.nearest_hits) == classes
+        and 0 < grid.window <= size
+        and bool(np.all(np.diff(grid.thresholds) > 0))
+        and bool(np.all(np.diff(grid.by_class) > 0))
+        and int(grid.by_class[0]) >= 0
+        and int(grid.by_class[-1]) == size - 1
+    )
+
+
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def threshold_json(report: Report, chosen: Recommendation) -> str:
@@ -140,6 +177,13 @@ def write_threshold(report: Report, chosen: Recommendation, file: Path) -> None:
         scratch.write_text(threshold_json(report, chosen), encoding="utf-8")
 
 
+def check_picture(file: Path) -> None:
+    """Refuse a name that is no picture's, before the work rather than after it."""
+    if file.suffix.lower() not in PICTURES:
+        kinds = ", ".join(PICTURES)
+        raise RunError(f"-o {file}: pictures are {kinds}; end its name in one of them")
+
+
 def save_figure(figure: "Figure", file: Path) -> None:
     """Write a figure as PNG, SVG or PDF, by the file's suffix.
 
@@ -148,10 +192,7 @@ def save_figure(figure: "Figure", file: Path) -> None:
     RunError
         The suffix is none of these, or the file cannot be written.
     """
-    if file.suffix.lower() not in PICTURES:
-        raise RunError(
-            f"-o {file}: pictures are {', '.join(PICTURES)}; end its name in one of them"
-        )
+    check_picture(file)
     with replacing(file) as scratch:
         figure.savefig(scratch, format=file.suffix[1:].lower())
 
@@ -178,13 +219,16 @@ def read_threshold(text: str, metric: str) -> float:
 def _threshold_of_file(file: Path, metric: str) -> float:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        threshold, written = float(content["threshold"]), str(content["metric"])
+        threshold, written = content["threshold"], str(content["metric"])
+        if type(threshold) not in (int, float):
+            raise ValueError
+        threshold = float(threshold)
     except OSError as error:
         raise SettingsError(
             f"--threshold {str(file)!r}: neither a number nor a file that can be read "
             f"({error.strerror})"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise SettingsError(
             f"--threshold {file}: no threshold.json (it needs the keys threshold and metric)"
         ) from None

@@ -194,7 +194,7 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
         pilot.genuine.first_at(1 - frrs / slack),
     ]
     end = float(_shifted(rows, max(high, *np.concatenate([*tops, given])), +1))
-    tail = _tail_start(pilot, min(*needs.fars, 1e-1))
+    tail = _tail_start(pilot, min([*needs.fars, 1e-1]))
     fine = np.concatenate(
         [
             np.linspace(0, end, _COARSE_POINTS),

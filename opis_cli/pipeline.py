@@ -167,13 +167,15 @@ def _score(
             counts, found, None if at is None else class_rates(counts, settings.beta, at)
         ),
         timings=rep.Timings(0.0, 0.0, 0.0, 0.0, 0.0),
+        counts_sha256=None,
     )
 
 
 def _source_facts(counts: PairCounts, embeddings: Embeddings) -> rep.SourceFacts:
     evaluable = len(evaluable_classes(counts))
     return rep.SourceFacts(
-        path=embeddings.source.path,
+        # A file name need not be UTF-8; a report is.
+        path=embeddings.source.path.encode(errors="replace").decode(),
         sha256=embeddings.source.sha256,
         labels_sha256=embeddings.source.labels_sha256,
         rows=counts.rows,

@@ -188,6 +188,7 @@ class Report:
     operating_points: tuple[OperatingPoint, ...]
     worst_classes: tuple[WorstClass, ...]
     timings: Timings
+    counts_sha256: str | None
 
 
 def to_dict(record: Any) -> Any:
@@ -220,8 +221,10 @@ def load_report(path: str | Path) -> Report:
     path = Path(path)
     file = path / REPORT_FILE if path.is_dir() else path
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
         version = raw["schema_version"]
+        if type(version) is not int or version < 1:
+            raise ValueError(f"schema_version is {version!r}")
         if version > SCHEMA_VERSION:
             raise RunError(
                 f"{file}: written by a newer opis (schema {version}, this one reads up to "
@@ -235,6 +238,10 @@ def load_report(path: str | Path) -> Report:
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{file}: damaged report ({error!r}); evaluate the source again") from None
     return report
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 _JSON_TYPES = {float: (float, int), int: (int,), str: (str,), bool: (bool,)}
@@ -252,9 +259,14 @@ def _record(hint: Any, value: Any) -> Any:
             return None
         kinds = [arg for arg in args if arg is not type(None)]
         return _record(next((kind for kind in kinds if kind is type(value)), kinds[0]), value)
+    if origin is typing.Literal and value not in args:
+        raise ValueError(f"{value!r} is none of {args}")
     if origin is tuple:
-        inner = args[0]
-        return tuple(_record(inner, item) for item in value)
+        if not isinstance(value, list) or (args[-1] is not ... and len(value) != len(args)):
+            raise TypeError(f"{value!r} is no list of the right length")
+        return tuple(_record(args[0], item) for item in value)
+    if origin is dict and not isinstance(value, dict):
+        raise TypeError(f"{value!r} is no object")
     if hint in _JSON_TYPES and type(value) not in _JSON_TYPES[hint]:
         raise TypeError(f"{value!r} is no {hint.__name__}")
     return value

@@ -10,6 +10,7 @@
 """
 
 import dataclasses
+import json
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ import numpy as np
 
 from opis_cli import curves
 from opis_cli.errors import RunError, SettingsError
-from opis_cli.files import load_counts, replacing, save_counts, threshold_json
+from opis_cli.files import load_counts, replacing, save_counts, sha256_of, threshold_json
 from opis_cli.recommend import class_rates, recommend
 from opis_cli.records import PairCounts
 from opis_cli.report import REPORT_FILE, Recommendation, Report, load_report, to_json
@@ -74,15 +75,15 @@ class Run:
         Parameters
         ----------
         max_far, max_frr : float, optional
-            Bounds on the pooled rates; ``max_far=0.01`` when neither is given.
+            Bounds on the pooled rates; those of the run when neither is given.
         prefer : {"utility", "low-far", "low-frr", "worst-classes"}, optional
             How to choose among the thresholds that meet them; that of the run by default.
         """
+        own = self.settings
+        if max_far is None and max_frr is None:
+            max_far, max_frr = own.bounds
         asked = dataclasses.replace(
-            self.settings,
-            max_far=max_far,
-            max_frr=max_frr,
-            prefer=prefer or self.settings.prefer,
+            own, max_far=max_far, max_frr=max_frr, prefer=prefer or own.prefer
         )
         bounds = asked.bounds
         return recommend(
@@ -151,7 +152,7 @@ class Run:
         path = Path(path)
         check_target(path, force=force)
         start = time.perf_counter()
-        with replacing(path) as folder:
+        with replacing(path, folder=True) as folder:
             folder.mkdir()
             save_counts(self.counts, folder / COUNTS_FILE)
             _write_classes(self.classes(), folder / CLASSES_FILE)
@@ -162,7 +163,8 @@ class Run:
             timings = dataclasses.replace(
                 self.report.timings, write=round(time.perf_counter() - start, 4)
             )
-            report = dataclasses.replace(self.report, timings=timings)
+            digest = sha256_of(folder / COUNTS_FILE)
+            report = dataclasses.replace(self.report, timings=timings, counts_sha256=digest)
             (folder / REPORT_FILE).write_text(to_json(report), encoding="utf-8")
         return report
 
@@ -176,10 +178,19 @@ def check_target(path: Path, *, force: bool) -> None:
     """Refuse a folder that must not be overwritten, before the work rather than after it."""
     if not path.exists() and not path.is_symlink():
         return
-    if not is_run(path):
+    if not _is_ours(path):
         raise RunError(f"--out {path}: exists and is not a run; choose another folder")
     if not force:
         raise RunError(f"--out {path}: a run is there already; give --force to replace it")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a folder is surely a run, so that it may be replaced when asked for."""
+    try:
+        content = json.loads((path / REPORT_FILE).read_text(encoding="utf-8"))
+        return "opis_version" in content and (path / COUNTS_FILE).exists()
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _write_classes(table: "pd.DataFrame", file: Path) -> None:
@@ -201,11 +212,12 @@ def load_run(path: str | Path) -> Run:
     if not is_run(path):
         raise RunError(f"{path}: no run is there (a folder that --out wrote has a {REPORT_FILE})")
     report = load_report(path)
+    run = Run(load_counts(path / COUNTS_FILE), report)
     try:
-        run = Run(load_counts(path / COUNTS_FILE), report)
         settings = run.settings
     except (SettingsError, TypeError) as error:
         raise RunError(f"{path}: damaged report ({error}); evaluate the source again") from None
-    if run.counts.rows != report.source.rows or run.counts.metric != settings.metric:
+    alike = run.counts.rows == report.source.rows and run.counts.metric == settings.metric
+    if not alike or sha256_of(path / COUNTS_FILE) != report.counts_sha256:
         raise RunError(f"{path}: report and counts are not of one run; evaluate the source again")
     return run

@@ -66,9 +66,12 @@ def range_ends(counts: PairCounts, calibration: Calibration) -> tuple[float, flo
     InputError
         The pairs cannot tell the two ends apart.
     """
-    if calibration.by == "distance":
-        return calibration.low, calibration.high
     thresholds = counts.grid.thresholds
+    if calibration.by == "distance":
+        if calibration.high > thresholds[-1]:
+            why = f"no distance here exceeds {thresholds[-1]:.6g}"
+            raise _unresolved(calibration, counts, why)
+        return calibration.low, calibration.high
     if calibration.by == "far":
         low = last_within(curves.pooled_far(counts), calibration.low)
         high = last_within(curves.pooled_far(counts), calibration.high)

@@ -16,6 +16,7 @@ Engine = Literal["auto", "numpy", "numba"]
 
 CONFIG_FILE = "opis.toml"
 CONFIG_TABLES = ("gate",)
+_NUMBERS_AS_TEXT = ("threshold", "memory-limit", "memory_limit")
 DEFAULT_MAX_FAR = 0.01
 
 
@@ -31,7 +32,7 @@ class Calibration:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.by}:{self.low:g}..{self.high:g}"
+        return f"{self.by}:{self.low!r}..{self.high!r}"
 
     @classmethod
     def parse(cls, text: str) -> "Calibration":
@@ -94,6 +95,8 @@ class Settings:
                 raise SettingsError(f"{option(field)} is {value:g}; it must lie between 0 and 1")
         if not 0 < self.beta < float("inf"):
             raise SettingsError(f"--beta is {self.beta:g}; it must be positive")
+        if self.seed < 0:
+            raise SettingsError(f"--seed is {self.seed}; it must not be negative")
         if self.threads is not None and self.threads < 1:
             raise SettingsError(f"--threads is {self.threads}; it must be at least 1")
         if self.prefer == "low-frr" and self.max_far is None and self.max_frr is not None:
@@ -167,7 +170,9 @@ def load_config(path: Path | None) -> dict[str, Any]:
         field = key.replace("-", "_")
         if key in CONFIG_TABLES and isinstance(value, dict):
             config[key] = value
-        elif field in hints and field not in config:
+        elif field in config:
+            raise SettingsError(f"{path}: {key!r} is given twice")
+        elif field in hints:
             config[field] = _typed(value, hints[field], f"{path}: {key}")
         else:
             known = ", ".join(sorted(name.replace("_", "-") for name in hints))
@@ -177,6 +182,8 @@ def load_config(path: Path | None) -> dict[str, Any]:
 
 def _typed(value: Any, hint: Any, where: str) -> Any:
     """The value, if TOML gave the type that the setting has; integers pass as floats."""
+    if where.endswith(_NUMBERS_AS_TEXT) and type(value) in (int, float):
+        return str(value)
     allowed = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)] or [str]
     if float in allowed and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

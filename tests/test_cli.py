@@ -106,6 +106,8 @@ def test_settings_come_from_opis_toml_and_flags_override_them(cli, tmp_path):
     (tmp_path / "opis.toml").write_text("max-far = 0.05\nbeta = 2.0\n")
     settings = json.loads(cli("evaluate", WORDNET, "--json", "--beta", "3").stdout)["settings"]
     assert (settings["max_far"], settings["beta"]) == (0.05, 3.0)
+    chosen = json.loads(cli("recommend", WORDNET, "--json").stdout)
+    assert chosen["max_far"] == 0.05
     (tmp_path / "other.toml").write_text("max-far = 0.07\n")
     done = cli("evaluate", WORDNET, "--json", "--config", "other.toml")
     assert json.loads(done.stdout)["settings"]["max_far"] == 0.07
@@ -144,6 +146,10 @@ BAD = {
     "out is a file": (["evaluate", WORDNET, "--out", "file"], "not a run"),
     "out is a folder": (["evaluate", WORDNET, "--out", "folder", "--force"], "not a run"),
     "out below a file": (["evaluate", WORDNET, "--out", "file/run"], "cannot be written"),
+    "range beyond any distance": (
+        ["evaluate", WORDNET, "--calibration", "distance:3..5"],
+        "no distance here exceeds 2",
+    ),
     "picture of no kind": (["plot", WORDNET, "--kind", "pie", "-o", "a.png"], "no plot 'pie'"),
     "picture of no format": (["plot", WORDNET, "-o", "a.gif"], r"\.png, \.svg, \.pdf"),
     "unknown key": (["evaluate", WORDNET, "--config", "bad.toml"], "unknown key 'max-fat'"),
@@ -239,6 +245,19 @@ def test_a_reader_that_goes_away_is_no_fault(tmp_path):
     command = f"{words} | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_output_that_cannot_be_written_is_said(tmp_path):
+    command = f"{sys.executable} -m opis_cli doctor > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "No space left on device" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_terminal_that_knows_ascii_alone(cli, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = cli("evaluate", WORDNET, "--max-far", "0.001", "--max-frr", "0.001")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_names_from_the_data_are_shown_as_plain_text(cli, tmp_path):

@@ -89,6 +89,17 @@ def test_undefined_figures_are_null_and_not_a_number():
         (lambda raw: raw | {"eer": 3}, "damaged"),
         (lambda raw: raw | {"recall_at_1": "x"}, "damaged"),
         (lambda raw: [raw], "damaged"),
+        (lambda raw: raw | {"schema_version": 0}, "damaged"),
+        (lambda raw: raw | {"schema_version": None}, "damaged"),
+        (lambda raw: raw | {"settings": []}, "damaged"),
+        (lambda raw: raw | {"settings": {"metric": "taxicab"}}, "damaged"),
+        (lambda raw: raw | {"worst_classes": {}}, "damaged"),
+        (lambda raw: raw | {"opis": float("nan")}, "damaged"),
+        (lambda raw: raw | {"recommendation": raw["recommendation"] | {"status": "?"}}, "damaged"),
+        (
+            lambda raw: raw | {"recommendation": raw["recommendation"] | {"interval": [0]}},
+            "damaged",
+        ),
     ],
 )
 def test_damaged_reports_are_refused(change, says, saved):

@@ -90,6 +90,28 @@ def test_nothing_but_a_run_is_ever_replaced(small, saved, tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"other", "run"}
 
 
+def test_a_folder_with_somebody_elses_report_is_not_a_run(small, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "report.json").write_text('{"title": "Annual report"}')
+    with pytest.raises(RunError, match="not a run"):
+        small.save(other, force=True)
+    assert (other / "report.json").read_text() == '{"title": "Annual report"}'
+
+
+def test_a_file_never_replaces_a_folder(small, tmp_path):
+    for name in ("threshold.json", "plot.png"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunError, match="Is a directory"):
+        files.write_threshold(
+            small.report, small.report.recommendation, tmp_path / "threshold.json"
+        )
+    with pytest.raises(RunError, match="Is a directory"):
+        files.save_figure(small.plot(), tmp_path / "plot.png")
+    assert len(list(tmp_path.rglob("thesis.tex"))) == 2
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_a_full_disk_leaves_nothing_behind_and_the_old_run_whole(
     small, tmp_path, monkeypatch, there
@@ -107,6 +129,9 @@ def test_a_full_disk_leaves_nothing_behind_and_the_old_run_whole(
         small.save(target, force=True)
     assert {file: file.read_bytes() for file in target.glob("*")} == before
     assert [file.name for file in tmp_path.iterdir()] == ["run"] * there
+    with pytest.raises(RunError, match="No space left on device"):
+        small.save(tmp_path / "new" / "parents" / "run")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_place_that_cannot_be_written(small, tmp_path):
@@ -135,7 +160,25 @@ def shortened(file: Path) -> None:
     np.savez(file, **content | {"genuine": content["genuine"][:-1]})
 
 
-@pytest.mark.parametrize("damage", [truncated, emptied, pickled, shortened, Path.unlink])
+def array_shortened(name):
+    def damage(file: Path) -> None:
+        with np.load(file) as arrays:
+            content = dict(arrays)
+        np.savez(file, **content | {name: content[name][:-1]})
+
+    return damage
+
+
+def no_archive(file: Path) -> None:
+    with file.open("wb") as stream:
+        np.save(stream, np.arange(3))
+
+
+DAMAGES = [truncated, emptied, pickled, shortened, no_archive, Path.unlink]
+SHORT = ("thresholds", "by_class", "pooled_impostor", "nearest_hits", "sizes", "class_names")
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, *map(array_shortened, SHORT)])
 def test_damaged_counts_are_refused(damage, saved):
     damage(saved / "counts.npz")
     with pytest.raises(RunError, match=r"damaged|cannot be read"):
@@ -143,7 +186,9 @@ def test_damaged_counts_are_refused(damage, saved):
 
 
 def test_report_and_counts_of_different_runs_are_refused(saved, tmp_path):
-    opis.evaluate(*data.MADE["blobs"]).save(tmp_path / "two")
+    # Of the same rows and classes, so that only their content tells them apart.
+    vectors, labels = data.MADE["long_tail"]
+    opis.evaluate(vectors + 0.5, labels).save(tmp_path / "two")
     (saved / "counts.npz").write_bytes((tmp_path / "two" / "counts.npz").read_bytes())
     with pytest.raises(RunError, match="not of one run"):
         opis.load_run(saved)
@@ -155,6 +200,8 @@ def test_deployed_thresholds(saved, tmp_path):
     assert files.read_threshold("0", "cosine") == 0.0
     assert files.read_threshold(str(file), "cosine") == json.loads(file.read_text())["threshold"]
     (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "true.json").write_text('{"threshold": true, "metric": "cosine"}')
+    (tmp_path / "huge.json").write_text('{"threshold": 1' + "0" * 400 + ', "metric": "cosine"}')
     for text, metric, says in (
         (str(file), "euclidean", "made for the cosine metric"),
         ("-1", "cosine", "not negative"),
@@ -162,6 +209,8 @@ def test_deployed_thresholds(saved, tmp_path):
         ("nan", "euclidean", "finite"),
         ("nowhere.json", "cosine", "neither a number nor a file"),
         (str(tmp_path / "list.json"), "cosine", "no threshold.json"),
+        (str(tmp_path / "true.json"), "cosine", "no threshold.json"),
+        (str(tmp_path / "huge.json"), "cosine", "no threshold.json"),
     ):
         with pytest.raises(SettingsError, match=says):
             files.read_threshold(text, metric)
@@ -175,3 +224,4 @@ def test_other_bounds_from_a_run_hold_exactly(saved):
         assert chosen.far == chosen.accepted_impostors / run.counts.impostor_total
     with pytest.raises(SettingsError, match="low-far"):
         run.recommend(max_far=0.1, prefer="low-far")
+    assert run.recommend() == run.report.recommendation

@@ -269,6 +269,12 @@ def test_a_range_that_the_pairs_cannot_resolve_is_an_error(calibration):
         opis.evaluate(*data.blobs(20, 4), calibration=calibration)
 
 
+def test_a_frr_bound_alone_with_a_range_of_distances():
+    vectors, labels = data.blobs(30, 3)
+    report = opis.evaluate(vectors, labels, max_frr=0.5, calibration="distance:0.1..0.3").report
+    assert report.recommendation.frr <= 0.5
+
+
 def test_ties_that_leave_no_range_are_an_error():
     vectors = np.repeat(np.eye(3, dtype=np.float32), 20, axis=0)
     with pytest.raises(InputError, match="tie"):

@@ -36,6 +36,7 @@ def test_the_file_of_the_working_directory_is_found(tmp_path, monkeypatch):
         ("seed = 1.5", "seed must be a int"),
         ("metric = 3", "metric must be a str"),
         ("max-far = ", "not valid TOML"),
+        ("max-far = 0.1\nmax_far = 0.2", "given twice"),
     ],
 )
 def test_unusable_files_are_refused(text, says, tmp_path):
@@ -65,6 +66,7 @@ def test_a_missing_file_is_refused(tmp_path):
         ({"beta": 0.0}, "--beta"),
         ({"beta": float("inf")}, "--beta"),
         ({"threads": 0}, "--threads"),
+        ({"seed": -1}, "--seed"),
         ({"prefer": "low-frr", "max_frr": 0.1}, "--max-far"),
         ({"prefer": "low-far", "max_far": 0.1}, "--max-frr"),
         ({"memory_limit": "lots"}, "--memory-limit"),
@@ -82,13 +84,19 @@ def test_the_default_bound_is_a_far():
     assert Settings(prefer="low-frr").bounds == (0.01, None)
 
 
+def test_numbers_in_the_file_serve_where_text_is_wanted(tmp_path):
+    (tmp_path / "opis.toml").write_text("threshold = 0.5\nmemory-limit = 4000000000\n")
+    settings = merge(load_config(tmp_path / "opis.toml"), {})
+    assert (settings.threshold, settings.memory_limit_bytes) == ("0.5", 4_000_000_000)
+
+
 @given(
     st.sampled_from(["far", "frr", "distance"]),
-    st.floats(1e-6, 0.4).map(lambda x: float(f"{x:g}")),
+    st.floats(1e-6, 0.4),
     st.floats(1.5, 2.4),
 )
 def test_calibration_reads_what_it_writes(by, low, factor):
-    calibration = Calibration(by, low, float(f"{low * factor:g}"))
+    calibration = Calibration(by, low, low * factor)
     assert Calibration.parse(str(calibration)) == calibration
 
 

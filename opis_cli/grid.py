@@ -267,7 +267,7 @@ def _by_class(
     count, classes = len(rows.labels), int(rows.labels[-1]) + 1
     if count * (count - 1) // 2 <= _SMALL_PAIRS and classes * len(thresholds) <= _SMALL_COUNTS:
         return np.arange(len(thresholds))
-    shares = np.array([0.16, 0.25, 0.4, 0.6, 0.85])
+    shares = np.array([0.16, 0.27, 0.45, 0.7, 0.93, 0.998])
     places = np.searchsorted(thresholds, pilot.impostor.first_at(shares))
     kept = np.unique(np.append(places, len(thresholds) - 1))
     kept = kept[(kept >= window) & (kept < len(thresholds))]

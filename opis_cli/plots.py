@@ -135,7 +135,7 @@ def _rates(run: "Run") -> Figure:
 def _histogram(run: "Run") -> Figure:
     figure, (axes,) = panels(4.4, (1,))
     counts = run.counts
-    low, high = view(run, 1.0)
+    low, high = view(run, 0.9999)
     edges = np.linspace(low, high, _BINS + 1)
     for accepted, color, style, label in (
         (counts.pooled_impostor, FAR, "-", "impostor pairs"),

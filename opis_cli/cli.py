@@ -148,7 +148,7 @@ def evaluate(
     elif not quiet:
         from opis_cli.summary import summary
 
-        Console().print(summary(report, out))
+        Console().print(summary(run, out))
 
 
 @app.command()
@@ -182,7 +182,7 @@ def recommend(
     elif not quiet:
         from opis_cli.summary import recommendation
 
-        Console().print(recommendation(chosen, run.report))
+        Console().print(recommendation(run, chosen))
 
 
 @app.command()

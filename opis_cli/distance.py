@@ -9,23 +9,34 @@ cosine   ``1 - cos``, 0 to 2        ``1 - d``
 euclid   ``|a - b|``                ``-d ** 2 / 2``
 ======== ========================== =================
 
+Euclidean rows are centred first, so that the rounding is relative to their spread. Unit vectors
+that all point the same way are centred too, as ``1 - cos`` is half their squared distance; their
+score is then ``-d``.
+
 A pair is accepted at threshold ``t`` if and only if ``d <= t``, that is, if its score reaches
 ``cuts(t)``. The cut lies a float32 rounding below the exact score, so that distances that *are* the
 threshold (ties, duplicate rows at 0) are accepted however the product was rounded.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from opis_cli.errors import InputError
 from opis_cli.records import Embeddings, Floats, Ints
 from opis_cli.settings import Metric
+
+Doubles = NDArray[np.float64]
 
 # Largest error, about, of a float32 dot product of unit vectors. It is relative to the largest
 # squared length of a (centred) row under the Euclidean metric.
 ROUNDING = 5e-7
 _UNIT_TOLERANCE = 1e-3
+_LARGEST_SQUARE = 1e36
+# Mean cosine distance of unit vectors below which taking off their mean is worth its cost.
+_TIGHT = 0.05
 _CHUNK_VALUES = 4_000_000
 
 
@@ -36,10 +47,10 @@ class Rows:
     Attributes
     ----------
     vectors : ndarray of shape (N, D), float32, C-contiguous
-        Unit rows (cosine) or rows less their mean (euclidean).
+        Rows of unit length (cosine), less their mean where ``centred``.
     half_squares : ndarray of shape (N,), float32
-        Half the squared length of each row under the Euclidean metric, else 0. The score of rows
-        ``i`` and ``j`` is ``vectors[i] @ vectors[j] - half_squares[i] - half_squares[j]``.
+        Half the squared length of each row where ``centred``, else 0. The score of rows ``i`` and
+        ``j`` is ``vectors[i] @ vectors[j] - half_squares[i] - half_squares[j]``.
     labels : ndarray of shape (N,), int32
         Class of each row, not decreasing: it makes a pair genuine or impostor.
     keys : ndarray of shape (N,), int32
@@ -47,6 +58,8 @@ class Rows:
     order : ndarray of shape (N,), int64
         Index of each row in the embeddings.
     metric : {"cosine", "euclidean"}
+    centred : bool
+        Whether the mean was taken off: always under the Euclidean metric.
     scale : float
         1, or the largest squared length of a centred row: the unit of ``ROUNDING``.
     unit : bool
@@ -59,6 +72,7 @@ class Rows:
     keys: NDArray[np.int32]
     order: Ints
     metric: Metric
+    centred: bool
     scale: float
     unit: bool
 
@@ -71,7 +85,7 @@ class Rows:
         """Distances of scores; never below 0."""
         scores = np.asarray(scores, np.float64)
         gap: NDArray[np.float64] = np.asarray(
-            1.0 - scores if self.metric == "cosine" else -2.0 * scores
+            self._nearest_score - scores if self.metric == "cosine" else -2.0 * scores
         )
         np.maximum(gap, 0.0, out=gap)
         return gap if self.metric == "cosine" else np.asarray(np.sqrt(gap))
@@ -79,7 +93,14 @@ class Rows:
     def score(self, distances: Floats) -> NDArray[np.float64]:
         """Scores of distances."""
         distances = np.asarray(distances, np.float64)
-        return np.asarray(1.0 - distances if self.metric == "cosine" else -0.5 * distances**2)
+        if self.metric == "cosine":
+            return np.asarray(self._nearest_score - distances)
+        return np.asarray(-0.5 * distances**2)
+
+    @property
+    def _nearest_score(self) -> float:
+        """Score of equal rows."""
+        return 0.0 if self.centred else 1.0
 
     def cuts(self, thresholds: Floats) -> NDArray[np.float32]:
         """Least score that is accepted at each threshold, shape as given."""
@@ -108,37 +129,56 @@ def prepare(embeddings: Embeddings, metric: Metric, keys: Ints | None = None) ->
     squares = np.zeros(count)
     unit = True
     step = max(1, _CHUNK_VALUES // dim)
-    mean = _mean(embeddings.vectors, step) if metric == "euclidean" else None
+    mean = _mean_to_take_off(embeddings.vectors, metric, step)
     for start in range(0, count, step):
         block = embeddings.vectors[order[start : start + step]].astype(np.float64)
+        if metric == "cosine":
+            block = _unit_rows(block)
         if mean is not None:
             lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
             unit = unit and bool(np.all(np.abs(lengths - 1) <= _UNIT_TOLERANCE))
             block -= mean
-        elif embeddings.vectors.dtype == np.float64:
-            # Their squares may not fit a float64; those of narrower floats do.
-            block /= np.abs(block).max(axis=1, keepdims=True)
-        squares[start : start + step] = np.einsum("nd,nd->n", block, block)
-        if mean is None:
-            block /= np.sqrt(squares[start : start + step, None])
+            squares[start : start + step] = np.einsum("nd,nd->n", block, block)
+            if not squares.max() < _LARGEST_SQUARE:
+                raise InputError(
+                    f"{embeddings.source.path}: the vectors are longer than float32 products can "
+                    "hold; scale them down"
+                )
         vectors[start : start + step] = block
-    euclidean = metric == "euclidean"
     return Rows(
         vectors=vectors,
-        half_squares=(squares / 2 if euclidean else np.zeros(count)).astype(np.float32),
+        half_squares=(squares / 2).astype(np.float32),
         labels=labels[order].astype(np.int32),
         keys=(labels if keys is None else keys)[order].astype(np.int32),
         order=order,
         metric=metric,
+        centred=mean is not None,
         # All rows alike leave no scale; any positive one serves.
-        scale=(float(squares.max()) or 1.0) if euclidean else 1.0,
+        scale=float(squares.max()) or 1.0,
         unit=unit,
     )
 
 
-def _mean(vectors: Floats, step: int) -> NDArray[np.float64]:
-    """Mean row in float64, without a float64 copy of the vectors."""
+def _mean_to_take_off(vectors: Floats, metric: Metric, step: int) -> NDArray[np.float64] | None:
+    """Mean row; None for unit vectors that point all ways, which are as exact without."""
+    if metric == "euclidean":
+        return _mean(vectors, step, lambda block: block)
+    sample = _unit_rows(np.asarray(vectors[:: max(1, len(vectors) // 1_000)], np.float64))
+    if 1 - np.square(sample.mean(axis=0)).sum() > _TIGHT:
+        return None
+    return _mean(vectors, step, _unit_rows)
+
+
+def _mean(vectors: Floats, step: int, change: Callable[[Doubles], Doubles]) -> Doubles:
+    """Mean of changed rows in float64, without a float64 copy of all of them."""
     total = np.zeros(vectors.shape[1])
     for start in range(0, len(vectors), step):
-        total += vectors[start : start + step].sum(axis=0, dtype=np.float64)
+        total += change(np.asarray(vectors[start : start + step], np.float64)).sum(axis=0)
     return total / len(vectors)
+
+
+def _unit_rows(block: Doubles) -> Doubles:
+    """Rows divided by their lengths, whose squares need not fit a float64."""
+    if np.abs(block).max(initial=0) > 1e100 or np.abs(block).max(axis=1).min(initial=1) < 1e-100:
+        block = block / np.abs(block).max(axis=1, keepdims=True)
+    return np.asarray(block / np.sqrt(np.einsum("nd,nd->n", block, block))[:, None])

@@ -19,7 +19,3 @@ class InputError(OpisError):
 
 class RunError(OpisError):
     """A run folder cannot be read or written."""
-
-
-class MissingExtraError(OpisError):
-    """An optional part is asked for and not installed."""

@@ -73,6 +73,7 @@ def save_counts(counts: PairCounts, file: Path) -> None:
         by_class=counts.grid.by_class,
         metric=counts.metric,
         unit=counts.unit,
+        rounding=counts.rounding,
         class_names=names if names.dtype.kind == "i" else _utf8(names),
         **{name: getattr(counts, name) for name in _COUNT_ARRAYS},
     )
@@ -110,6 +111,7 @@ def load_counts(file: Path) -> PairCounts:
                 grid=Grid(arrays["thresholds"], int(arrays["window"]), arrays["by_class"]),
                 metric=str(arrays["metric"]),  # type: ignore[arg-type]
                 unit=bool(arrays["unit"]),
+                rounding=float(arrays["rounding"]),
                 class_names=names,
                 **{name: arrays[name] for name in _COUNT_ARRAYS},
             )

@@ -29,7 +29,7 @@ _COARSE_POINTS = 96
 _UPPER_POINTS = 2_048
 _SMALL_PAIRS = 20_000_000
 _SMALL_COUNTS = 8_000_000
-_FINEST_STEP = 1e-5
+_FINEST_STEP = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +96,9 @@ def needs_of(
     max_far: float | None,
     max_frr: float | None,
     deployed: float | None,
-    impostors: int,
 ) -> Needs:
-    """What settings ask of the grid, given the number of impostor pairs."""
-    fars = [far for far in OPERATING_FARS if is_supported(far, impostors)]
+    """What settings ask of the grid."""
+    fars = [*OPERATING_FARS]
     fars += [max_far] if max_far is not None else []
     fars += [calibration.low, calibration.high] if calibration.by == "far" else []
     frrs = [max_frr] if max_frr is not None else []
@@ -202,6 +201,7 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
             # Not on the pairs themselves, where rounding would decide, but just beyond them.
             _shifted(rows, _genuine_steps(pilot.genuine, min(tail, low), end), +1),
             _shifted(rows, pilot.genuine.first_at(1 - frrs), +1),
+            _shifted(rows, pilot.genuine.first_at(1 - frrs), +2),
             _shifted(rows, pilot.impostor.first_above(fars), -1),
             given,
         ]
@@ -226,9 +226,9 @@ def _tail_start(pilot: Pilot, far: float) -> float:
     return float(min(nearer, nearer + slope * (ndtri(far / 10) - ndtri(1e-5))))
 
 
-def _shifted(rows: Rows, distances: Floats | float, sign: int) -> NDArray[np.float64]:
-    """The nearest thresholds that lie above (+1) or below (-1) distances whatever the rounding."""
-    scores = rows.score(np.asarray(distances)) - sign * 4 * ROUNDING * rows.scale
+def _shifted(rows: Rows, distances: Floats | float, steps: int) -> NDArray[np.float64]:
+    """Thresholds so many safe steps above (+) or below (-) distances, whatever the rounding."""
+    scores = rows.score(np.asarray(distances)) - steps * 4 * ROUNDING * rows.scale
     return np.asarray(np.minimum(rows.distance(scores), rows.largest_distance))
 
 
@@ -288,7 +288,7 @@ def grid_serves(counts: PairCounts, needs: Needs, low: float, high: float) -> bo
     cells = np.searchsorted(far, needs.fars, side="right") - 1
     cells = cells[(cells >= 0) & (cells + 1 < len(far))]
     lost = frr[cells] - frr[cells + 1]
-    wide = np.diff(grid.thresholds)[cells] > _FINEST_STEP
+    wide = np.diff(grid.thresholds)[cells] > _FINEST_STEP * (high - low)
     return not np.any(wide & (lost > max(FRR_RESOLUTION, 1.5 / max(counts.genuine_total, 1))))
 
 

@@ -10,7 +10,7 @@ from opis_cli import engines, grid, scores
 from opis_cli.checkpoint import Checkpoint
 from opis_cli.distance import ROUNDING, Rows, prepare
 from opis_cli.engines import Tally
-from opis_cli.errors import SettingsError
+from opis_cli.errors import InputError, SettingsError
 from opis_cli.machine import processors, resident_memory
 from opis_cli.records import Embeddings, Floats, Grid, Ints, PairCounts
 from opis_cli.settings import Settings
@@ -23,6 +23,8 @@ Announce = Callable[[str], None]
 _NUMBA_PAYS_AT = 10_000_000
 """Pairs from which the numba engine repays its import."""
 _ATTEMPTS = 4
+_LEAST_WIDTH = 50
+"""Roundings that a calibration range must be wide."""
 _LONG_WORK = 2_000_000_000
 _CHECKPOINT_PAIRS = 4_000_000_000
 _SCORING_BYTES = 150_000_000
@@ -66,11 +68,10 @@ def count_pairs(
     """
     sizes = np.bincount(embeddings.labels, minlength=len(embeddings.class_names)).astype(np.int64)
     total = len(embeddings.labels) * (len(embeddings.labels) - 1) // 2
-    impostors = total - int((sizes * (sizes - 1)).sum()) // 2
     _plan_memory(embeddings, settings, total, announce)
     rows = prepare(embeddings, settings.metric)
     engine = choose_engine(settings.engine, total)
-    needs = grid.needs_of(settings.calibration_range, *settings.bounds, deployed, impostors)
+    needs = grid.needs_of(settings.calibration_range, *settings.bounds, deployed)
     checkpoint, begun = None, None
     if settings.checkpoint is not None:
         checkpoint = Checkpoint.of(settings.checkpoint, embeddings, settings, engine)
@@ -83,6 +84,7 @@ def count_pairs(
         hits = nearest_hits(embeddings, rows, tally)
         counts = _counts(embeddings, rows, placed, tally, sizes, hits)
         low, high = scores.range_ends(counts, settings.calibration_range)
+        _check_width(rows, low, high)
         if grid.grid_serves(counts, needs, low, high):
             break
         placed, begun = grid.place_grid(grid.pilot_of_counts(counts), needs, rows), None
@@ -100,6 +102,17 @@ def memory_needed(embeddings: Embeddings) -> int:
     rows = count * (4 * dim + 40)
     tally = 2 * 4 * len(embeddings.class_names) * columns
     return int(resident_memory() + rows + tally + _SCORING_BYTES)
+
+
+def _check_width(rows: Rows, low: float, high: float) -> None:
+    """Refuse a calibration range in which rounding would decide."""
+    width = float(rows.score(np.array(low)) - rows.score(np.array(high)))
+    if width < _LEAST_WIDTH * ROUNDING * rows.scale:
+        raise InputError(
+            f"the calibration range, {low:.6g} to {high:.6g}, is too narrow for float32 distances "
+            "of these rows: a few rows far from all others, or nearly equal ones, leave the rest "
+            "no digits. Leave out the outliers, or take off the mean vector"
+        )
 
 
 def _plan_memory(
@@ -164,6 +177,7 @@ def _counts(
         grid=placed,
         metric=rows.metric,
         unit=rows.unit,
+        rounding=ROUNDING * rows.scale,
         class_names=embeddings.class_names,
         sizes=sizes,
         genuine=tally.genuine,

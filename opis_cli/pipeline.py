@@ -13,6 +13,7 @@ from opis_cli import pairs, readers, scores
 from opis_cli import report as rep
 from opis_cli.curves import evaluable_classes
 from opis_cli.embeddings import from_arrays
+from opis_cli.errors import InputError
 from opis_cli.files import read_threshold
 from opis_cli.recommend import (
     ClassRates,
@@ -52,8 +53,14 @@ def evaluate(source: Any, labels: Any = None, **settings: Any) -> Run:
         The input or a setting is not usable; the message says what to do.
     """
     if isinstance(source, str | Path):
+        if labels is not None and not isinstance(labels, str | Path):
+            raise InputError(
+                "the labels of a file are a path too; for arrays, load both and give the vectors"
+            )
         chosen = merge({}, settings | {"labels": None if labels is None else str(labels)})
         return evaluate_file(source, chosen)
+    if labels is None:
+        raise InputError("there are no labels; give one for each vector")
     chosen = merge({}, settings)
     start = time.perf_counter()
     embeddings = from_arrays(source, labels, metric=chosen.metric, on_bad_rows=chosen.on_bad_rows)
@@ -193,11 +200,10 @@ def _worst_classes(
     """The classes of least utility at the threshold, or over the range where there is none."""
     ranking = found.mean_utilities if rates is None else rates.utility
     order = np.lexsort((found.mean_utilities, ranking))[:WORST_CLASSES]
+    names = counts.class_names[found.classes].tolist()
     return tuple(
         rep.WorstClass(
-            class_name=counts.class_names[found.classes[i]]
-            if isinstance(counts.class_names[found.classes[i]], str)
-            else int(counts.class_names[found.classes[i]]),
+            class_name=names[i],
             size=int(counts.sizes[found.classes[i]]),
             utility=None if rates is None else float(rates.utility[i]),
             mean_utility=float(found.mean_utilities[i]),

@@ -40,7 +40,7 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
 
 
 class _Bar:
-    """Starts its clock at the first call, and shows a bar once a second has gone by."""
+    """Shows itself once a second has gone by."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()

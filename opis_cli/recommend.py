@@ -68,7 +68,7 @@ def recommend(
     """
     thresholds = counts.grid.thresholds
     far, frr = curves.pooled_far(counts), curves.pooled_frr(counts)
-    low = 0 if max_frr is None else first_within(frr, max_frr)
+    low = 0 if max_frr is None else first_within(curves.pooled_frr_at_most(counts), max_frr)
     high = len(thresholds) - 1 if max_far is None else last_within(far, max_far)
     feasible = high is not None and low <= high
     index = None
@@ -178,9 +178,11 @@ def judge_deployed(
     counts: PairCounts, threshold: float, max_far: float | None, max_frr: float | None, beta: float
 ) -> Deployed:
     """Rates of a deployed threshold, which is on the grid."""
-    index = int(np.searchsorted(counts.grid.thresholds, threshold))
+    thresholds = counts.grid.thresholds
+    # Beyond the last threshold, as at it, every pair is accepted.
+    index = min(int(np.searchsorted(thresholds, threshold)), len(thresholds) - 1)
     at = _rates_at(counts, index)
-    rates = class_rates(counts, beta, threshold)
+    rates = class_rates(counts, beta, float(thresholds[index]))
     return Deployed(
         threshold=threshold,
         far=at.far,

@@ -2,10 +2,14 @@
 
 ::
 
-    Embeddings ──► PairCounts ──► curves ──► scores, recommendation ──► Report ──► JSON, PNG, text
-     readers.py     grid.py        curves.py   scores.py                 report.py   runs.py
-                    pairs.py                   recommend.py                          plots.py
-                    engines/                                                         summary.py
+    Embeddings --> PairCounts --> curves --> scores, recommendation --> Report --> JSON, PNG, text
+    readers.py     pairs.py       curves.py  scores.py                  report.py  runs.py
+    parquet.py     grid.py                   recommend.py                          files.py
+    arrow.py       distance.py                                                     plots.py
+    embeddings.py  engines/                                                        drawing.py
+                   checkpoint.py                                                   summary.py
+
+``pipeline.py`` joins these, ``cli.py`` shows them.
 
 Three rules hold everywhere:
 
@@ -114,6 +118,8 @@ class PairCounts:
     unit : bool
         Whether a threshold has an equivalent on unit vectors: always under cosine, under the
         Euclidean metric when the vectors were of unit length.
+    rounding : float
+        How far a score may be off: of a distance under cosine, of half its square under Euclidean.
     class_names : ndarray of shape (K,)
     sizes : ndarray of shape (K,), int64
         Rows of each class.
@@ -135,6 +141,7 @@ class PairCounts:
     pooled_genuine: Ints
     pooled_impostor: Ints
     nearest_hits: Ints
+    rounding: float = 0.0
 
     @property
     def rows(self) -> int:

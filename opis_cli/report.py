@@ -235,7 +235,7 @@ def load_report(path: str | Path) -> Report:
         raise RunError(
             f"{file}: cannot be read ({error.strerror}); is this a run folder?"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{file}: damaged report ({error!r}); evaluate the source again") from None
     return report
 

@@ -149,7 +149,8 @@ class Run:
         RunError
             The folder exists, or cannot be written.
         """
-        path = Path(path)
+        # Behind a link, the run is what changes, not the link.
+        path = Path(path).resolve() if Path(path).is_symlink() else Path(path)
         check_target(path, force=force)
         start = time.perf_counter()
         with replacing(path, folder=True) as folder:
@@ -215,6 +216,8 @@ def load_run(path: str | Path) -> Run:
     run = Run(load_counts(path / COUNTS_FILE), report)
     try:
         settings = run.settings
+        if missing := set(dataclasses.asdict(settings)) - set(report.settings):
+            raise TypeError(f"no setting {sorted(missing)[0]}")
     except (SettingsError, TypeError) as error:
         raise RunError(f"{path}: damaged report ({error}); evaluate the source again") from None
     alike = run.counts.rows == report.source.rows and run.counts.metric == settings.metric

@@ -82,7 +82,7 @@ def range_ends(counts: PairCounts, calibration: Calibration) -> tuple[float, flo
         raise _unresolved(
             calibration, counts, "even the smallest threshold accepts a larger share of impostors"
         )
-    if thresholds[high] - thresholds[low] < 1e-9:
+    if not thresholds[high] > thresholds[low]:
         raise _unresolved(
             calibration,
             counts,
@@ -103,9 +103,11 @@ def first_within(frr: Curve, bound: float) -> int:
 
 
 def _unresolved(calibration: Calibration, counts: PairCounts, why: str) -> InputError:
+    finest = counts.rounding if counts.metric == "cosine" else math.sqrt(2 * counts.rounding)
     return InputError(
         f"the calibration range {calibration} cannot be resolved: {why} "
-        f"({counts.impostor_total:,} impostor and {counts.genuine_total:,} genuine pairs). "
+        f"({counts.impostor_total:,} impostor and {counts.genuine_total:,} genuine pairs; "
+        f"distances are told apart down to {finest:.2g}). "
         "Give more rows or a wider range; --calibration distance:LOW..HIGH takes any distances"
     )
 

@@ -1,6 +1,8 @@
 """Every setting of an evaluation in one frozen record: flag over ``opis.toml`` over default."""
 
 import dataclasses
+import numbers
+import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -83,6 +85,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         for field, hint in get_type_hints(type(self)).items():
+            value = _plain_value(getattr(self, field), hint, option(field))
+            object.__setattr__(self, field, value)
+        for field, hint in get_type_hints(type(self)).items():
             choices = (
                 get_args(hint) if get_args(hint) and isinstance(get_args(hint)[0], str) else ()
             )
@@ -93,8 +98,8 @@ class Settings:
             value = getattr(self, field)
             if value is not None and not 0 < value < 1:
                 raise SettingsError(f"{option(field)} is {value:g}; it must lie between 0 and 1")
-        if not 0 < self.beta < float("inf"):
-            raise SettingsError(f"--beta is {self.beta:g}; it must be positive")
+        if not 1e-3 <= self.beta <= 1e3:
+            raise SettingsError(f"--beta is {self.beta:g}; it must lie between 0.001 and 1000")
         if self.seed < 0:
             raise SettingsError(f"--seed is {self.seed}; it must not be negative")
         if self.threads is not None and self.threads < 1:
@@ -173,24 +178,35 @@ def load_config(path: Path | None) -> dict[str, Any]:
         elif field in config:
             raise SettingsError(f"{path}: {key!r} is given twice")
         elif field in hints:
-            config[field] = _typed(value, hints[field], f"{path}: {key}")
+            config[field] = _plain_value(value, hints[field], f"{path}: {key}")
         else:
             known = ", ".join(sorted(name.replace("_", "-") for name in hints))
             raise SettingsError(f"{path}: unknown key {key!r}; the keys are {known}")
     return config
 
 
-def _typed(value: Any, hint: Any, where: str) -> Any:
-    """The value, if TOML gave the type that the setting has; integers pass as floats."""
-    if where.endswith(_NUMBERS_AS_TEXT) and type(value) in (int, float):
-        return str(value)
-    allowed = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)] or [str]
-    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, bool) or not isinstance(value, tuple(allowed)):
-        names = " or ".join(kind.__name__ for kind in allowed if kind is not type(None))
-        raise SettingsError(f"{where} must be a {names}, not {value!r}")
-    return value
+def _plain_value(value: Any, hint: Any, where: str) -> Any:
+    """The value as the plain type that a setting has; numbers of other libraries pass.
+
+    Raises
+    ------
+    SettingsError
+        It is of another type.
+    """
+    kinds = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)] or [str]
+    if value is None and type(None) in kinds:
+        return None
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        if float in kinds:
+            return float(value)
+        if int in kinds and isinstance(value, numbers.Integral):
+            return int(value)
+        if where.endswith(_NUMBERS_AS_TEXT):
+            return str(value)
+    if str in kinds and isinstance(value, str | os.PathLike):
+        return os.fspath(value)
+    names = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
+    raise SettingsError(f"{where} must be a {names}, not {value!r}")
 
 
 def merge(config: dict[str, Any], flags: dict[str, Any]) -> Settings:

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,14 +11,18 @@ from rich.text import Text
 from opis_cli.report import Deployed, Recommendation, Report
 from opis_cli.text import number, plain, rate
 
+if TYPE_CHECKING:
+    from opis_cli.runs import Run
+
 SHOWN_CLASSES = 5
 _LABEL_WIDTH = 28
 
 
-def summary(report: Report, out: Path | None = None) -> RenderableType:
+def summary(run: "Run", out: Path | None = None) -> RenderableType:
     """The evaluation at a glance: what was read, consistency, threshold, who it fails, files."""
+    report = run.report
     parts: list[RenderableType] = [_header(report), Text(), _consistency(report), Text()]
-    parts += [recommendation(report.recommendation, report), *_warnings(report), Text()]
+    parts += [recommendation(run, report.recommendation), Text()]
     if report.deployed is not None:
         parts += [_deployed(report.deployed, report), Text()]
     parts.append(_worst_classes(report))
@@ -55,7 +60,7 @@ def _header(report: Report) -> RenderableType:
 def _consistency(report: Report) -> RenderableType:
     asked, eps = report.calibration_range, report.eps_opis
     metric = report.settings["metric"]
-    span = f"{asked.threshold_low:.4f} to {asked.threshold_high:.4f}"
+    span = f"{asked.threshold_low:.4g} to {asked.threshold_high:.4g}"
     how = "as given"
     if asked.by != "distance":
         how = f"pooled {asked.by.upper()} {rate(asked.low)} to {rate(asked.high)}"
@@ -77,22 +82,29 @@ def _consistency(report: Report) -> RenderableType:
                 rate(report.recall_at_1),
                 "nearest other row has the same label",
             ),
-            ("EER", rate(report.eer.rate), f"at distance {report.eer.threshold:.4f}"),
+            ("EER", rate(report.eer.rate), f"at distance {report.eer.threshold:.4g}"),
         ],
     )
 
 
-def recommendation(chosen: Recommendation, report: Report) -> RenderableType:
-    """The recommended threshold and what it costs, or why there is none."""
+def recommendation(run: "Run", chosen: Recommendation) -> RenderableType:
+    """The recommended threshold, what it costs, and what to know of it; or why there is none."""
+    report, grid = run.report, run.counts.grid
+    dense = len(grid.by_class) == len(grid.thresholds)
+    window_end = math.inf if dense else float(grid.thresholds[grid.window - 1])
+    return Group(_threshold(chosen, report), *_warnings(chosen, report, window_end))
+
+
+def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
     bounds = _bounds(chosen)
     metric = report.settings["metric"]
     if chosen.threshold is None:
         return _infeasible(chosen, bounds)
     similarity = chosen.equivalents.cosine_similarity
-    other = "" if similarity is None else f"cosine similarity >= {similarity:.6f}"
+    other = "" if similarity is None else f"cosine similarity >= {similarity:.6g}"
     per_query = number(chosen.false_accepts_per_query, 3)
     rows = [
-        (f"accept {metric} distance <=", f"{chosen.threshold:.6f}", other),
+        (f"accept {metric} distance <=", f"{chosen.threshold:.6g}", other),
         (
             "FAR (false accepts)",
             rate(chosen.far),
@@ -116,7 +128,7 @@ def _infeasible(chosen: Recommendation, bounds: str) -> RenderableType:
             rows.append(
                 (
                     f"To meet {name} alone",
-                    f"{at.threshold:.6f}",
+                    f"{at.threshold:.6g}",
                     f"FAR {rate(at.far)}, FRR {rate(at.frr)}",
                 )
             )
@@ -130,21 +142,30 @@ def _bounds(chosen: Recommendation) -> str:
     return " and ".join(f"{name} <= {rate(value)}" for name, value in given if value is not None)
 
 
-def _warnings(report: Report) -> list[RenderableType]:
-    """What a person must know before they trust the threshold."""
-    chosen, asked = report.recommendation, report.calibration_range
-    found = []
+def _warnings(chosen: Recommendation, report: Report, window_end: float) -> list[RenderableType]:
+    """What a person must know before they trust the threshold.
+
+    Beyond ``window_end`` only a few thresholds have counts by class.
+    """
+    asked, found = report.calibration_range, []
     if chosen.supported is False:
         found.append(
             f"{report.pairs.impostor:,} impostor pairs are too few to show FAR "
             f"{rate(chosen.max_far)}: it takes 3 / FAR of them."
         )
-    if asked.contains_recommendation is False and chosen.far is not None:
+    if chosen.threshold is None or chosen.far is None:
+        return [Text(f"  ! {line}", style="yellow") for line in found]
+    if not asked.threshold_low <= chosen.threshold <= asked.threshold_high:
         # A range of ten to one about the threshold's FAR, or the least FAR that the pairs show.
         far = min(max(chosen.far, 10 / report.pairs.impostor), 0.3)
         found.append(
             "The threshold lies outside the calibration range, so OPIS says little about it; "
             f"--calibration far:{far / 10**0.5:.1g}..{far * 10**0.5:.1g} would fit."
+        )
+    if chosen.threshold > window_end:
+        found.append(
+            "This run was counted for lower thresholds, so the choice here is coarse; "
+            "`opis evaluate` with these bounds makes it fine."
         )
     return [Text(f"  ! {line}", style="yellow") for line in found]
 

@@ -43,7 +43,7 @@ def test_evaluate_says_what_the_report_says(cli, tmp_path):
     report = opis_cli.load_report(tmp_path / "run")
     chosen = report.recommendation
     assert f"{report.opis:.4g}" in done.stdout
-    assert f"{chosen.threshold:.6f}" in done.stdout
+    assert f"{chosen.threshold:.6g}" in done.stdout
     assert f"{chosen.accepted_impostors:,} of {report.pairs.impostor:,}" in done.stdout
     assert f"{chosen.rejected_genuine:,} of {report.pairs.genuine:,}" in done.stdout
     for worst in report.worst_classes[:5]:
@@ -64,7 +64,7 @@ def test_recommend_and_plot_work_from_a_run_alone(cli, tmp_path, arrays):
     chosen = json.loads(cli("recommend", "run", "--max-far", "0.05", "--json").stdout)
     assert chosen["status"] == "feasible" and chosen["far"] <= 0.05
     done = cli("recommend", "run", "--max-far", "0.05", "-o", "deploy/threshold.json")
-    assert f"{chosen['threshold']:.6f}" in done.stdout
+    assert f"{chosen['threshold']:.6g}" in done.stdout
     deployed = json.loads((tmp_path / "deploy" / "threshold.json").read_text())
     assert deployed["threshold"] == chosen["threshold"]
     assert cli("plot", "run", "--kind", "det", "-o", "det.svg").returncode == 0
@@ -75,6 +75,17 @@ def test_commands_on_a_source_evaluate_it_first(cli):
     chosen = json.loads(cli("recommend", WORDNET, "--max-far", "0.01", "--json").stdout)
     report = json.loads(cli("evaluate", WORDNET, "--json").stdout)
     assert chosen == report["recommendation"]
+
+
+def test_recommend_warns_as_evaluate_does(cli, tmp_path):
+    vectors, labels = data.blobs(7_000, 300, 32, spread=1.3)
+    np.save(tmp_path / "x.npy", vectors)
+    np.save(tmp_path / "y.npy", labels)
+    cli("evaluate", "x.npy", "--labels", "y.npy", "--out", "run", "-q")
+    coarse = " ".join(cli("recommend", "run", "--max-frr", "0.01").stdout.split())
+    assert "the choice here is coarse" in coarse and "outside the calibration range" in coarse
+    unsupported = " ".join(cli("recommend", "run", "--max-far", "1e-8").stdout.split())
+    assert "too few to show FAR" in unsupported
 
 
 def test_infeasible_bounds_are_no_failure(cli):

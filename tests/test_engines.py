@@ -94,7 +94,7 @@ def test_engines_count_the_same():
 
 def prepared(vectors, labels, metric="cosine"):
     rows = prepare(from_arrays(vectors, labels, metric=metric), metric)
-    needs = grid_needs(Calibration("distance", 0.05, 1.5), 0.01, None, None, 10_000)
+    needs = grid_needs(Calibration("distance", 0.05, 1.5), 0.01, None, None)
     return rows, place_grid(run_pilot(rows, 0), needs, rows)
 
 

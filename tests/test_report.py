@@ -92,6 +92,8 @@ def test_undefined_figures_are_null_and_not_a_number():
         (lambda raw: raw | {"schema_version": 0}, "damaged"),
         (lambda raw: raw | {"schema_version": None}, "damaged"),
         (lambda raw: raw | {"settings": []}, "damaged"),
+        (lambda raw: raw | {"settings": {}}, "damaged"),
+        (lambda raw: raw | {"settings": raw["settings"] | {"eps": None}}, "damaged"),
         (lambda raw: raw | {"settings": {"metric": "taxicab"}}, "damaged"),
         (lambda raw: raw | {"worst_classes": {}}, "damaged"),
         (lambda raw: raw | {"opis": float("nan")}, "damaged"),
@@ -109,7 +111,7 @@ def test_damaged_reports_are_refused(change, says, saved):
         opis.load_run(saved)
 
 
-@pytest.mark.parametrize("text", ["", "{", "\xff"])
+@pytest.mark.parametrize("text", ["", "{", "\xff", "[" * 100_000])
 def test_reports_that_are_no_json_are_refused(text, saved):
     (saved / "report.json").write_text(text, encoding="latin-1")
     with pytest.raises(opis.OpisError, match="damaged"):

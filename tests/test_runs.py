@@ -90,6 +90,14 @@ def test_nothing_but_a_run_is_ever_replaced(small, saved, tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"other", "run"}
 
 
+def test_behind_a_link_the_run_is_what_changes(small, saved, tmp_path):
+    (tmp_path / "link").symlink_to(saved)
+    (saved / "stale").write_text("")
+    small.save(tmp_path / "link", force=True)
+    assert (tmp_path / "link").is_symlink()
+    assert {file.name for file in saved.iterdir()} == FILES
+
+
 def test_a_folder_with_somebody_elses_report_is_not_a_run(small, tmp_path):
     other = tmp_path / "other"
     other.mkdir()

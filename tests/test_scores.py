@@ -290,6 +290,65 @@ def test_impostor_duplicates_leave_no_threshold_for_a_low_far():
     assert report.operating_points[-1].threshold is None
 
 
+@pytest.mark.parametrize("name", ["narrow", "blobs", "duplicated"])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_bounds_from_a_run_hold_against_float64_whatever_the_rounding(name, metric):
+    vectors, labels = data.MADE[name]
+    run = opis.evaluate(vectors, labels, metric=metric)
+    table = oracle.pair_table(vectors, labels, metric)
+    genuine, impostor = table.distance[table.genuine], table.distance[~table.genuine]
+    for bound in np.geomspace(0.002, 0.6, 60):
+        chosen = run.recommend(max_frr=bound, prefer="low-far")
+        assert np.count_nonzero(genuine > chosen.threshold) <= bound * len(genuine)
+        chosen = run.recommend(max_far=bound, prefer="low-frr")
+        if chosen.threshold is not None:
+            assert np.count_nonzero(impostor <= chosen.threshold) <= bound * len(impostor)
+
+
+@pytest.mark.parametrize("offset", [30.0, 1_000.0])
+def test_vectors_that_all_point_the_same_way_are_as_exact(offset):
+    vectors, labels = data.blobs(600, 20, 40, seed=7)
+    vectors += np.float32(offset)
+    report = opis.evaluate(vectors, labels).report
+    truth = oracle.opis(vectors, labels)
+    assert report.opis == pytest.approx(truth.opis, rel=5e-3)
+    assert report.calibration_range.threshold_low == pytest.approx(
+        truth.t_lo, abs=0.002 * (truth.t_hi - truth.t_lo)
+    )
+    assert report.recall_at_1 == oracle.recall_at_1(vectors, labels).recall
+
+
+def test_an_outlier_that_leaves_no_digits_is_an_error():
+    vectors, labels = data.MADE["blobs"]
+    for factor, says in ((3e2, "too narrow for float32"), (1e5, "told apart down to [1-9]")):
+        far_away = vectors.copy()
+        far_away[0] *= factor
+        with pytest.raises(InputError, match=says):
+            opis.evaluate(far_away, labels, metric="euclidean")
+    with pytest.raises(InputError, match="scale them down"):
+        opis.evaluate(vectors.astype(float) * 1e200, labels, metric="euclidean")
+    one, two = (opis.evaluate(v, labels).report for v in (vectors, vectors.astype(float) * 1e200))
+    assert one.opis == pytest.approx(two.opis, rel=1e-3)
+
+
+def test_a_deployed_threshold_beyond_every_distance_accepts_all():
+    report = opis.evaluate(*data.MADE["blobs"], metric="euclidean", threshold=1e9).report
+    assert (report.deployed.far, report.deployed.frr) == (1.0, 0.0)
+
+
+def test_what_the_api_cannot_use_is_said_at_once():
+    vectors, labels = data.MADE["blobs"]
+    with pytest.raises(InputError, match="no labels"):
+        opis.evaluate(vectors)
+    with pytest.raises(InputError, match="a path too"):
+        opis.evaluate(data.SAMPLES / "wordnet.parquet", labels)
+    for wrong in ({"beta": "x"}, {"threads": 2.5}, {"max_far": "0.1"}):
+        with pytest.raises(opis.OpisError, match="must be a"):
+            opis.evaluate(vectors, labels, **wrong)
+    run = opis.evaluate(vectors, labels, max_far=np.float32(0.25), seed=np.int64(3))
+    assert run.settings.max_far == 0.25 and type(run.settings.seed) is int
+
+
 def test_a_deployed_threshold_is_judged_exactly():
     vectors, labels = data.MADE["blobs"]
     deployed = 0.314159

@@ -200,7 +200,7 @@ class _Worker:
         j0 = max(tile.c, i0)
         scores = self.scores[: (i1 - i0) * (tile.d - j0)].reshape(i1 - i0, tile.d - j0)
         np.matmul(rows.vectors[i0:i1], rows.vectors[j0 : tile.d].T, out=scores)
-        if rows.metric == "euclidean":
+        if rows.centred:
             _subtract_halves(scores, rows.half_squares[i0:i1], rows.half_squares[j0 : tile.d])
         _scan(scores, scores.view(np.int32), i0, j0, self.ends, cells, buffers)
         with self.lock:

@@ -37,7 +37,7 @@ _UNIT_TOLERANCE = 1e-3
 _LARGEST_SQUARE = 1e36
 # Mean cosine distance of unit vectors below which taking off their mean is worth its cost.
 _TIGHT = 0.05
-_CHUNK_VALUES = 4_000_000
+_CHUNK_VALUES = 500_000
 
 
 @dataclass(frozen=True, slots=True)

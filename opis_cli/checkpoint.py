@@ -15,7 +15,7 @@ import numpy as np
 
 from opis_cli.engines import Tally
 from opis_cli.errors import RunError
-from opis_cli.files import replacing
+from opis_cli.files import grid_arrays, grid_of, replacing
 from opis_cli.records import Embeddings, Grid
 from opis_cli.settings import Settings
 
@@ -48,9 +48,7 @@ class Checkpoint:
                 stream,
                 work=self.work,
                 tiles=tiles,
-                thresholds=grid.thresholds,
-                window=grid.window,
-                by_class=grid.by_class,
+                **grid_arrays(grid),
                 **arrays,
             )
 
@@ -70,9 +68,8 @@ class Checkpoint:
                         f"--checkpoint {self.folder}: has partial counts of other embeddings or "
                         "settings; choose another folder, or delete it"
                     )
-                grid = Grid(arrays["thresholds"], int(arrays["window"]), arrays["by_class"])
                 tally = Tally(**{name: arrays[name] for name in Tally.__dataclass_fields__})
-                return grid, tally, int(arrays["tiles"])
+                return grid_of(arrays), tally, int(arrays["tiles"])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

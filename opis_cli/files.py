@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import errno
-import hashlib
 import json
 import math
 import os
@@ -63,14 +62,22 @@ def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
                 parent.rmdir()
 
 
+def grid_arrays(grid: Grid) -> dict[str, Any]:
+    """A grid as arrays by name; ``grid_of`` makes it a grid again."""
+    return {name: getattr(grid, name) for name in Grid.__dataclass_fields__}
+
+
+def grid_of(arrays: Any) -> Grid:
+    """The grid that ``grid_arrays`` wrote."""
+    return Grid(arrays["thresholds"], int(arrays["window"]), arrays["by_class"])
+
+
 def save_counts(counts: PairCounts, file: Path) -> None:
     """Write pair counts; ``load_counts`` reads them."""
     names = counts.class_names
     np.savez(
         file,
-        thresholds=counts.grid.thresholds,
-        window=counts.grid.window,
-        by_class=counts.grid.by_class,
+        **grid_arrays(counts.grid),
         metric=counts.metric,
         unit=counts.unit,
         rounding=counts.rounding,
@@ -108,7 +115,7 @@ def load_counts(file: Path) -> PairCounts:
             if names.dtype == np.uint8:
                 names = np.array(json.loads(names.tobytes()), dtype=object)
             counts = PairCounts(
-                grid=Grid(arrays["thresholds"], int(arrays["window"]), arrays["by_class"]),
+                grid=grid_of(arrays),
                 metric=str(arrays["metric"]),  # type: ignore[arg-type]
                 unit=bool(arrays["unit"]),
                 rounding=float(arrays["rounding"]),
@@ -138,12 +145,6 @@ def _fits_together(counts: PairCounts) -> bool:
         and int(grid.by_class[0]) >= 0
         and int(grid.by_class[-1]) == size - 1
     )
-
-
-def sha256_of(file: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def threshold_json(report: Report, chosen: Recommendation) -> str:

@@ -80,7 +80,7 @@ def count_pairs(
         begun[0] if begun else grid.place_grid(grid.run_pilot(rows, settings.seed), needs, rows)
     )
     for _ in range(_ATTEMPTS):
-        tally = _tally(rows, placed, settings, progress, checkpoint, begun)
+        tally = _tally(rows, placed, engine, settings, progress, checkpoint, begun)
         hits = nearest_hits(embeddings, rows, tally)
         counts = _counts(embeddings, rows, placed, tally, sizes, hits)
         low, high = scores.range_ends(counts, settings.calibration_range)
@@ -133,15 +133,16 @@ def _plan_memory(
 def _tally(
     rows: Rows,
     placed: Grid,
+    engine: str,
     settings: Settings,
     progress: Progress,
-    checkpoint: Checkpoint | None = None,
-    begun: tuple[Grid, Tally, int] | None = None,
+    checkpoint: Checkpoint | None,
+    begun: tuple[Grid, Tally, int] | None,
 ) -> Tally:
     """Run the engine over all tiles, or over those that a checkpoint has not."""
     count = len(rows.labels)
     total = count * (count - 1) // 2
-    engine, side = engines.load(choose_engine(settings.engine, total))
+    count_tiles, side = engines.load(engine)
     tiles = engines.tiles_of(count, side)
     tally, tiles_done = (begun[1], begun[2]) if begun else (Tally.empty(rows, placed), 0)
     done = sum(tile.pairs for tile in islice(tiles, tiles_done))
@@ -153,10 +154,10 @@ def _tally(
 
     threads = settings.threads or processors()
     if checkpoint is None:
-        engine(rows, placed, tiles, tally, threads, advance)
+        count_tiles(rows, placed, tiles, tally, threads, advance)
     else:
         while part := list(islice(tiles, max(1, _CHECKPOINT_PAIRS // side**2))):
-            engine(rows, placed, part, tally, threads, advance)
+            count_tiles(rows, placed, part, tally, threads, advance)
             tiles_done += len(part)
             checkpoint.save(placed, tally, tiles_done)
     found = int(tally.pooled_genuine.sum() + tally.pooled_impostor.sum())

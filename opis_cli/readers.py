@@ -71,12 +71,12 @@ def read(
     labels_sha256 = None
     if labels_path is not None:
         chunks = _read_labels(labels_path, label_column, len(vectors))
-        labels_sha256 = _sha256(labels_path)
+        labels_sha256 = sha256_of(labels_path)
     return embeddings.clean(
         vectors,
         nulls,
         arrow.join_labels(chunks, where),
-        Source(str(path), _sha256(path), labels_sha256),
+        Source(str(path), sha256_of(path), labels_sha256),
         labels_path=where,
         metric=metric,
         on_bad_rows=on_bad_rows,
@@ -173,7 +173,7 @@ def _read_csv(path: Path, column: str | None, rows: int, delimiter: str) -> list
     return texts[1:] if not lone or len(texts) == rows + 1 else texts
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     """Digest of a file, or of a folder's Parquet parts in the order of their names."""
     digest = hashlib.sha256()
     for part in parquet.parquet_files(path):

@@ -21,7 +21,8 @@ import numpy as np
 
 from opis_cli import curves
 from opis_cli.errors import RunError, SettingsError
-from opis_cli.files import load_counts, replacing, save_counts, sha256_of, threshold_json
+from opis_cli.files import load_counts, replacing, save_counts, threshold_json
+from opis_cli.readers import sha256_of
 from opis_cli.recommend import class_rates, recommend
 from opis_cli.records import PairCounts
 from opis_cli.report import REPORT_FILE, Recommendation, Report, load_report, to_json

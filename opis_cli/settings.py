@@ -7,7 +7,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from opis_cli.errors import SettingsError
 
@@ -87,11 +87,7 @@ class Settings:
         for field, hint in get_type_hints(type(self)).items():
             value = _plain_value(getattr(self, field), hint, option(field))
             object.__setattr__(self, field, value)
-        for field, hint in get_type_hints(type(self)).items():
-            choices = (
-                get_args(hint) if get_args(hint) and isinstance(get_args(hint)[0], str) else ()
-            )
-            value = getattr(self, field)
+            choices = get_args(hint) if get_origin(hint) is Literal else ()
             if choices and value not in choices:
                 raise SettingsError(f"{option(field)} is {value!r}; use {' or '.join(choices)}")
         for field in ("max_far", "max_frr", "eps"):

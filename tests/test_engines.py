@@ -13,7 +13,7 @@ from opis_cli.embeddings import from_arrays
 from opis_cli.engines import Tally, Tile, tiles_of
 from opis_cli.grid import needs_of as grid_needs
 from opis_cli.grid import place_grid, run_pilot
-from opis_cli.records import PairCounts
+from opis_cli.records import Grid, PairCounts
 from opis_cli.settings import Calibration, Settings
 
 ROUNDING = 1e-6
@@ -170,3 +170,26 @@ def test_tiles_hold_every_pair_once(rows, side):
 def test_tile_of_one_block_has_the_pairs_above_its_diagonal():
     assert Tile(4, 9, 4, 9).pairs == 10
     assert Tile(4, 9, 9, 11).pairs == 10
+
+
+def test_a_worker_counts_beyond_32_bits():
+    """A million rows put more than 2^32 pairs into one zone."""
+    import threading
+
+    from opis_cli.engines import numba
+
+    vectors, labels = data.blobs(400, 10, seed=9)
+    rows, dense = prepared(vectors, labels)
+    kept = np.append(np.arange(dense.window), len(dense.thresholds) - 1)
+    grid = Grid(dense.thresholds, dense.window, kept)
+    tally, cells = Tally.empty(rows, grid), numba._cells_of(rows, grid)
+    worker = numba._Worker(rows, rows.class_ends, cells, tally, threading.Lock())
+    before = 2**32 - 1
+    worker.buffers.zone_counts[:] = before
+    worker.strip(Tile(0, 400, 0, 400), 0, 256)
+    worker.strip(Tile(0, 400, 0, 400), 256, 400)
+    worker.deliver()
+    expected = tally_of("numpy", rows, grid, [Tile(0, 400, 0, 400)]).pooled_impostor
+    beyond = tally.pooled_impostor[grid.window :] - before
+    assert np.abs(beyond - expected[grid.window :]).sum() <= 4
+    assert beyond.sum() > 0

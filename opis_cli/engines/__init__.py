@@ -17,7 +17,7 @@ from opis_cli.records import Grid, Ints
 
 ENGINES = ("numpy", "numba")
 
-Progress = Callable[[int], None]
+Advance = Callable[[int], None]
 """Told, now and then, how many more pairs are counted."""
 
 
@@ -97,7 +97,7 @@ class CountPairs(Protocol):
         tiles: Iterable[Tile],
         tally: Tally,
         threads: int,
-        progress: Progress,
+        advance: Advance,
     ) -> None: ...
 
 

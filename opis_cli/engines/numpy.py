@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from opis_cli.distance import Rows
-from opis_cli.engines import Progress, Tally, Tile
+from opis_cli.engines import Advance, Tally, Tile
 from opis_cli.records import Grid, Ints
 
 TILE_SIDE = 512
@@ -17,7 +17,7 @@ def count_pairs(
     tiles: Iterable[Tile],
     tally: Tally,
     threads: int,
-    progress: Progress,
+    advance: Advance,
 ) -> None:
     """Count the pairs of tiles into the tally, on one thread (and those of the BLAS)."""
     # searchsorted wants rising values: cells are found among negated scores.
@@ -44,7 +44,7 @@ def count_pairs(
             best = np.where(pairs, scores, -np.inf)
             np.maximum(nearest[left], best.max(axis=1), out=nearest[left])
             np.maximum(nearest[right], best.max(axis=0), out=nearest[right])
-        progress(tile.pairs)
+        advance(tile.pairs)
 
 
 def _credit(credits: Ints, keys: Ints, cells: Ints) -> None:

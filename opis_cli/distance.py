@@ -179,6 +179,9 @@ def _mean(vectors: Floats, step: int, change: Callable[[Doubles], Doubles]) -> D
 
 def _unit_rows(block: Doubles) -> Doubles:
     """Rows divided by their lengths, whose squares need not fit a float64."""
-    if np.abs(block).max(initial=0) > 1e100 or np.abs(block).max(axis=1).min(initial=1) < 1e-100:
+    with np.errstate(over="ignore", under="ignore"):
+        squares = np.einsum("nd,nd->n", block, block)
+    if not (squares.min(initial=1) > 1e-200 and squares.max(initial=1) < 1e200):
         block = block / np.abs(block).max(axis=1, keepdims=True)
-    return np.asarray(block / np.sqrt(np.einsum("nd,nd->n", block, block))[:, None])
+        squares = np.einsum("nd,nd->n", block, block)
+    return np.asarray(block / np.sqrt(squares)[:, None])

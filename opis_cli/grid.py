@@ -24,12 +24,16 @@ MIN_PAIRS_PER_ERROR = 3
 
 _EXHAUSTIVE_PAIRS = 4_000_000
 _PILOT_ROWS = 1_024
-_PILOT_GENUINE = 65_536
+_PILOT_GENUINE = 32_768
 _COARSE_POINTS = 96
 _UPPER_POINTS = 2_048
+_COARSE_UPPER_POINTS = 127
 _SMALL_PAIRS = 20_000_000
 _SMALL_COUNTS = 8_000_000
 _FINEST_STEP = 1e-4
+# What a sample may have wrong: each pair up to the largest FAR costs time, the others little.
+_SLACK, _TOP_SLACK = 1.2, 1.1
+_MOST_WIDER = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,15 +185,17 @@ def pilot_of_counts(counts: PairCounts) -> Pilot:
 def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
     """Choose the thresholds at which pairs will be counted.
 
-    A sample places the calibration range with a margin of a fifth of each rate on both sides; all
-    pairs place it exactly, with a threshold on the best place for each bound.
+    A sample places the calibration range with a margin on both sides, for its own error; all pairs
+    place it exactly, with a threshold on the best place for each bound.
     """
-    slack = 1.0 if pilot.exact else 1.2
-    low, high = _range_ends(pilot, needs.calibration, slack)
+    slack, top_slack = (1.0, 1.0) if pilot.exact else (_SLACK, _TOP_SLACK)
+    low, high = _range_ends(pilot, needs.calibration, slack, top_slack)
+    inner_low, inner_high = _range_ends(pilot, needs.calibration, 1.0, 1.0)
+    wider = min((high - low) / max(inner_high - inner_low, 1e-30), _MOST_WIDER)
     fars, frrs = np.array(needs.fars), np.array(needs.frrs)
     given = np.array(needs.distances)
     tops = [
-        pilot.impostor.first_above(np.minimum(slack * fars, 1.0)),
+        pilot.impostor.first_above(np.minimum(top_slack * fars, 1.0)),
         pilot.genuine.first_at(1 - frrs / slack),
     ]
     end = float(_shifted(rows, max(high, *np.concatenate([*tops, given])), +1))
@@ -197,7 +203,7 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
     fine = np.concatenate(
         [
             np.linspace(0, end, _COARSE_POINTS),
-            np.linspace(low, high, int(RANGE_POINTS * (1.1 if pilot.exact else 1.5))),
+            np.linspace(low, high, int(RANGE_POINTS * 1.1 * wider)),
             # Not on the pairs themselves, where rounding would decide, but just beyond them.
             _shifted(rows, _genuine_steps(pilot.genuine, min(tail, low), end), +1),
             _shifted(rows, pilot.genuine.first_at(1 - frrs), +1),
@@ -207,8 +213,14 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
         ]
     )
     fine = np.unique(fine[(fine >= 0) & (fine <= end)])
-    thresholds = np.concatenate([fine, _upper(pilot, rows, end)])
-    return Grid(thresholds, len(fine), _by_class(thresholds, len(fine), pilot, rows))
+    upper = _upper(pilot, rows, end, _UPPER_POINTS)
+    count, classes = len(rows.labels), int(rows.labels[-1]) + 1
+    small = count * (count - 1) // 2 <= _SMALL_PAIRS
+    if small and classes * (len(fine) + len(upper)) <= _SMALL_COUNTS:
+        thresholds = np.concatenate([fine, upper])
+        return Grid(thresholds, len(fine), np.arange(len(thresholds)))
+    thresholds = np.concatenate([fine, _upper(pilot, rows, end, _COARSE_UPPER_POINTS)])
+    return Grid(thresholds, len(fine), _by_class(thresholds, len(fine), pilot))
 
 
 def _tail_start(pilot: Pilot, far: float) -> float:
@@ -232,9 +244,11 @@ def _shifted(rows: Rows, distances: Floats | float, steps: int) -> NDArray[np.fl
     return np.asarray(np.minimum(rows.distance(scores), rows.largest_distance))
 
 
-def _range_ends(pilot: Pilot, calibration: Calibration, slack: float) -> tuple[float, float]:
+def _range_ends(
+    pilot: Pilot, calibration: Calibration, slack: float, top_slack: float
+) -> tuple[float, float]:
     """Where the calibration range begins and ends, or a little outside of that."""
-    ends = np.array([calibration.low / slack, min(calibration.high * slack, 1.0)])
+    ends = np.array([calibration.low / slack, min(calibration.high * top_slack, 1.0)])
     if calibration.by == "far":
         low, high = pilot.impostor.first_above(ends)
     elif calibration.by == "frr":
@@ -250,24 +264,19 @@ def _genuine_steps(genuine: Distribution, low: float, high: float) -> NDArray[np
     return np.asarray(places[(places >= low) & (places <= high)])
 
 
-def _upper(pilot: Pilot, rows: Rows, end: float) -> NDArray[np.float64]:
+def _upper(pilot: Pilot, rows: Rows, end: float, points: int) -> NDArray[np.float64]:
     """Thresholds beyond the window, uniform in score; the last one accepts every pair."""
     limit = rows.largest_distance
     farthest = max(float(pilot.impostor.first_at(1.0)), float(pilot.genuine.first_at(1.0)), end)
     top, bottom = rows.score(np.array([end, farthest]))
     bottom -= 0.05 * (top - bottom)
-    steps = rows.distance(np.linspace(top, bottom, _UPPER_POINTS + 1)[1:])
+    steps = rows.distance(np.linspace(top, bottom, points + 1)[1:])
     return np.append(steps[(steps > end) & (steps < limit)], limit if limit > end else [])
 
 
-def _by_class(
-    thresholds: NDArray[np.float64], window: int, pilot: Pilot, rows: Rows
-) -> NDArray[np.int64]:
+def _by_class(thresholds: NDArray[np.float64], window: int, pilot: Pilot) -> NDArray[np.int64]:
     """Which thresholds keep counts by class: the window's, and a few beyond it."""
-    count, classes = len(rows.labels), int(rows.labels[-1]) + 1
-    if count * (count - 1) // 2 <= _SMALL_PAIRS and classes * len(thresholds) <= _SMALL_COUNTS:
-        return np.arange(len(thresholds))
-    shares = np.array([0.16, 0.27, 0.45, 0.7, 0.93, 0.998])
+    shares = np.array([0.2, 0.4, 0.7, 0.95])
     places = np.searchsorted(thresholds, pilot.impostor.first_at(shares))
     kept = np.unique(np.append(places, len(thresholds) - 1))
     kept = kept[(kept >= window) & (kept < len(thresholds))]

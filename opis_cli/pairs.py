@@ -27,6 +27,7 @@ _LEAST_WIDTH = 50
 """Roundings that a calibration range must be wide."""
 _LONG_WORK = 2_000_000_000
 _CHECKPOINT_PAIRS = 4_000_000_000
+_SIDE = 2_048
 _SCORING_BYTES = 150_000_000
 
 
@@ -81,7 +82,7 @@ def count_pairs(
     )
     for _ in range(_ATTEMPTS):
         tally = _tally(rows, placed, engine, settings, progress, checkpoint, begun)
-        hits = nearest_hits(embeddings, rows, tally)
+        hits = nearest_hits(embeddings, rows, placed, tally)
         counts = _counts(embeddings, rows, placed, tally, sizes, hits)
         low, high = scores.range_ends(counts, settings.calibration_range)
         _check_width(rows, low, high)
@@ -189,19 +190,39 @@ def _counts(
     )
 
 
-def nearest_hits(embeddings: Embeddings, rows: Rows, tally: Tally) -> Ints:
+def nearest_hits(embeddings: Embeddings, rows: Rows, placed: Grid, tally: Tally) -> Ints:
     """Rows of each class whose nearest other row has the same label, shape (K,).
 
     Where float32 cannot tell the nearest genuine row from the nearest impostor, float64 does, and
     the lowest row number wins a tie.
     """
-    lead = tally.nearest_genuine - tally.nearest_impostor
-    hit = lead > 0
-    lonely = np.isinf(tally.nearest_genuine)
-    for row in np.flatnonzero((np.abs(lead) <= 4 * ROUNDING * rows.scale) & ~lonely):
+    slack = 4 * ROUNDING * rows.scale
+    genuine, impostor = tally.nearest_genuine, tally.nearest_impostor
+    lonely = np.isneginf(genuine)
+    window_cut = rows.cuts(placed.thresholds[placed.window - 1])
+    far = np.flatnonzero(np.isneginf(impostor) & ~lonely & (genuine <= window_cut + slack))
+    impostor[far] = _nearest_impostors(rows, far)
+    hit = genuine > impostor
+    unsure = ~lonely & (genuine - slack <= impostor) & (impostor <= genuine + slack)
+    for row in np.flatnonzero(unsure):
         hit[row] = _nearest_is_genuine(embeddings, rows, int(row))
     classes = len(embeddings.class_names)
     return np.bincount(rows.labels[hit & ~lonely], minlength=classes).astype(np.int64)
+
+
+def _nearest_impostors(rows: Rows, wanted: Ints) -> NDArray[np.float32]:
+    """Highest impostor scores of rows that have none in the window, and may need it."""
+    best = np.full(len(wanted), -np.inf, np.float32)
+    for start in range(0, len(wanted), _SIDE):
+        some = wanted[start : start + _SIDE]
+        for low in range(0, len(rows.labels), _SIDE):
+            others = slice(low, low + _SIDE)
+            scores = rows.vectors[some] @ rows.vectors[others].T
+            scores -= rows.half_squares[some, None] + rows.half_squares[None, others]
+            scores[rows.labels[some, None] == rows.labels[None, others]] = -np.inf
+            part = best[start : start + _SIDE]
+            np.maximum(part, scores.max(axis=1), out=part)
+    return best
 
 
 def _nearest_is_genuine(embeddings: Embeddings, rows: Rows, row: int) -> bool:

@@ -1,5 +1,7 @@
 """Every engine against brute force in float64, and against each other."""
 
+import threading
+
 import data
 import numpy as np
 import oracle
@@ -7,22 +9,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import opis_cli.grid
 from opis_cli import engines, pairs
 from opis_cli.distance import prepare
 from opis_cli.embeddings import from_arrays
 from opis_cli.engines import Tally, Tile, tiles_of
 from opis_cli.grid import needs_of as grid_needs
 from opis_cli.grid import place_grid, run_pilot
-from opis_cli.records import Grid, PairCounts
+from opis_cli.records import PairCounts
 from opis_cli.settings import Calibration, Settings
 
 ROUNDING = 1e-6
 WHOLE = "distance:0.05..1.5"
 
 
+@pytest.fixture(params=["dense", "coarse"])
+def calibration(request, monkeypatch):
+    """Counts by class everywhere, as for small data; or at a few thresholds beyond a window."""
+    if request.param == "dense":
+        return WHOLE
+    monkeypatch.setattr(opis_cli.grid, "_SMALL_PAIRS", 0)
+    return "distance:0.05..0.3"
+
+
 def count(vectors, labels, engine, metric="cosine", **settings) -> PairCounts:
     embeddings = from_arrays(vectors, labels, metric=metric)
-    chosen = Settings(engine=engine, metric=metric, calibration=WHOLE, **settings)
+    chosen = Settings(engine=engine, metric=metric, **{"calibration": WHOLE} | settings)
     return pairs.count_pairs(embeddings, chosen)
 
 
@@ -58,16 +70,18 @@ def assert_counts_match(counts: PairCounts, vectors, labels, metric="cosine") ->
 @pytest.mark.parametrize("engine", engines.ENGINES)
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("name", data.MADE)
-def test_counts_equal_brute_force(name, metric, engine):
+def test_counts_equal_brute_force(name, metric, engine, calibration):
     vectors, labels = data.MADE[name]
-    assert_counts_match(count(vectors, labels, engine, metric), vectors, labels, metric)
+    counts = count(vectors, labels, engine, metric, calibration=calibration)
+    assert (len(counts.grid.by_class) < len(counts.grid.thresholds)) == (calibration != WHOLE)
+    assert_counts_match(counts, vectors, labels, metric)
 
 
 @pytest.mark.parametrize("engine", engines.ENGINES)
 @pytest.mark.parametrize("name", data.MADE)
-def test_recall_equals_brute_force_with_ties_to_the_lowest_row(name, engine):
+def test_recall_equals_brute_force_with_ties_to_the_lowest_row(name, engine, calibration):
     vectors, labels = data.MADE[name]
-    counts = count(vectors, labels, engine)
+    counts = count(vectors, labels, engine, calibration=calibration)
     found = oracle.recall_at_1(vectors, labels)
     # Exact but for ties that only the last bits of a float64 product tell apart.
     unsure = np.bincount(
@@ -80,9 +94,11 @@ def test_recall_equals_brute_force_with_ties_to_the_lowest_row(name, engine):
     assert np.all(off <= (unsure if name in ("duplicated", "lattice") else 0))
 
 
-def test_engines_count_the_same():
+def test_engines_count_the_same(calibration):
     vectors, labels = data.blobs(1_500, 40, 24, seed=7)
-    results = [count(vectors, labels, engine) for engine in engines.ENGINES]
+    results = [
+        count(vectors, labels, engine, calibration=calibration) for engine in engines.ENGINES
+    ]
     first = results[0]
     for other in results[1:]:
         for name in ("genuine", "impostor", "pooled_genuine", "pooled_impostor", "nearest_hits"):
@@ -92,9 +108,9 @@ def test_engines_count_the_same():
             assert (one != two).mean() < 1e-3
 
 
-def prepared(vectors, labels, metric="cosine"):
+def prepared(vectors, labels, metric="cosine", high=1.5):
     rows = prepare(from_arrays(vectors, labels, metric=metric), metric)
-    needs = grid_needs(Calibration("distance", 0.05, 1.5), 0.01, None, None)
+    needs = grid_needs(Calibration("distance", 0.05, high), 0.01, None, None)
     return rows, place_grid(run_pilot(rows, 0), needs, rows)
 
 
@@ -172,22 +188,18 @@ def test_tile_of_one_block_has_the_pairs_above_its_diagonal():
     assert Tile(4, 9, 9, 11).pairs == 10
 
 
-def test_a_worker_counts_beyond_32_bits():
+def test_a_worker_counts_beyond_32_bits(monkeypatch):
     """A million rows put more than 2^32 pairs into one zone."""
-    import threading
-
     from opis_cli.engines import numba
 
-    vectors, labels = data.blobs(400, 10, seed=9)
-    rows, dense = prepared(vectors, labels)
-    kept = np.append(np.arange(dense.window), len(dense.thresholds) - 1)
-    grid = Grid(dense.thresholds, dense.window, kept)
+    monkeypatch.setattr(opis_cli.grid, "_SMALL_PAIRS", 0)
+    rows, grid = prepared(*data.blobs(400, 10, seed=9), high=0.3)
     tally, cells = Tally.empty(rows, grid), numba._cells_of(rows, grid)
+    assert not cells.everywhere
     worker = numba._Worker(rows, rows.class_ends, cells, tally, threading.Lock())
     before = 2**32 - 1
-    worker.buffers.zone_counts[:] = before
-    worker.strip(Tile(0, 400, 0, 400), 0, 256)
-    worker.strip(Tile(0, 400, 0, 400), 256, 400)
+    worker.zone_counts[:] = before
+    worker.tile(Tile(0, 400, 0, 400))
     worker.deliver()
     expected = tally_of("numpy", rows, grid, [Tile(0, 400, 0, 400)]).pooled_impostor
     beyond = tally.pooled_impostor[grid.window :] - before

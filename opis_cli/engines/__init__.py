@@ -55,7 +55,8 @@ class Tally:
     pooled_genuine, pooled_impostor : ndarray of shape (T,), int64
         Pairs, each once, by cell of all thresholds.
     nearest_genuine, nearest_impostor : ndarray of shape (N,), float32
-        Highest score of each row with a row of its own class, and of another; -inf if none.
+        Highest score of each row with a row of its own class, and of another; -inf if none. An
+        engine may leave out impostors beyond the grid's window.
     """
 
     genuine: Ints

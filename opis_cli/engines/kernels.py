@@ -3,19 +3,45 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 # No NaN reaches the scan, and products may be fused: both let LLVM vectorise it.
 _compiled = njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "contract"})
 
+_u64 = np.uint64  # Numba looks for negative places where an index is signed.
+
+ZONES = 128
+"""Zones beyond the window; a byte holds a zone, and its highest bit says "in the window"."""
+
+CROWDED = np.uint32(1 << 15)
+"""Bit of a table's cells that says to search on."""
+
+# Eight bytes at a time: the set bits of a byte of flags, and how many there are.
+_HIGH_BITS = np.uint64(0x8080808080808080)
+_GATHER = np.uint64(0x0102040810204080)
+_PAIR = np.uint64(0xFFFF)
+_SET_BITS = np.array(
+    [
+        [bit for bit in range(8) if byte >> bit & 1] + [0] * (8 - byte.bit_count())
+        for byte in range(256)
+    ],
+    np.uint16,
+)
+_BIT_COUNTS = np.array([byte.bit_count() for byte in range(256)], np.uint64)
+
 
 class Codes(NamedTuple):
-    """A table from scores to cells: a code is a score scaled to so many steps from the top.
+    """A table from scores to cells among ``cuts``, which fall to -inf.
 
-    ``first[code]`` is the first cell that a score of this code can be in, and its own at most
-    ``steps`` further.
+    A code is a score scaled to so many steps from the top.
+
+    ``first[code]`` is the first cell that a score of this code can be in, and its own at most one
+    further; or at most ``steps``, where the highest bit says so.
     """
 
+    cuts: Any
     first: Any
     top: Any
     scale: Any
@@ -25,39 +51,42 @@ class Codes(NamedTuple):
 class Cells(NamedTuple):
     """The grid as the scan wants it.
 
-    ``cuts`` (T,) fall. ``inside`` finds the cells of impostors below ``window``, ``anywhere`` those
-    of genuine pairs. Beyond the window the cuts are even, and the scan knows their cells as zones:
-    zone 0 is the last cell, the last zone the whole window. ``few`` are the zones from which on
-    pairs are counted for the thresholds beyond the window that are kept by class.
+    Of ``number`` cells the first ``window`` are kept by class; ``inside`` finds those of impostors
+    in the window, ``anywhere`` all cells, of genuine pairs. Beyond the window the cuts are even,
+    and the scan knows their cells as zones, from 0 for the last cell up to ``ZONES - 1``: a
+    score's is ``score * scale + shift``, cut off. ``few`` are the zones from which on pairs are
+    counted for the thresholds beyond the window that are kept by class. ``everywhere`` says that
+    all cells are the window's, and there are no zones.
     """
 
-    cuts: Any
+    number: int
+    window: int
     class_cell: Any
     inside: Codes
     anywhere: Codes
-    window: int
-    window_cut: Any
-    bottom: Any
+    everywhere: bool
     scale: Any
+    shift: Any
     few: Any
 
 
 class Buffers(NamedTuple):
-    """A worker's own arrays; ``nearest`` holds floats as integers of the same order."""
+    """A worker's own arrays.
+
+    ``zone_pairs`` counts zones two at a time, as neighbours in a row; ``zones_left`` those of the
+    columns that are left over.
+    """
 
     nearest: Any
-    zone_counts: Any
+    zone_pairs: Any
+    zones_left: Any
     zones: Any
+    columns: Any
     listed: Any
     starts: Any
     few_by_row: Any
     few_by_column: Any
-
-
-def ordered(floats: Any) -> Any:
-    """Bits of float32 values as integers of the same order; its own inverse on integers."""
-    bits = np.asarray(floats).view(np.int32)
-    return bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
+    few_columns: Any
 
 
 @_compiled
@@ -70,92 +99,212 @@ def subtract_halves(scores: Any, left: Any, right: Any) -> None:
 
 @_compiled
 def scan(
-    scores: Any, bits: Any, i0: int, j0: int, ends: Any, cells: Cells, buffers: Buffers
+    scores: Any,
+    a: int,
+    i0: int,
+    c: int,
+    j0: int,
+    ends: Any,
+    keys: Any,
+    cells: Cells,
+    buffers: Buffers,
 ) -> None:
     """Look at the impostor pairs of a strip once; list those inside the window with their cells.
 
-    A listed pair is ``cell << 16 | column``; those of row ``i`` lie at ``starts[i]:starts[i + 1]``.
+    The strip begins at row ``i0`` and column ``j0`` of a tile that begins at ``a`` and ``c``. A
+    listed pair is ``cell << 16 | column``; those of row ``i`` lie at ``starts[i]:starts[i + 1]``.
     """
-    last_zone = np.uint16(buffers.zone_counts.size - 1)
-    listed, count = buffers.listed, np.uint64(0)
-    buffers.few_by_column[:] = 0
-    for i in range(scores.shape[0]):
-        buffers.starts[i] = count
-        first = min(max(ends[i0 + i] - j0, 0), scores.shape[1])
-        row = scores[i, first:]
-        nearest = buffers.nearest[j0 + first : j0 + scores.shape[1]]
-        buffers.nearest[i0 + i] = _best(bits[i, first:], nearest, buffers.nearest[i0 + i])
-        begin = count
-        if last_zone == 0:
-            for j in range(row.size):
-                listed[count] = j
-                count += np.uint64(1)
+    # Taken out of the tuples here, once: each time costs atomic reference counts.
+    nearest, zone_pairs, zones_left = buffers.nearest, buffers.zone_pairs, buffers.zones_left
+    zones, words, columns = buffers.zones, buffers.zones.view(np.uint64), buffers.columns
+    listed, starts, few_columns = buffers.listed, buffers.starts, buffers.few_columns
+    few, everywhere, scale, shift = cells.few, cells.everywhere, cells.scale, cells.shift
+    inside, firsts, cuts = cells.inside, cells.inside.first, cells.inside.cuts
+    top, code_scale, steps = inside.top, inside.scale, inside.steps
+    height, width = scores.shape
+    count = np.uint64(0)
+    few_by_row, few_by_column = buffers.few_by_row, buffers.few_by_column
+    least = nearest[j0 : j0 + width].min()
+    for i in range(_u64(height)):
+        starts[i] = count
+        first = _u64(min(max(ends[_u64(i0) + i] - j0, 0), width))
+        size = _u64(width) - first
+        if everywhere:
+            found = _list_all(size, columns)
         else:
-            zones = buffers.zones[: row.size]
-            _find_zones(row, cells.bottom, cells.scale, cells.window_cut, last_zone, zones)
-            count = _list_last(zones, last_zone, buffers.zone_counts, listed, count)
-            _count_few(zones, cells.few, buffers.few_by_row[i], buffers.few_by_column, first)
-        for k in range(begin, count):
-            j = listed[k]
-            cell = np.uint32(_cell(row[j], cells.cuts, cells.inside))
-            listed[k] = (cell << np.uint32(16)) | np.uint32(j + first)
-    buffers.starts[scores.shape[0]] = count
+            _find_zones(scores, i, first, size, scale, shift, zones)
+            found = _split(words, zones, size, zone_pairs, zones_left, columns)
+            in_tile = _u64(j0 - c) + first
+            _count_few(zones, in_tile, size, few, few_columns)
+            row = _u64(i0) + i
+            last = i + _u64(1) == height or keys[row + _u64(1)] != keys[row]
+            if last or i % _u64(128) == _u64(127):
+                _gather_few(
+                    few_columns,
+                    few_by_row,
+                    few_by_column,
+                    _u64(i0 - a) + i,
+                    _u64(j0 - c),
+                    _u64(width),
+                )
+        _place(
+            scores,
+            i,
+            first,
+            _u64(i0),
+            _u64(j0),
+            firsts,
+            cuts,
+            top,
+            code_scale,
+            steps,
+            nearest,
+            least,
+            columns,
+            found,
+            listed,
+            count,
+        )
+        count += found
+    starts[height] = count
 
 
 @_compiled
-def _best(bits: Any, nearest: Any, best: Any) -> Any:
-    """Raise the columns' best scores, as ordered integers; returns the row's."""
-    for j in range(bits.size):
-        value = bits[j] ^ ((bits[j] >> np.int32(31)) & np.int32(0x7FFFFFFF))
-        best = max(best, value)
-        nearest[j] = max(nearest[j], value)
-    return best
+def _list_all(size: Any, columns: Any) -> Any:
+    for j in range(size):
+        columns[j] = np.uint16(j)
+    return size
 
 
 @_compiled
 def _find_zones(
-    row: Any, bottom: Any, scale: Any, window_cut: Any, last_zone: Any, zones: Any
+    scores: Any, i: Any, first: Any, size: Any, scale: Any, shift: Any, zones: Any
 ) -> None:
-    """Zone of each score: 0 below the lowest even cut, then a step up at each, then the window."""
-    for j in range(row.size):
-        place = (row[j] - bottom) * scale + np.float32(1)
-        place = place if place > np.float32(0) else np.float32(0)
-        zone = min(np.int32(place), np.int32(last_zone) - np.int32(1))
-        zones[j] = np.uint16(np.int32(last_zone) if row[j] >= window_cut else zone)
+    """Zone of each score, or ``ZONES`` for the window."""
+    for j in range(size):
+        zone = np.int32(scores[i, first + j] * scale + shift)
+        zones[j] = np.uint8(min(max(zone, np.int32(0)), np.int32(ZONES)))
+
+
+def _appending(
+    context: Any, columns: Any, count: Any, table: Any, index: Any, base: Any
+) -> tuple[Any, Any]:
+    """``columns[count : count + 8] = table[index] + base``, in one vector of 16-bit integers.
+
+    Numba leaves such short loops to LLVM's SLP pass, which it turns off.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = ir.VectorType(ir.IntType(16), 8)
+        columns, count, table, index, base = arguments
+        column_data = context.make_array(signature.args[0])(context, builder, columns).data
+        table_data = context.make_array(signature.args[2])(context, builder, table).data
+        row = builder.gep(table_data, [builder.mul(index, ir.Constant(index.type, 8))])
+        offsets = builder.load(builder.bitcast(row, vector.as_pointer()), align=2)
+        spread = builder.insert_element(
+            ir.Constant(vector, ir.Undefined), base, ir.Constant(ir.IntType(32), 0)
+        )
+        spread = builder.shuffle_vector(
+            spread, spread, ir.Constant(ir.VectorType(ir.IntType(32), 8), [0] * 8)
+        )
+        place = builder.bitcast(builder.gep(column_data, [count]), vector.as_pointer())
+        builder.store(builder.add(offsets, spread), place, align=2)
+        return context.get_dummy_value()
+
+    return types.void(columns, count, table, index, base), generate
+
+
+_append: Any = intrinsic(_appending)
 
 
 @_compiled
-def _list_last(zones: Any, last_zone: Any, zone_counts: Any, listed: Any, count: Any) -> Any:
-    """Count the zones, and list the columns in the last one; returns how many are listed."""
-    for j in range(zones.size):
-        zone = zones[j]
-        zone_counts[zone] += np.uint64(1)
-        listed[count] = np.uint32(j)
-        count += np.uint64(zone == last_zone)
+def _split(
+    words: Any, zones: Any, size: Any, zone_pairs: Any, zones_left: Any, columns: Any
+) -> Any:
+    """Count zones, eight in a word; list the columns in the window, and return how many."""
+    count, whole = _u64(0), size // _u64(8)
+    for w in range(whole):
+        word = words[w]
+        zone_pairs[word & _PAIR] += np.uint32(1)
+        zone_pairs[(word >> _u64(16)) & _PAIR] += np.uint32(1)
+        zone_pairs[(word >> _u64(32)) & _PAIR] += np.uint32(1)
+        zone_pairs[word >> _u64(48)] += np.uint32(1)
+        # The highest bits of eight bytes, side by side in one.
+        flags = (((word & _HIGH_BITS) >> _u64(7)) * _GATHER) >> _u64(56)
+        _append(columns, count, _SET_BITS, flags, np.uint16(w << _u64(3)))
+        count += _BIT_COUNTS[flags]
+    for j in range(whole * _u64(8), size):
+        zones_left[zones[j]] += np.uint32(1)
+        columns[count] = np.uint16(j)
+        count += _u64(zones[j] == ZONES)
     return count
 
 
 @_compiled
-def _count_few(zones: Any, few: Any, by_row: Any, by_column: Any, first: int) -> None:
-    """Count the zones from each of a few on, for the row and for every column."""
-    for q in range(few.size):
-        total, column = np.uint16(0), by_column[q, first:]
-        for j in range(zones.size):
-            accepted = np.uint16(zones[j] >= few[q])
-            total += accepted
-            column[j] += accepted
-        by_row[q] = total
+def _count_few(zones: Any, first: Any, size: Any, few: Any, by_column: Any) -> None:
+    """Count the zones from each of a few on, for every column."""
+    for q in range(_u64(few.size)):
+        least = few[q]
+        for j in range(size):
+            by_column[q, first + j] += np.uint8(zones[j] >= least)
 
 
 @_compiled
-def _cell(score: Any, cuts: Any, codes: Codes) -> Any:
-    """The cell of a score: that of the first threshold which accepts it."""
-    place = (codes.top - score) * codes.scale
-    place = min(max(place, np.float32(0)), np.float32(codes.first.size - 1))
-    cell = codes.first[np.uint32(place)]
-    for _ in range(codes.steps):
-        cell += np.int32(score < cuts[np.uint32(cell)])
-    return cell
+def _gather_few(counted: Any, by_row: Any, by_column: Any, row: Any, start: Any, size: Any) -> None:
+    """Move what some rows of one key counted to the last of them and to the columns."""
+    for q in range(_u64(counted.shape[0])):
+        total = np.uint32(0)
+        for j in range(size):
+            seen = counted[q, start + j]
+            total += np.uint32(seen)
+            by_column[q, start + j] += np.uint16(seen)
+            counted[q, start + j] = np.uint8(0)
+        by_row[row, q] += total
+
+
+@_compiled
+def _place(
+    scores: Any,
+    i: Any,
+    first: Any,
+    i0: Any,
+    j0: Any,
+    firsts: Any,
+    cuts: Any,
+    top: Any,
+    scale: Any,
+    steps: Any,
+    nearest: Any,
+    least: Any,
+    columns: Any,
+    found: Any,
+    listed: Any,
+    count: Any,
+) -> None:
+    """Find the cells of a row's listed pairs, and raise the nearest scores."""
+    # Few pairs are the nearest of any row, so one comparison passes by almost all.
+    least = min(nearest[i0 + i], least)
+    for k in range(found):
+        j = first + _u64(columns[k])
+        score = scores[i, j]
+        if score > least:
+            nearest[j0 + j] = max(nearest[j0 + j], score)
+            nearest[i0 + i] = max(nearest[i0 + i], score)
+        cell = _cell(score, firsts, cuts, top, scale, steps)
+        listed[count + k] = (cell << np.uint32(16)) | np.uint32(j)
+
+
+@_compiled
+def _cell(score: Any, first: Any, cuts: Any, top: Any, scale: Any, steps: Any) -> Any:
+    """The cell of a score, that of the first threshold which accepts it, by a table of codes."""
+    place = (top - score) * scale
+    place = min(max(place, np.float32(0)), np.float32(first.size - 1))
+    cell = np.uint32(first[np.uint32(place)])
+    if cell >= CROWDED:
+        cell -= CROWDED
+        for _ in range(steps - 1):
+            cell += np.uint32(score < cuts[cell])
+    return cell + np.uint32(score < cuts[cell])
 
 
 @_compiled
@@ -169,31 +318,38 @@ def credit_listed(
     credits: Any,
     pooled: Any,
 ) -> None:
-    """Credit the listed impostor pairs to the keys of both rows."""
-    for i in range(height):
-        own = credits[keys[i0 + i]]
-        for k in range(buffers.starts[i], buffers.starts[i + 1]):
-            pair = buffers.listed[k]
-            cell = pair >> np.uint32(16)
-            pooled[cell] += 1
-            by_class = np.uint32(cells.class_cell[cell])
-            own[by_class] += 1
-            credits[np.uint32(keys[j0 + (pair & np.uint32(0xFFFF))]), by_class] += 1
+    """Credit the listed impostor pairs to the keys of both rows.
+
+    Cells of a window are kept by class, and who wants their pooled counts can add up the classes'.
+    """
+    listed, starts, class_cell = buffers.listed, buffers.starts, cells.class_cell
+    for i in range(_u64(height)):
+        own = _u64(keys[_u64(i0) + i])
+        for k in range(_u64(starts[i]), _u64(starts[i + _u64(1)])):
+            cell = listed[k] >> np.uint32(16)
+            other = _u64(keys[_u64(j0) + _u64(listed[k] & np.uint32(0xFFFF))])
+            if cells.everywhere:
+                pooled[cell] += 1
+                cell = np.uint32(class_cell[cell])
+            credits[own, cell] += 1
+            credits[other, cell] += 1
 
 
 @_compiled
 def credit_few(
-    i0: int, j0: int, height: int, width: int, keys: Any, buffers: Buffers, credits: Any
+    a: int, c: int, height: int, width: int, keys: Any, buffers: Buffers, credits: Any
 ) -> None:
-    """Credit what lies beyond the window: differences of what successive zones hold."""
+    """Credit what a tile has beyond the window: differences of what successive zones hold."""
     by_row, by_column = buffers.few_by_row, buffers.few_by_column
     steps = by_row.shape[1] - 1
     first = credits.shape[1] - steps
     for q in range(steps):
         for i in range(height):
-            credits[keys[i0 + i], first + q] += by_row[i, q + 1] - by_row[i, q]
+            credits[keys[a + i], first + q] += by_row[i, q + 1] - by_row[i, q]
         for j in range(width):
-            credits[keys[j0 + j], first + q] += by_column[q + 1, j] - by_column[q, j]
+            credits[keys[c + j], first + q] += by_column[q + 1, j] - by_column[q, j]
+    by_row[:] = 0
+    by_column[:] = 0
 
 
 @_compiled
@@ -209,13 +365,15 @@ def credit_genuine(
     nearest: Any,
 ) -> None:
     """Credit the genuine pairs ``i < j`` of a strip to the keys of both rows."""
+    codes, class_cell = cells.anywhere, cells.class_cell
+    first, cuts = codes.first, codes.cuts
     for i in range(scores.shape[0]):
         for j in range(max(i0 + i + 1 - j0, 0), min(ends[i0 + i] - j0, scores.shape[1])):
             score = scores[i, j]
             nearest[i0 + i] = max(nearest[i0 + i], score)
             nearest[j0 + j] = max(nearest[j0 + j], score)
-            cell = _cell(score, cells.cuts, cells.anywhere)
+            cell = _cell(score, first, cuts, codes.top, codes.scale, codes.steps)
             pooled[cell] += 1
-            by_class = cells.class_cell[cell]
+            by_class = class_cell[cell]
             credits[keys[i0 + i], by_class] += 1
             credits[keys[j0 + j], by_class] += 1

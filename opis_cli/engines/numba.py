@@ -3,11 +3,11 @@
 A worker takes a tile, multiplies a strip of its rows with all of its columns, and scans the scores
 while they are in cache, without a branch that depends on them:
 
-- the best impostor of every row and column, as integers in the order of floats, which vectorise;
-- each score's *zone*: one of the even cells beyond the window, or the window itself. A histogram of
-  zones is the pooled count beyond the window, and comparing zones as 16-bit integers gives the few
-  counts by class there;
-- a list of the pairs inside the window, a tenth of all, and their cells.
+- each score's *zone*, a byte: one of the even cells beyond the window, or the window itself. A
+  histogram of zones, two at a time, is the pooled count beyond the window, and comparing bytes
+  gives the few counts by class there;
+- a list of the pairs inside the window, a tenth of all, taken from eight zones at a time; their
+  cells, and the nearest impostor of every row that has one in the window.
 
 The listed pairs, and the genuine ones, are credited to both keys in the one tally that all workers
 share, under a lock that is held briefly: so memory does not grow with the workers.
@@ -25,22 +25,25 @@ from threadpoolctl import threadpool_limits
 from opis_cli.distance import Rows
 from opis_cli.engines import Advance, Tally, Tile
 from opis_cli.engines.kernels import (
+    CROWDED,
+    ZONES,
     Buffers,
     Cells,
     Codes,
     credit_few,
     credit_genuine,
     credit_listed,
-    ordered,
     scan,
     subtract_halves,
 )
 from opis_cli.records import Grid, Ints
 
-TILE_SIDE = 1_024
+TILE_SIDE = 2_048
 _STRIP = 256
+_TALL_STRIP, _TALL_FROM = 1_024, 256
 _CODES = 1 << 15
 _FEW = 16
+_TILES_TO_EMPTY = 1_000
 
 
 def count_pairs(
@@ -56,6 +59,7 @@ def count_pairs(
     queue = _Queue(iter(tiles), advance, threading.Lock(), threading.Event())
     tally_lock = threading.Lock()
     ends = rows.class_ends
+    before = _credited(tally, cells)
     workers = [_Worker(rows, ends, cells, tally, tally_lock) for _ in range(threads)]
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
         jobs = [pool.submit(worker.run, queue) for worker in workers]
@@ -67,6 +71,14 @@ def count_pairs(
             queue.stop.set()
     for worker in workers:
         worker.deliver()
+    if not cells.everywhere:
+        # An impostor pair of the window was credited to two keys.
+        tally.pooled_impostor[: cells.window] += (_credited(tally, cells) - before) // 2
+
+
+def _credited(tally: Tally, cells: Cells) -> NDArray[np.int64]:
+    """Impostor credits of all keys, by cell of the window."""
+    return np.asarray(tally.impostor[:, : cells.window].sum(axis=0, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,43 +103,59 @@ def _cells_of(rows: Rows, grid: Grid) -> Cells:
     cuts = rows.cuts(grid.thresholds)
     count, window = len(cuts), grid.window
     beyond = grid.by_class[grid.by_class >= window]
-    if len(beyond) > _FEW or not _is_even(cuts[window - 1 : -1]):
-        # Every cell is treated as the window's, which is slower and always right.
-        window, beyond = count, beyond[:0]
-    window_cut, bottom, scale = np.float32(-np.inf), np.float32(0), np.float32(0)
-    if window < count:
-        window_cut, bottom = cuts[window - 1], cuts[-2]
-        scale = np.float32((count - 1 - window) / max(window_cut - bottom, np.float32(1e-30)))
-    inside, anywhere = _codes_of(cuts[: min(window, count - 1)]), _codes_of(cuts[:-1])
-    cuts[-1] = -np.inf
+    scale, shift, few = np.float32(0), np.float32(0), np.zeros(0, np.uint8)
+    even = cuts[window - 1 : -1]
+    # Where every cell is treated as the window's, counting is slower, and always right.
+    everywhere = not (1 < len(even) <= ZONES and _is_even(even) and len(beyond) <= _FEW)
+    if everywhere:
+        window = count
+    else:
+        scale = np.float32((len(even) - 1) / (float(even[0]) - float(even[-1])))
+        shift = np.float32(ZONES - float(even[0]) * float(scale))
+        few = np.append(ZONES, ZONES - 1 - (beyond - window)).astype(np.uint8)
+        few[-1] = 0
     class_cell = np.searchsorted(grid.by_class, np.arange(count)).astype(np.int32)
-    # Cell c beyond the window is zone count - 1 - c; accepted are the zones from there on up.
-    few = np.array([count - window, *(count - 1 - beyond)], np.uint16)[: 1 + len(beyond)]
-    few = few if window < count else few[:0]
-    return Cells(cuts, class_cell, inside, anywhere, window, window_cut, bottom, scale, few)
+    return Cells(
+        number=count,
+        window=window,
+        class_cell=class_cell,
+        inside=_codes_of(cuts[:window]),
+        anywhere=_codes_of(cuts),
+        everywhere=everywhere,
+        scale=scale,
+        shift=shift,
+        few=few,
+    )
 
 
 def _is_even(cuts: NDArray[np.float32]) -> bool:
-    """Whether cuts are evenly spaced, as far as float32 can tell."""
-    even = np.linspace(cuts[0], cuts[-1], len(cuts)) if len(cuts) else cuts
-    return bool(np.all(np.abs(cuts - even) <= 1e-6 * np.maximum(1.0, np.abs(even))))
+    """Whether cuts fall evenly, as far as float32 can tell."""
+    even = np.linspace(cuts[0], cuts[-1], len(cuts))
+    return bool(cuts[0] > cuts[-1]) and bool(
+        np.all(np.abs(cuts - even) <= 1e-6 * np.maximum(1.0, np.abs(even)))
+    )
 
 
 def _codes_of(cuts: NDArray[np.float32]) -> Codes:
-    """The table for scores among some cuts; lower ones are in the cell after the last."""
-    if len(cuts) == 0:
-        return Codes(np.zeros(_CODES, np.int32), np.float32(0), np.float32(0), 1)
+    """The table for scores among some cuts; those below them all are in the last cell."""
     top = float(cuts[0])
-    width = max(top - float(cuts[-1]), 1e-30) / (_CODES - 1)
+    width = max(top - float(cuts[-2:][0]), 1e-30) / (_CODES - 1)
     edges = top - np.arange(_CODES + 1) * width
     # The code is a float32 product, off by up to a few thousandths of a step.
-    first = np.searchsorted(-cuts, -(edges[:-1] + 0.05 * width))
-    last = np.searchsorted(-cuts, -(edges[1:] - 0.05 * width))
+    first = np.searchsorted(-cuts[:-1], -(edges[:-1] + 0.05 * width))
+    last = np.searchsorted(-cuts[:-1], -(edges[1:] - 0.05 * width))
     first[0] = 0
     # The last code stands for all lower scores too, which may be in the very last cell.
-    last[-1] = len(cuts)
+    last[-1] = len(cuts) - 1
     steps = int((last - first).max())
-    return Codes(first.astype(np.int32), np.float32(top), np.float32(1 / width), steps)
+    first[last - first > 1] |= CROWDED
+    return Codes(
+        np.append(cuts[:-1], np.float32(-np.inf)),
+        first.astype(np.uint16),
+        np.float32(top),
+        np.float32(1 / width),
+        steps,
+    )
 
 
 class _Worker:
@@ -137,25 +165,45 @@ class _Worker:
         self, rows: Rows, ends: Ints, cells: Cells, tally: Tally, lock: threading.Lock
     ) -> None:
         self.rows, self.ends, self.cells, self.tally, self.lock = rows, ends, cells, tally, lock
-        self.scores = np.empty(_STRIP * TILE_SIDE, np.float32)
+        # The product packs a tile's columns anew for each strip: with long rows that costs more
+        # than scores that stay in the second-level cache save.
+        self.height = _STRIP if rows.vectors.shape[1] < _TALL_FROM else _TALL_STRIP
+        self.scores = np.empty(self.height * TILE_SIDE, np.float32)
         count, few = len(rows.labels), len(cells.few)
+        self.tiles = 0
+        self.zone_counts = np.zeros(ZONES + 1, np.int64)
         self.buffers = Buffers(
-            nearest=np.full(count, ordered(np.float32(-np.inf)), np.int32),
-            zone_counts=np.zeros(len(cells.cuts) - cells.window + 1, np.uint64),
-            zones=np.empty(TILE_SIDE, np.uint16),
-            # One place more: the scan writes each column before it knows whether to keep it.
-            listed=np.empty(_STRIP * TILE_SIDE + 1, np.uint32),
-            starts=np.zeros(_STRIP + 1, np.int64),
-            few_by_row=np.zeros((_STRIP, few), np.uint16),
+            nearest=np.full(count, -np.inf, np.float32),
+            zone_pairs=np.zeros((ZONES + 1) * 256, np.uint32),
+            zones_left=np.zeros(ZONES + 1, np.uint32),
+            zones=np.empty(TILE_SIDE, np.uint8),
+            # Columns are written eight at a time, kept or not.
+            columns=np.empty(TILE_SIDE + 8, np.uint16),
+            listed=np.empty(self.height * TILE_SIDE, np.uint32),
+            starts=np.zeros(self.height + 1, np.int64),
+            few_by_row=np.zeros((TILE_SIDE, few), np.uint32),
             few_by_column=np.zeros((few, TILE_SIDE), np.uint16),
+            few_columns=np.zeros((few, TILE_SIDE), np.uint8),
         )
 
     def run(self, queue: _Queue) -> None:
         """Take tiles until there are no more."""
         while (tile := queue.take()) is not None:
-            for start in range(tile.a, tile.b, _STRIP):
-                self.strip(tile, start, min(start + _STRIP, tile.b))
+            self.tile(tile)
             queue.done(tile)
+
+    def tile(self, tile: Tile) -> None:
+        """Count the pairs of a tile."""
+        for start in range(tile.a, tile.b, self.height):
+            self.strip(tile, start, min(start + self.height, tile.b))
+        height, width = tile.b - tile.a, tile.d - tile.c
+        with self.lock:
+            credit_few(
+                tile.a, tile.c, height, width, self.rows.keys, self.buffers, self.tally.impostor
+            )
+        self.tiles += 1
+        if self.tiles % _TILES_TO_EMPTY == 0:
+            self.empty_zones()
 
     def strip(self, tile: Tile, i0: int, i1: int) -> None:
         """Count the rows ``i0:i1`` with the tile's columns at or after them."""
@@ -165,7 +213,7 @@ class _Worker:
         np.matmul(rows.vectors[i0:i1], rows.vectors[j0 : tile.d].T, out=scores)
         if rows.centred:
             subtract_halves(scores, rows.half_squares[i0:i1], rows.half_squares[j0 : tile.d])
-        scan(scores, scores.view(np.int32), i0, j0, self.ends, cells, buffers)
+        scan(scores, tile.a, i0, tile.c, j0, self.ends, rows.keys, cells, buffers)
         with self.lock:
             credit_listed(
                 i0,
@@ -177,7 +225,6 @@ class _Worker:
                 tally.impostor,
                 tally.pooled_impostor,
             )
-            credit_few(i0, j0, *scores.shape, rows.keys, buffers, tally.impostor)
             if self.ends[i1 - 1] > j0:
                 credit_genuine(
                     scores,
@@ -191,9 +238,21 @@ class _Worker:
                     tally.nearest_genuine,
                 )
 
+    def empty_zones(self) -> None:
+        """Take the zones out of their 32-bit counts before these can overflow."""
+        pairs = self.buffers.zone_pairs.reshape(ZONES + 1, 256)
+        self.zone_counts += pairs.sum(axis=1, dtype=np.int64)
+        self.zone_counts += pairs.sum(axis=0, dtype=np.int64)[: ZONES + 1]
+        self.zone_counts += self.buffers.zones_left
+        pairs[:] = 0
+        self.buffers.zones_left[:] = 0
+
     def deliver(self) -> None:
         """Add what this worker kept to itself."""
-        tally, window, zone_counts = self.tally, self.cells.window, self.buffers.zone_counts
-        nearest = ordered(self.buffers.nearest).view(np.float32)
-        np.maximum(tally.nearest_impostor, nearest, out=tally.nearest_impostor)
-        tally.pooled_impostor[window:] += zone_counts[:-1][::-1].astype(np.int64)
+        self.empty_zones()
+        tally, window = self.tally, self.cells.window
+        np.maximum(tally.nearest_impostor, self.buffers.nearest, out=tally.nearest_impostor)
+        beyond = self.cells.number - window
+        if beyond:
+            tally.pooled_impostor[window:] += self.zone_counts[:ZONES][::-1][:beyond]
+            tally.pooled_impostor[-1] += self.zone_counts[: ZONES - beyond].sum()

@@ -80,7 +80,25 @@ OnBadRows = Annotated[
     str | None,
     typer.Option(help="error or drop: nulls, NaN, zero vectors.", show_default="error"),
 ]
-Engine = Annotated[str | None, typer.Option(help="auto, numpy or numba.", show_default="auto")]
+Engine = Annotated[
+    str | None, typer.Option(help="auto, numpy, numba, torch or dask.", show_default="auto")
+]
+Device = Annotated[
+    str | None,
+    typer.Option(help="cpu or cuda, for --engine torch.", show_default="cuda if there is one"),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(help="float32, or tf32 for --engine torch.", show_default="float32"),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        help="A cluster for --engine dask: tcp://HOST:PORT.",
+        metavar="ADDRESS",
+        show_default="a local one",
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option(help="Counting threads.", show_default="all processors")
 ]
@@ -124,6 +142,9 @@ def evaluate(
     prefer: Prefer = None,
     on_bad_rows: OnBadRows = None,
     engine: Engine = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    scheduler: Scheduler = None,
     threads: Threads = None,
     memory_limit: MemoryLimit = None,
     checkpoint: Checkpoint = None,

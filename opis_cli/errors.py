@@ -19,3 +19,12 @@ class InputError(OpisError):
 
 class RunError(OpisError):
     """A run folder cannot be read or written."""
+
+
+class MissingExtra(OpisError):
+    """Something needs a package of an optional part that is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs an optional part; install it with: pip install 'opis-cli[{extra}]'"
+        )

@@ -7,9 +7,20 @@ from importlib import metadata, util
 from pathlib import Path
 
 import opis_cli
-from opis_cli.engines import ENGINES
+from opis_cli.engines import ENGINES, is_installed
 
-_PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "numba", "matplotlib", "typer", "rich")
+_PACKAGES = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "numba",
+    "matplotlib",
+    "typer",
+    "rich",
+    "torch",
+    "distributed",
+)
 
 
 def processors() -> int:
@@ -45,7 +56,7 @@ def describe() -> dict[str, str]:
         "system": platform.platform(),
         "processors": str(processors()),
         "memory": "unknown" if memory is None else f"{memory / 1e9:.1f} GB",
-        "engines": ", ".join(name for name in ENGINES if _installed(name)),
+        "engines": ", ".join(name for name in ENGINES if is_installed(name)),
     }
     return facts | {name: metadata.version(name) for name in _PACKAGES if _installed(name)}
 

@@ -1,6 +1,7 @@
 """Count all pairs: pilot, grid, tiles, engine, and the check that the grid was a good one."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 from opis_cli import engines, grid, scores
 from opis_cli.checkpoint import Checkpoint
 from opis_cli.distance import ROUNDING, Rows, prepare
-from opis_cli.engines import Tally
+from opis_cli.embeddings import ARRAYS
+from opis_cli.engines import CountPairs, Tally
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.machine import processors, resident_memory
 from opis_cli.records import Embeddings, Floats, Grid, Ints, PairCounts
@@ -81,7 +83,7 @@ def count_pairs(
         begun[0] if begun else grid.place_grid(grid.run_pilot(rows, settings.seed), needs, rows)
     )
     for _ in range(_ATTEMPTS):
-        tally = _tally(rows, placed, engine, settings, progress, checkpoint, begun)
+        tally = _tally(embeddings, rows, placed, engine, settings, progress, checkpoint, begun)
         hits = nearest_hits(embeddings, rows, placed, tally)
         counts = _counts(embeddings, rows, placed, tally, sizes, hits)
         low, high = scores.range_ends(counts, settings.calibration_range)
@@ -131,7 +133,24 @@ def _plan_memory(
         announce(f"{total:,} pairs to count, in about {needed / 1e9:.2g} GB of memory")
 
 
+def _engine(name: str, embeddings: Embeddings, settings: Settings) -> tuple[CountPairs, int]:
+    """An engine with the settings that are its own, and the side of the tiles that it likes."""
+    module = engines.load(name)
+    if name == "torch":
+        tf32 = settings.dtype == "tf32"
+        count_tiles = partial(module.count_pairs, device=settings.device, tf32=tf32)
+        return count_tiles, module.tile_side(settings.device)
+    if name == "dask":
+        in_memory = embeddings.source.path == ARRAYS
+        recipe = None if in_memory else module.Recipe.of(embeddings, settings)
+        return partial(
+            module.count_pairs, scheduler=settings.scheduler, recipe=recipe
+        ), module.TILE_SIDE
+    return module.count_pairs, module.TILE_SIDE
+
+
 def _tally(
+    embeddings: Embeddings,
     rows: Rows,
     placed: Grid,
     engine: str,
@@ -143,7 +162,7 @@ def _tally(
     """Run the engine over all tiles, or over those that a checkpoint has not."""
     count = len(rows.labels)
     total = count * (count - 1) // 2
-    count_tiles, side = engines.load(engine)
+    count_tiles, side = _engine(engine, embeddings, settings)
     tiles = engines.tiles_of(count, side)
     tally, tiles_done = (begun[1], begun[2]) if begun else (Tally.empty(rows, placed), 0)
     done = sum(tile.pairs for tile in islice(tiles, tiles_done))

@@ -142,7 +142,6 @@ def _score(
             "engine": pairs.choose_engine(
                 settings.engine, counts.genuine_total + counts.impostor_total
             ),
-            "dtype": "float32",
         },
         pairs=rep.Pairs(counts.genuine_total, counts.impostor_total, exhaustive=True),
         calibration_range=rep.CalibrationRange(

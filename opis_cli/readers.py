@@ -6,13 +6,15 @@ Nothing is ever unpickled, and a ``.npy`` is mapped into memory rather than read
 import csv
 import hashlib
 import zipfile
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli import arrow, embeddings, parquet
+from opis_cli import arrow, embeddings, parquet, remote
 from opis_cli.errors import InputError
 from opis_cli.parquet import LABEL_NAMES, check_file, choose, reading, show
 from opis_cli.records import Embeddings, Floats, Source
@@ -35,7 +37,8 @@ def read(
     ----------
     path : path
         A ``.parquet`` file, a folder of such parts, a ``.npy`` of shape (rows, dims), or a
-        ``.npz`` with the arrays ``embeddings`` and ``labels``.
+        ``.npz`` with the arrays ``embeddings`` and ``labels``; also at an ``s3://`` or ``gs://``
+        address.
     embedding_column : str, optional
         Column of lists, or a pattern such as ``emb_*`` of columns of numbers; in a ``.npz`` the
         name of an array. A usual name is found by itself.
@@ -59,9 +62,30 @@ def read(
         A file is unreadable, a column is not found or not of a usable type, lengths differ,
         there are bad rows that are not to be dropped, or the rows make no pairs.
     """
-    path = Path(path)
+    with remote.fetched(path) as file, ExitStack() as stack:
+        labels_file = None if labels is None else stack.enter_context(remote.fetched(labels))
+        found = _read(
+            file,
+            labels_file,
+            embedding_column=embedding_column,
+            label_column=label_column,
+            metric=metric,
+            on_bad_rows=on_bad_rows,
+        )
+    return replace(found, source=replace(found.source, path=str(path)))
+
+
+def _read(
+    path: Path,
+    labels_path: Path | None,
+    *,
+    embedding_column: str | None,
+    label_column: str | None,
+    metric: str,
+    on_bad_rows: str,
+) -> Embeddings:
+    """``read`` for files on disk."""
     check_file(path)
-    labels_path = None if labels is None else Path(labels)
     if labels_path is not None:  # before the vectors, which may take minutes
         check_file(labels_path)
     vectors, nulls, chunks = _read_source(

@@ -14,7 +14,9 @@ from opis_cli.errors import SettingsError
 Metric = Literal["cosine", "euclidean"]
 Prefer = Literal["utility", "low-far", "low-frr", "worst-classes"]
 OnBadRows = Literal["error", "drop"]
-Engine = Literal["auto", "numpy", "numba"]
+Engine = Literal["auto", "numpy", "numba", "torch", "dask"]
+Device = Literal["cpu", "cuda"]
+Dtype = Literal["float32", "tf32"]
 
 CONFIG_FILE = "opis.toml"
 CONFIG_TABLES = ("gate",)
@@ -78,6 +80,9 @@ class Settings:
     prefer: Prefer = "utility"
     on_bad_rows: OnBadRows = "error"
     engine: Engine = "auto"
+    device: Device | None = None
+    dtype: Dtype = "float32"
+    scheduler: str | None = None
     threads: int | None = None
     memory_limit: str | None = None
     checkpoint: str | None = None
@@ -108,6 +113,13 @@ class Settings:
             raise SettingsError(
                 "--prefer low-far takes the smallest threshold that meets --max-frr; give it"
             )
+        for field, engine, given in (
+            ("device", "torch", self.device is not None),
+            ("dtype", "torch", self.dtype != "float32"),
+            ("scheduler", "dask", self.scheduler is not None),
+        ):
+            if given and self.engine != engine:
+                raise SettingsError(f"{option(field)} is for --engine {engine}; give both")
         parse_size(self.memory_limit)
         Calibration.parse(self.calibration)
 

@@ -11,10 +11,36 @@ import pytest
 from hypothesis import settings
 
 import opis_cli as opis
+from opis_cli.engines import is_installed
 
 # The same examples every time: a red build can be seen again.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
+
+
+def optional(engine: str):
+    """A parameter, or a mark with ``.marks``, for tests of an engine that may not be installed."""
+    missing = pytest.mark.skipif(
+        not is_installed(engine), reason=f"needs pip install 'opis-cli[{engine}]'"
+    )
+    return pytest.param(engine, marks=[pytest.mark.optional, missing])
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A Dask cluster of two workers, processes of their own."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        dashboard_address="127.0.0.1:0",
+        memory_limit=0,
+        host="127.0.0.1",
+        silence_logs=50,
+    ) as started:
+        yield started
+
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 

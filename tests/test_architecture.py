@@ -10,7 +10,7 @@ HEAVY = ("numpy", "numba", "scipy", "pandas", "pyarrow", "matplotlib", "torch", 
 TERMINAL = {"cli", "__main__", "summary", "progress"}
 # A module may import from its own line or one above it.
 LAYERS = [
-    {"errors", "text", "settings", "__init__"},
+    {"errors", "text", "settings", "remote", "__init__"},
     {"records"},
     {"arrow", "parquet", "embeddings", "readers", "distance", "curves"},
     {"engines", "grid", "scores", "machine", "report"},

@@ -6,6 +6,7 @@ import data
 import numpy as np
 import oracle
 import pytest
+from conftest import optional
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from opis_cli.records import PairCounts
 from opis_cli.settings import Calibration, Settings
 
 ROUNDING = 1e-6
+KERNELS = ["numpy", "numba", optional("torch")]
 WHOLE = "distance:0.05..1.5"
 
 
@@ -67,7 +69,7 @@ def assert_counts_match(counts: PairCounts, vectors, labels, metric="cosine") ->
     assert np.array_equal(counts.impostor_pairs, low.impostor_total)
 
 
-@pytest.mark.parametrize("engine", engines.ENGINES)
+@pytest.mark.parametrize("engine", KERNELS)
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("name", data.MADE)
 def test_counts_equal_brute_force(name, metric, engine, calibration):
@@ -77,7 +79,7 @@ def test_counts_equal_brute_force(name, metric, engine, calibration):
     assert_counts_match(counts, vectors, labels, metric)
 
 
-@pytest.mark.parametrize("engine", engines.ENGINES)
+@pytest.mark.parametrize("engine", KERNELS)
 @pytest.mark.parametrize("name", data.MADE)
 def test_recall_equals_brute_force_with_ties_to_the_lowest_row(name, engine, calibration):
     vectors, labels = data.MADE[name]
@@ -94,18 +96,19 @@ def test_recall_equals_brute_force_with_ties_to_the_lowest_row(name, engine, cal
     assert np.all(off <= (unsure if name in ("duplicated", "lattice") else 0))
 
 
-def test_engines_count_the_same(calibration):
-    vectors, labels = data.blobs(1_500, 40, 24, seed=7)
-    results = [
-        count(vectors, labels, engine, calibration=calibration) for engine in engines.ENGINES
-    ]
-    first = results[0]
-    for other in results[1:]:
-        for name in ("genuine", "impostor", "pooled_genuine", "pooled_impostor", "nearest_hits"):
-            one, two = getattr(first, name).astype(int), getattr(other, name).astype(int)
-            # Two products may round a pair on an edge differently: never more than a few.
-            assert np.abs(one - two).max() <= 2
-            assert (one != two).mean() < 1e-3
+@pytest.mark.parametrize("engine", ["numba", optional("torch"), optional("dask")])
+def test_engines_count_the_same(engine, calibration, request):
+    vectors, labels = data.blobs(5_000, 40, 24, seed=7)
+    own = {}
+    if engine == "dask":
+        own["scheduler"] = request.getfixturevalue("cluster").scheduler_address
+    one = count(vectors, labels, "numpy", calibration=calibration)
+    other = count(vectors, labels, engine, calibration=calibration, **own)
+    for name in ("genuine", "impostor", "pooled_genuine", "pooled_impostor", "nearest_hits"):
+        expected, found = getattr(one, name).astype(int), getattr(other, name).astype(int)
+        # Two products may round a pair on an edge differently: never more than a few.
+        assert np.abs(expected - found).max() <= 4
+        assert (expected != found).mean() < (1e-3 if expected.ndim == 2 else 0.02)
 
 
 def prepared(vectors, labels, metric="cosine", high=1.5):
@@ -117,12 +120,12 @@ def prepared(vectors, labels, metric="cosine", high=1.5):
 def tally_of(engine, rows, grid, tiles, threads=1) -> Tally:
     tally = Tally.empty(rows, grid)
     seen = []
-    engines.load(engine)[0](rows, grid, tiles, tally, threads, seen.append)
+    engines.load(engine).count_pairs(rows, grid, tiles, tally, threads, seen.append)
     assert sum(seen) == sum(tile.pairs for tile in tiles)
     return tally
 
 
-@pytest.mark.parametrize("engine", engines.ENGINES)
+@pytest.mark.parametrize("engine", KERNELS)
 @settings(max_examples=15, deadline=None)
 @given(side=st.integers(1, 90), threads=st.integers(1, 3))
 def test_any_tiling_and_any_threads_count_the_same(engine, side, threads):
@@ -135,21 +138,21 @@ def test_any_tiling_and_any_threads_count_the_same(engine, side, threads):
     assert np.allclose(whole.nearest_impostor, tiled.nearest_impostor, atol=1e-6)
 
 
-@pytest.mark.parametrize("engine", engines.ENGINES)
+@pytest.mark.parametrize("engine", KERNELS)
 def test_tallies_add(engine):
     rows, grid = prepared(*data.blobs(200, 7, seed=2))
     tiles = list(tiles_of(200, 64))
     together = tally_of(engine, rows, grid, tiles)
     apart = Tally.empty(rows, grid)
     for part in (tiles[:3], tiles[3:]):
-        engines.load(engine)[0](rows, grid, part, apart, 1, lambda pairs: None)
+        engines.load(engine).count_pairs(rows, grid, part, apart, 1, lambda pairs: None)
     assert np.array_equal(together.impostor, apart.impostor)
     assert np.array_equal(together.pooled_impostor, apart.pooled_impostor)
     assert np.array_equal(together.genuine, apart.genuine)
     assert np.array_equal(together.nearest_impostor, apart.nearest_impostor)
 
 
-@pytest.mark.parametrize("engine", engines.ENGINES)
+@pytest.mark.parametrize("engine", KERNELS)
 def test_pairs_are_credited_to_keys_and_judged_by_labels(engine):
     vectors, labels = data.blobs(300, 10, seed=9)
     keys = np.random.default_rng(0).integers(0, 4, 300)

@@ -7,15 +7,20 @@ the same cuts. A new engine is one file here, a line in ``load``, and a row in t
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli.distance import Rows
+from opis_cli.errors import MissingExtra
 from opis_cli.records import Grid, Ints
 
-ENGINES = ("numpy", "numba")
+ENGINES = ("numpy", "numba", "torch", "dask")
+EXTRAS = {"torch": "torch", "dask": "distributed"}
+"""Engines of an optional part of the same name, and the package that it installs."""
 
 Advance = Callable[[int], None]
 """Told, now and then, how many more pairs are counted."""
@@ -83,6 +88,19 @@ class Tally:
             nearest.copy(),
         )
 
+    def add(self, other: "Tally") -> None:
+        """Add another tally of the same rows and grid, of other tiles."""
+        for name in ("genuine", "impostor", "pooled_genuine", "pooled_impostor"):
+            total = getattr(self, name)
+            np.add(total, getattr(other, name), out=total)
+        for name in ("nearest_genuine", "nearest_impostor"):
+            nearest = getattr(self, name)
+            np.maximum(nearest, getattr(other, name), out=nearest)
+
+    def copy(self) -> "Tally":
+        """A tally of its own."""
+        return Tally(*(getattr(self, name).copy() for name in Tally.__dataclass_fields__))
+
 
 def _smallest(largest: int) -> type[np.unsignedinteger]:
     return np.uint32 if largest < 2**32 else np.uint64
@@ -109,7 +127,19 @@ def tiles_of(count: int, side: int) -> Iterator[Tile]:
             yield Tile(a, min(a + side, count), c, min(c + side, count))
 
 
-def load(name: str) -> tuple[CountPairs, int]:
-    """An engine by name, and the side of the tiles that it likes."""
-    module = import_module(f"opis_cli.engines.{name}")
-    return module.count_pairs, module.TILE_SIDE
+def is_installed(engine: str) -> bool:
+    """Whether the packages that an engine needs are there."""
+    return engine not in EXTRAS or find_spec(EXTRAS[engine]) is not None
+
+
+def load(engine: str) -> ModuleType:
+    """The module of an engine.
+
+    Raises
+    ------
+    MissingExtra
+        Its packages are not installed.
+    """
+    if not is_installed(engine):
+        raise MissingExtra(f"--engine {engine}", engine)
+    return import_module(f"opis_cli.engines.{engine}")

@@ -1,0 +1,177 @@
+"""Not an engine but a wrapper: it runs one on the workers of a Dask cluster.
+
+Each worker reads and prepares the rows once, from the source itself, counts some tiles at a time on
+one thread, and keeps the tallies. Tallies are added on the workers too, in a tree; only the sum
+comes back. Tasks have no side effects, so what a lost worker had counted is counted again by
+another, and nothing twice.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Client, KilledWorker, LocalCluster, as_completed
+
+import opis_cli
+from opis_cli import readers
+from opis_cli.distance import Rows, prepare
+from opis_cli.engines import Advance, Tally, Tile, numba
+from opis_cli.errors import RunError
+from opis_cli.records import Embeddings, Grid
+from opis_cli.remote import everywhere
+from opis_cli.settings import Settings
+
+TILE_SIDE = numba.TILE_SIDE
+_TASKS_PER_THREAD = 8
+_FAN_IN = 8
+_SECONDS_TO_WAIT = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a worker comes by the rows: what to read, and the digests that it must have."""
+
+    path: str
+    settings: Settings
+    sha256: str
+    labels_sha256: str | None
+    version: str = opis_cli.__version__
+
+    @classmethod
+    def of(cls, embeddings: Embeddings, settings: Settings) -> "Recipe":
+        """The recipe for embeddings that were read from a source that all workers see."""
+        source = embeddings.source
+        return cls(everywhere(source.path), settings, source.sha256, source.labels_sha256)
+
+    def rows(self) -> Rows:
+        """Read and prepare the rows, or take those that this worker has."""
+        with _lock:
+            if self not in _prepared:
+                _prepared.clear()
+                _prepared[self] = self._read()
+            return _prepared[self]
+
+    def _read(self) -> Rows:
+        if self.version != opis_cli.__version__:
+            raise RunError(
+                f"a worker has opis {opis_cli.__version__}, this is {self.version}; install the "
+                "same on all"
+            )
+        settings = self.settings
+        embeddings = readers.read(
+            self.path,
+            embedding_column=settings.embedding_column,
+            label_column=settings.label_column,
+            labels=None if settings.labels is None else everywhere(settings.labels),
+            metric=settings.metric,
+            on_bad_rows=settings.on_bad_rows,
+        )
+        found = embeddings.source
+        if (found.sha256, found.labels_sha256) != (self.sha256, self.labels_sha256):
+            raise RunError(f"{self.path}: a worker reads another file under this name")
+        return prepare(embeddings, settings.metric)
+
+
+# Rows of the latest recipe on this worker; its threads share them.
+_prepared: dict["Recipe", Rows] = {}
+_lock = threading.Lock()
+
+
+def count_pairs(
+    rows: Rows,
+    grid: Grid,
+    tiles: Iterable[Tile],
+    tally: Tally,
+    threads: int,
+    advance: Advance,
+    *,
+    scheduler: str | None = None,
+    recipe: Recipe | None = None,
+) -> None:
+    """Count the pairs of tiles into the tally, on a cluster.
+
+    Parameters
+    ----------
+    scheduler : str, optional
+        Address of a cluster that is there; without, a local one of so many workers is started.
+    recipe : Recipe, optional
+        How workers come by the rows; without, each is sent all of them, once.
+
+    Raises
+    ------
+    RunError
+        The scheduler does not answer, has no workers, or workers kept dying.
+    """
+    with _client(scheduler, threads) as client:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        wanted = _TASKS_PER_THREAD * sum(worker["nthreads"] for worker in workers)
+        source = recipe or client.scatter(rows, broadcast=True, hash=False)
+        todo = list(tiles)
+        parts = [todo[start::wanted] for start in range(min(wanted, len(todo)))]
+        counted = [client.submit(_count, source, grid, part, pure=False) for part in parts]
+        pairs = {
+            future.key: sum(tile.pairs for tile in part)
+            for future, part in zip(counted, parts, strict=True)
+        }
+        total, finished = _sum(client, counted), as_completed(counted)
+        # From here on only the sum holds the tallies, so that each is let go once it is added.
+        counted.clear()
+        try:
+            for future in finished:
+                if future.status == "finished":
+                    advance(pairs[future.key])
+                del future
+            tally.add(total.result())
+        except KilledWorker as error:
+            raise RunError(
+                f"a task took several workers down with it, most likely for memory ({error}); "
+                "give workers more, or fewer threads each"
+            ) from None
+
+
+def _sum(client: Client, tallies: Sequence[Any]) -> Any:
+    """The sum of tallies, added on the workers a few at a time."""
+    while len(tallies) > 1:
+        tallies = [
+            client.submit(_add, tallies[start : start + _FAN_IN], pure=False)
+            for start in range(0, len(tallies), _FAN_IN)
+        ]
+    return tallies[0]
+
+
+@contextmanager
+def _client(scheduler: str | None, threads: int) -> Iterator[Client]:
+    """A client of the cluster at an address, or of a local one that ends with the work."""
+    local = (
+        LocalCluster(
+            n_workers=threads, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0
+        )
+        if scheduler is None
+        else nullcontext(scheduler)
+    )
+    try:
+        with local as address, Client(address, timeout=_SECONDS_TO_WAIT) as client:
+            client.wait_for_workers(1, timeout=_SECONDS_TO_WAIT)
+            yield client
+    except OSError as error:
+        raise RunError(f"--scheduler {scheduler}: no scheduler answers there ({error})") from None
+    except TimeoutError:
+        raise RunError(f"--scheduler {scheduler}: it has no workers; start some") from None
+
+
+def _count(source: Recipe | Rows, grid: Grid, tiles: list[Tile]) -> Tally:
+    """On a worker: count some tiles."""
+    rows = source.rows() if isinstance(source, Recipe) else source
+    tally = Tally.empty(rows, grid)
+    numba.count_pairs(rows, grid, tiles, tally, 1, lambda pairs: None)
+    return tally
+
+
+def _add(tallies: list[Tally]) -> Tally:
+    """On a worker: the sum, which leaves the parts as they are; they may be asked for again."""
+    total = tallies[0].copy()
+    for tally in tallies[1:]:
+        total.add(tally)
+    return total

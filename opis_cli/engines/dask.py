@@ -26,7 +26,7 @@ from opis_cli.settings import Settings
 TILE_SIDE = numba.TILE_SIDE
 _TASKS_PER_THREAD = 8
 _FAN_IN = 8
-_SECONDS_TO_WAIT = 60
+_SECONDS_TO_CONNECT, _SECONDS_FOR_WORKERS = 10, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +152,8 @@ def _client(scheduler: str | None, threads: int) -> Iterator[Client]:
         else nullcontext(scheduler)
     )
     try:
-        with local as address, Client(address, timeout=_SECONDS_TO_WAIT) as client:
-            client.wait_for_workers(1, timeout=_SECONDS_TO_WAIT)
+        with local as address, Client(address, timeout=_SECONDS_TO_CONNECT) as client:
+            client.wait_for_workers(1, timeout=_SECONDS_FOR_WORKERS)
             yield client
     except OSError as error:
         raise RunError(f"--scheduler {scheduler}: no scheduler answers there ({error})") from None

@@ -24,7 +24,7 @@ from opis_cli.remote import everywhere
 from opis_cli.settings import Settings
 
 TILE_SIDE = numba.TILE_SIDE
-_TASKS_PER_THREAD = 8
+_LEAST_TASKS, _MOST_TASKS, _TASK_PAIRS = 3, 8, 500_000_000
 _FAN_IN = 8
 _SECONDS_TO_CONNECT, _SECONDS_FOR_WORKERS = 10, 60
 
@@ -106,9 +106,9 @@ def count_pairs(
     """
     with _client(scheduler, threads) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        wanted = _TASKS_PER_THREAD * sum(worker["nthreads"] for worker in workers)
         source = recipe or client.scatter(rows, broadcast=True, hash=False)
         todo = list(tiles)
+        wanted = _tasks(todo, sum(worker["nthreads"] for worker in workers))
         parts = [todo[start::wanted] for start in range(min(wanted, len(todo)))]
         counted = [client.submit(_count, source, grid, part, pure=False) for part in parts]
         pairs = {
@@ -129,6 +129,13 @@ def count_pairs(
                 f"a task took several workers down with it, most likely for memory ({error}); "
                 "give workers more, or fewer threads each"
             ) from None
+
+
+def _tasks(tiles: list[Tile], threads: int) -> int:
+    """How many tasks: enough to share the work evenly and to lose little with a worker, while each
+    costs a tally."""
+    each = sum(tile.pairs for tile in tiles) // threads // _TASK_PAIRS
+    return threads * min(max(each, _LEAST_TASKS), _MOST_TASKS)
 
 
 def _sum(client: Client, tallies: Sequence[Any]) -> Any:

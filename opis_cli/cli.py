@@ -187,13 +187,9 @@ def recommend(
     quiet: Quiet = False,
 ) -> None:
     """Recommend a threshold for other bounds, at once from a run."""
-    flags = {"max_far": max_far, "max_frr": max_frr, "prefer": prefer}
-    asked = load_config(config) | {
-        name: value for name, value in flags.items() if value is not None
-    }
-    merge({}, {name: asked.get(name) for name in flags})
+    asked = _asked(config, {"max_far": max_far, "max_frr": max_frr, "prefer": prefer})
     run = _run_of(run_or_source, config, quiet)
-    chosen = run.recommend(**{name: asked.get(name) for name in flags})
+    chosen = run.recommend(**asked)
     if output is not None:
         from opis_cli.files import write_threshold
 
@@ -229,6 +225,31 @@ def plot(
 
 
 @app.command()
+def margins(
+    run_or_source: RunOrSource,
+    max_far: Annotated[
+        float | None, typer.Option(help="Bound on the pooled FAR.", show_default="0.01")
+    ] = None,
+    max_frr: Annotated[
+        float | None, typer.Option(help="Bound on the pooled FRR.", show_default="0.1")
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Margins that train a more consistent model: for the TCM loss, from bounds."""
+    asked = _asked(config, {"max_far": max_far, "max_frr": max_frr})
+    run = _run_of(run_or_source, config, quiet)
+    found = run.margins(**asked)
+    if as_json:
+        _print_json(found)
+    elif not quiet:
+        from opis_cli.summary import margins_summary
+
+        Console().print(margins_summary(run, found))
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """Say what this machine has: versions, engines, processors, memory."""
     from opis_cli.machine import describe
@@ -248,6 +269,14 @@ _SETTING_NAMES = tuple(Settings.__dataclass_fields__)
 def _settings(config: Path | None, flags: dict[str, Any]) -> Settings:
     """Settings: flag over file over default."""
     return merge(load_config(config), flags)
+
+
+def _asked(config: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
+    """What is asked of a run that is there: flag over file over nothing."""
+    given = load_config(config) | {k: value for k, value in flags.items() if value is not None}
+    asked = {name: given.get(name) for name in flags}
+    merge({}, asked)  # refuses what is no setting
+    return asked
 
 
 def _evaluate(source: str, settings: Settings, quiet: bool) -> "Run":

@@ -22,6 +22,7 @@ import numpy as np
 from opis_cli import curves
 from opis_cli.errors import RunError, SettingsError
 from opis_cli.files import load_counts, replacing, save_counts, threshold_json
+from opis_cli.margins import Margins, find_margins
 from opis_cli.readers import sha256_of
 from opis_cli.recommend import class_rates, recommend
 from opis_cli.records import PairCounts
@@ -95,6 +96,11 @@ class Run:
             prefer=asked.prefer,
             beta=asked.beta,
         )
+
+    def margins(self, max_far: float | None = None, max_frr: float | None = None) -> Margins:
+        """Margins for the TCM loss, from bounds on the pooled rates (0.01 and 0.1 by default)."""
+        asked = Settings(max_far=max_far, max_frr=max_frr)  # refuses what is no rate
+        return find_margins(self.counts, asked.max_far, asked.max_frr)
 
     def classes(self) -> "pd.DataFrame":
         """A row a class, in the order of their names; singletons have nulls.

@@ -30,7 +30,7 @@ _TRAIN_DIGITS = 0.7
 
 
 class MissingPackage(Exception):
-    """A system package with data is not installed; the message names the command that installs it."""
+    """A system package with data is missing; the message names the command that installs it."""
 
 
 @dataclass(frozen=True, slots=True)

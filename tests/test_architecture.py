@@ -14,7 +14,7 @@ LAYERS = [
     {"records"},
     {"arrow", "parquet", "embeddings", "readers", "distance", "curves"},
     {"engines", "grid", "scores", "machine", "report"},
-    {"recommend", "drawing", "files", "plots"},
+    {"recommend", "margins", "drawing", "files", "plots"},
     {"checkpoint", "runs"},
     {"pairs"},
     {"pipeline", "summary", "progress"},

@@ -92,8 +92,8 @@ class Settings:
         for field, hint in get_type_hints(type(self)).items():
             value = _plain_value(getattr(self, field), hint, option(field))
             object.__setattr__(self, field, value)
-            choices = get_args(hint) if get_origin(hint) is Literal else ()
-            if choices and value not in choices:
+            choices = _choices(hint)
+            if choices and value is not None and value not in choices:
                 raise SettingsError(f"{option(field)} is {value!r}; use {' or '.join(choices)}")
         for field in ("max_far", "max_frr", "eps"):
             value = getattr(self, field)
@@ -201,7 +201,8 @@ def _plain_value(value: Any, hint: Any, where: str) -> Any:
     SettingsError
         It is of another type.
     """
-    kinds = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)] or [str]
+    kinds = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)]
+    kinds += [str] if _choices(hint) else []
     if value is None and type(None) in kinds:
         return None
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -215,6 +216,12 @@ def _plain_value(value: Any, hint: Any, where: str) -> Any:
         return os.fspath(value)
     names = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
     raise SettingsError(f"{where} must be a {names}, not {value!r}")
+
+
+def _choices(hint: Any) -> list[str]:
+    """The words that a setting may be; none where any value of its type may."""
+    parts = (hint, *get_args(hint))
+    return [word for part in parts if get_origin(part) is Literal for word in get_args(part)]
 
 
 def merge(config: dict[str, Any], flags: dict[str, Any]) -> Settings:

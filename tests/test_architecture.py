@@ -18,7 +18,7 @@ LAYERS = [
     {"checkpoint", "runs"},
     {"pairs"},
     {"pipeline", "summary", "progress"},
-    {"cli"},
+    {"cli", "torch"},
     {"__main__"},
 ]
 

@@ -78,6 +78,13 @@ def test_unusable_values_are_refused_by_name(values, says):
         merge({}, values)
 
 
+def test_an_optional_word_is_one_of_its_choices():
+    assert Settings(engine="torch", device="cpu").device == "cpu"
+    assert Settings(engine="torch", device=None).device is None
+    with pytest.raises(SettingsError, match="--device is 'tpu'; use cpu or cuda"):
+        Settings(engine="torch", device="tpu")
+
+
 def test_the_default_bound_is_a_far():
     assert Settings().bounds == (0.01, None)
     assert Settings(max_frr=0.1).bounds == (None, 0.1)

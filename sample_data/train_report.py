@@ -35,10 +35,18 @@ def show(models: "dict[Model, Path]", folder: Path) -> None:
     if toys:
         save_figure(toy_figure(*toys), folder / "toy.png")
         print(f"The toy case is drawn in {folder}/toy.png.")
-    base = next((file for model, file in models.items() if model.case.dim > 2), None)
-    if base is not None:
-        remedied = str(base).replace("-base.", "-tcm.")
-        print(f"Look closer: opis compare {base} {remedied} --plot curves.png")
+    print(f"Look closer:\n{compare_command(list(models.values()))}")
+
+
+def compare_command(files: list[Path]) -> str:
+    """The command that draws the models of the last folder side by side."""
+    files = [file for file in files if file.parent == files[-1].parent]
+    twins = [
+        f"--twin '{base.name}={tcm.name}'"
+        for base, tcm in zip(files[::2], files[1::2], strict=True)
+    ]
+    words = ["opis compare", *(f"'{file}'" for file in files)]
+    return " \\\n  ".join([*words, "--plot curves.png --pareto pareto.png", *twins])
 
 
 def scores(model: "Model", file: Path) -> dict[str, Any]:
@@ -95,8 +103,9 @@ def toy_figure(base: Path, tcm: Path) -> "Figure":
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.4, 4.6), dpi=160, layout="constrained")
+    figure = Figure(figsize=(8.4, 4.7), dpi=160)
     panels = figure.subplots(1, 2, subplot_kw={"projection": "polar"})
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=0.9, wspace=0)
     grid = np.linspace(-np.pi, np.pi, 1_441)
     curves = [densities(file, grid) for file in (base, tcm)]
     highest = max(density.max() for density in [*curves[0].values(), *curves[1].values()])
@@ -119,7 +128,7 @@ def toy_figure(base: Path, tcm: Path) -> "Figure":
                 va="center",
             )
         panel.plot(grid, np.ones_like(grid), color="black", linewidth=0.8)
-        panel.set(ylim=(0, 1.3 + _HEIGHT), xticks=[], yticks=[])
+        panel.set(ylim=(0, 1.15 + _HEIGHT), xticks=[], yticks=[])
         panel.spines["polar"].set_visible(False)
         report = opis.evaluate(file).report
         panel.set_title(f"ArcFace {title}\nOPIS {report.opis:.3g}", fontsize=11)

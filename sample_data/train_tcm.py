@@ -59,7 +59,6 @@ CASES = (
     Case("fonts", "MultiSimilarity", 10, 64),
 )
 MORE_CASES = (
-    Case("digits", "ArcFace", 10, 32),
     Case("fonts", "ArcFace", 30, 64),
     Case("fonts", "SupCon", 10, 64),
 )
@@ -81,7 +80,10 @@ class Model:
 
     @property
     def name(self) -> str:
-        return f"{self.case.name}-seed{self.seed}-{'tcm' if self.tcm else 'base'}"
+        """Models in one folder share their test rows, so that ``opis compare`` takes them all."""
+        flat = "-2d" if self.case.dim == 2 else ""
+        added = "+TCM" if self.tcm else ""
+        return f"{self.case.task}{flat}-seed{self.seed}/{self.case.base}{added}"
 
     @property
     def recipe(self) -> str:

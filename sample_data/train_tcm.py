@@ -17,9 +17,10 @@ seed gives the same embeddings on the same machine, with any number of ``--jobs`
 import argparse
 import json
 import multiprocessing
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -209,7 +210,9 @@ def write_all(models: dict[Model, Path], jobs: int) -> None:
     print(f"{len(models)} models, {len(left)} to train, {jobs} at a time", flush=True)
     start = time.perf_counter()
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
+    # Ctrl-C ends the workers at once and without a word; it is this process that tells.
+    quiet = (signal.SIGINT, signal.SIG_DFL)
+    with ProcessPoolExecutor(jobs, spawn, signal.signal, quiet) as pool:
         futures = {pool.submit(write, *pair): pair[0] for pair in left.items()}
         try:
             for done, future in enumerate(as_completed(futures), start=1):
@@ -237,6 +240,17 @@ def check_installed(cases: set[Case]) -> None:
         train_data.check_fonts()
 
 
+def whole(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers of at least so much."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} up")
+        return int(text)
+
+    return read
+
+
 def options() -> argparse.Namespace:
     """The command line."""
     known = [case.name for case in CASES + MORE_CASES]
@@ -247,9 +261,17 @@ def options() -> argparse.Namespace:
     add("--out", type=Path, default=Path("runs/tcm"), metavar="DIR", help="default: runs/tcm")
     add("--full", action="store_true", help="more losses and seeds: about two hours on two cores")
     add("--only", nargs="+", choices=known, metavar="CASE", help=f"some of {', '.join(known)}")
-    add("--seeds", nargs="+", type=int, metavar="N", help=f"default: {' '.join(map(str, SEEDS))}")
-    add("--steps", type=int, metavar="N", help="fewer or more training steps, for a quick look")
-    add("--jobs", type=int, default=processors(), metavar="N", help="models trained at a time")
+    add(
+        "--seeds",
+        nargs="+",
+        type=whole(0),
+        metavar="N",
+        help=f"default: {' '.join(map(str, SEEDS))}",
+    )
+    add(
+        "--steps", type=whole(3), metavar="N", help="fewer or more training steps, for a quick look"
+    )
+    add("--jobs", type=whole(1), default=processors(), metavar="N", help="models trained at a time")
     add(
         "--sample",
         type=Path,

@@ -163,3 +163,10 @@ def test_misuse_is_refused_at_once():
         fed(vectors, labels[:5])
     with pytest.raises(InputError, match="integers"):
         fed(vectors, torch.as_tensor(labels).float())
+
+
+def test_without_its_packages_it_names_the_extra():
+    code = "import sys; sys.modules['torchmetrics'] = None; import opis_cli.torch"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "pip install 'opis-cli[torch]'" in done.stderr

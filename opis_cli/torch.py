@@ -25,6 +25,7 @@ from opis_cli.settings import Settings, merge
 try:
     import torch
     import torchmetrics
+    from torchmetrics.utilities.distributed import gather_all_tensors
 except ImportError:
     raise MissingExtra("opis_cli.torch", "torch") from None
 
@@ -57,8 +58,8 @@ class OpisMetric(torchmetrics.Metric):  # type: ignore[misc]
         super().__init__(**{key: value for key, value in settings.items() if key not in own})
         chosen = {key: value for key, value in settings.items() if key in own}
         self.settings = merge({}, chosen | {"engine": "torch"})
-        self.add_state("embeddings", default=[], dist_reduce_fx=_join)
-        self.add_state("labels", default=[], dist_reduce_fx=_join)
+        self.add_state("embeddings", default=[], dist_reduce_fx="cat")
+        self.add_state("labels", default=[], dist_reduce_fx="cat")
 
     def update(self, embeddings: Any, labels: Any) -> None:
         """Take in a batch.
@@ -131,16 +132,19 @@ class OpisMetric(torchmetrics.Metric):  # type: ignore[misc]
         """All embeddings of this process, or of all once they are gathered, and their labels."""
         if isinstance(self.labels, torch.Tensor):
             return self.embeddings, self.labels
-        none = torch.empty(0, 0, device=self.device)
-        return _join([none, *self.embeddings]), _join([none.flatten().long(), *self.labels])
+        if not self.labels:
+            none = torch.empty(0, 0, device=self.device)
+            return none, none.flatten().long()
+        return torch.cat(self.embeddings), torch.cat(self.labels)
 
-    def _sync_dist(self, *args: Any, **kwargs: Any) -> None:
-        """Gather one tensor from each process, those without rows included."""
+    def _sync_dist(
+        self, dist_sync_fn: Any = gather_all_tensors, process_group: Any | None = None
+    ) -> None:
+        """Gather the rows of all processes; those without any take part, and count for nothing."""
+
+        def gather(rows: Any, group: Any) -> list[Any]:
+            parts = dist_sync_fn(rows, group=group)
+            return [part for part in parts if len(part)] or [rows]
+
         self.embeddings, self.labels = ([rows] for rows in self._rows())
-        super()._sync_dist(*args, **kwargs)
-
-
-def _join(parts: list[Any]) -> Any:
-    """One tensor of some; those without rows do not count, whatever their width."""
-    filled = [part for part in parts if len(part)]
-    return torch.cat(filled) if filled else parts[0]
+        super()._sync_dist(gather, process_group)

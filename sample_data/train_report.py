@@ -88,6 +88,7 @@ def table(results: pd.DataFrame) -> str:
 def correlations(results: pd.DataFrame) -> str:
     """How much of the change is that genuine pairs move inside the threshold."""
     lines = []
+    results = results[~results["case"].str.endswith("-2d")]
     for task, group in results.groupby(results["case"].str.partition("-")[0]):
         if (group[["opis", "frr"]] > 0).all(axis=None) and len(group) > 2:
             found = np.corrcoef(np.log(group["opis"]), np.log(group["frr"]))[0, 1]

@@ -140,6 +140,16 @@ def test_reset_forgets_and_gradients_are_let_go():
     assert floats(metric.compute()) == first
 
 
+def test_a_call_scores_the_batch_and_keeps_it():
+    import torch
+
+    vectors, labels = made()
+    metric = fed(vectors[:400], labels[:400])
+    batch = metric(torch.as_tensor(vectors[400:]), torch.as_tensor(labels[400:]))
+    assert floats(batch) == floats(fed(vectors[400:], labels[400:]).compute())
+    assert floats(metric.compute()) == floats(fed(vectors, labels).compute())
+
+
 def test_what_cannot_be_scored_is_nan_with_the_reason():
     vectors, labels = made()
     with pytest.warns(UserWarning, match="NaN or infinity"):

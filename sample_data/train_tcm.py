@@ -188,7 +188,7 @@ def write(model: Model, file: Path) -> float:
     }
     table = pa.table(columns).replace_schema_metadata({"recipe": model.recipe})
     with replacing(file) as scratch:
-        pq.write_table(table, scratch)
+        pq.write_table(table, scratch, use_dictionary=["label"])
     return time.perf_counter() - start
 
 

@@ -1,6 +1,7 @@
 """The training experiment: repeatable, fair to both sides, and clear about what it lacks."""
 
 import dataclasses
+import json
 import subprocess
 import sys
 from importlib import util
@@ -123,3 +124,16 @@ def test_near_duplicates_are_left_out(tcm):
         }
     )
     assert list(kept) == ["a", "c"]
+
+
+def test_the_sample_data_are_two_models_of_the_experiment(tcm):
+    import pyarrow.parquet as pq
+
+    labels = []
+    for added, name in ((False, "fonts_base"), (True, "fonts_tcm")):
+        table = pq.read_table(data.SAMPLES / f"{name}.parquet")
+        recipe = json.loads(table.schema.metadata[b"recipe"])
+        model = tcm.Model(tcm.SAMPLE, tcm.SAMPLE_SEED, added, tcm.SAMPLE.steps)
+        assert {key: recipe[key] for key in dataclasses.asdict(model)} == dataclasses.asdict(model)
+        labels.append(table["label"])
+    assert labels[0].equals(labels[1])

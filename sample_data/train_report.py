@@ -79,8 +79,8 @@ def table(results: pd.DataFrame) -> str:
             scale = 1e4 if "1e4" in title else 1
             pair = [style.format(scale * side[column].mean()) for side in (base, tcm)]
             cells.append(" → ".join(pair))
-        change = tcm["opis"] / base["opis"] - 1
-        cells.append(", ".join(f"{100 * change[seed]:+.0f}" for seed in seeds) + " %")
+        change = 100 * (tcm["opis"] / base["opis"] - 1)
+        cells.append(", ".join(f"{change[seed]:+.0f}" for seed in seeds) + " %")
         lines.append(cells)
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 

@@ -259,7 +259,7 @@ def options() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--out", type=Path, default=Path("runs/tcm"), metavar="DIR", help="default: runs/tcm")
-    add("--full", action="store_true", help="more losses and seeds: about two hours on two cores")
+    add("--full", action="store_true", help="more losses and seeds: under an hour on two cores")
     add("--only", nargs="+", choices=known, metavar="CASE", help=f"some of {', '.join(known)}")
     add(
         "--seeds",

@@ -89,7 +89,7 @@ def correlations(results: pd.DataFrame) -> str:
     """How much of the change is that genuine pairs move inside the threshold."""
     lines = []
     results = results[~results["case"].str.endswith("-2d")]
-    for task, group in results.groupby(results["case"].str.partition("-")[0]):
+    for task, group in results.groupby(results["case"].str.split("-").str[0]):
         if (group[["opis", "frr"]] > 0).all(axis=None) and len(group) > 2:
             found = np.corrcoef(np.log(group["opis"]), np.log(group["frr"]))[0, 1]
             lines.append(

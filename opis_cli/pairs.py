@@ -72,7 +72,7 @@ def count_pairs(
     sizes = np.bincount(embeddings.labels, minlength=len(embeddings.class_names)).astype(np.int64)
     total = len(embeddings.labels) * (len(embeddings.labels) - 1) // 2
     _plan_memory(embeddings, settings, total, announce)
-    rows = prepare(embeddings, settings.metric)
+    rows = prepare(embeddings, settings.metric, threads=settings.threads or processors())
     engine = choose_engine(settings.engine, total)
     needs = grid.needs_of(settings.calibration_range, *settings.bounds, deployed)
     checkpoint, begun = None, None

@@ -28,7 +28,9 @@ _ATTEMPTS = 4
 _LEAST_WIDTH = 50
 """Roundings that a calibration range must be wide."""
 _LONG_WORK = 2_000_000_000
-_CHECKPOINT_PAIRS = 4_000_000_000
+# Writing partial counts should cost little beside counting: so many pairs at least, and so many for
+# each byte to write.
+_CHECKPOINT_PAIRS, _PAIRS_PER_BYTE = 4_000_000_000, 20
 _SIDE = 2_048
 _SCORING_BYTES = 150_000_000
 
@@ -176,7 +178,8 @@ def _tally(
     if checkpoint is None:
         count_tiles(rows, placed, tiles, tally, threads, advance)
     else:
-        while part := list(islice(tiles, max(1, _CHECKPOINT_PAIRS // side**2))):
+        between = max(_CHECKPOINT_PAIRS, _PAIRS_PER_BYTE * tally.nbytes)
+        while part := list(islice(tiles, max(1, between // side**2))):
             count_tiles(rows, placed, part, tally, threads, advance)
             tiles_done += len(part)
             checkpoint.save(placed, tally, tiles_done)

@@ -44,7 +44,6 @@ TILE_SIDE = 2_048
 # of what they hold is not asked for.
 _BLOCK, _LONG_ROWS, _BLOCK_OF_LONG_ROWS, _DIAGONAL_PARTS = 1_024, 256, 2_048, 4
 _FEW = 16
-_TILES_TO_EMPTY = 1_000
 
 
 def count_pairs(
@@ -170,12 +169,10 @@ class _Worker:
         count, few = len(rows.labels), len(cells.few)
         self.begins = np.searchsorted(rows.labels, rows.labels)
         self.accepted = np.zeros((len(tally.impostor), few + 1), np.int64)
-        self.tiles = 0
-        self.zone_counts = np.zeros(ZONES + 1, np.int64)
         self.buffers = Buffers(
             nearest=np.full(count, -np.inf, np.float32),
-            zone_pairs=np.zeros((2, (ZONES + 1) * 256), np.uint32),
-            zones_left=np.zeros(ZONES + 1, np.uint32),
+            zone_pairs=np.zeros((ZONES + 1) * 256, np.uint16),
+            zone_counts=np.zeros(ZONES + 1, np.int64),
             # Zones are read and columns written up to 32 at a time, kept or not.
             zones=np.empty(self.block + 32, np.uint8),
             columns=np.empty(self.block + 32, np.uint16),
@@ -205,9 +202,6 @@ class _Worker:
             credit_beyond(
                 *bounds, self.begins, self.ends, self.rows.keys, self.buffers, self.accepted
             )
-        self.tiles += 1
-        if self.tiles % _TILES_TO_EMPTY == 0:
-            self.empty_zones()
 
     def count_block(self, tile: Tile, i0: int, i1: int, j0: int, j1: int) -> None:
         """Count the rows ``i0:i1`` with the columns ``j0:j1`` of a tile."""
@@ -242,21 +236,11 @@ class _Worker:
                     tally.nearest_genuine,
                 )
 
-    def empty_zones(self) -> None:
-        """Take the zones out of their 32-bit counts before these can overflow."""
-        pairs = self.buffers.zone_pairs.reshape(2, ZONES + 1, 256)
-        self.zone_counts += pairs.sum(axis=(0, 2), dtype=np.int64)
-        self.zone_counts += pairs.sum(axis=(0, 1), dtype=np.int64)[: ZONES + 1]
-        self.zone_counts += self.buffers.zones_left
-        pairs[:] = 0
-        self.buffers.zones_left[:] = 0
-
     def deliver(self) -> None:
         """Add what this worker kept to itself."""
-        self.empty_zones()
-        tally, window = self.tally, self.cells.window
+        tally, window, zones = self.tally, self.cells.window, self.buffers.zone_counts
         np.maximum(tally.nearest_impostor, self.buffers.nearest, out=tally.nearest_impostor)
         beyond = self.cells.number - window
         if beyond:
-            tally.pooled_impostor[window:] += self.zone_counts[:ZONES][::-1][:beyond]
-            tally.pooled_impostor[-1] += self.zone_counts[: ZONES - beyond].sum()
+            tally.pooled_impostor[window:] += zones[:ZONES][::-1][:beyond]
+            tally.pooled_impostor[-1] += zones[: ZONES - beyond].sum()

@@ -166,7 +166,10 @@ def _clusters(embeddings: Embeddings) -> tuple[float, float, str]:
 
     def cluster(workers: int) -> LocalCluster:
         return LocalCluster(
-            n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
         )
 
     with cluster(1) as one, cluster(2) as two:

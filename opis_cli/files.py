@@ -176,15 +176,26 @@ def write_threshold(report: Report, chosen: Recommendation, file: Path) -> None:
     """
     if chosen.threshold is None:
         raise RunError(f"{file}: not written, as no threshold meets the bounds")
+    write_text(file, threshold_json(report, chosen))
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file.
+
+    Raises
+    ------
+    RunError
+        The file cannot be written.
+    """
     with replacing(file) as scratch:
-        scratch.write_text(threshold_json(report, chosen), encoding="utf-8")
+        scratch.write_text(text, encoding="utf-8")
 
 
-def check_picture(file: Path) -> None:
+def check_picture(file: Path, flag: str = "-o") -> None:
     """Refuse a name that is no picture's, before the work rather than after it."""
     if file.suffix.lower() not in PICTURES:
         kinds = ", ".join(PICTURES)
-        raise RunError(f"-o {file}: pictures are {kinds}; end its name in one of them")
+        raise RunError(f"{flag} {file}: pictures are {kinds}; end its name in one of them")
 
 
 def save_figure(figure: "Figure", file: Path) -> None:

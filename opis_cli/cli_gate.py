@@ -13,6 +13,8 @@ from opis_cli.cli import Config, Json, Quiet, _evaluate, _print_json, _run_of, _
 from opis_cli.limits import RULE, RULES
 from opis_cli.settings import CONFIG_FILE, load_config
 
+__all__ = ["app"]
+
 if TYPE_CHECKING:
     from opis_cli.gate import Verdict
     from opis_cli.runs import Run
@@ -135,7 +137,7 @@ def compare(
             metavar="BASE=TWIN",
         ),
     ] = None,
-    confidence: Annotated[float, typer.Option(help="Of each end of an interval.")] = 0.95,
+    confidence: Annotated[float, typer.Option(help="Of the intervals of changes.")] = 0.95,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the bootstrap.", show_default="0")
     ] = None,
@@ -212,13 +214,13 @@ def _write_reports(
     for name, text in writers.items():
         if given[name] is not None:
             write_text(given[name], text())
-    for variable, text in (
+    for variable, make in (
         ("GITHUB_STEP_SUMMARY", verdicts.markdown),
         ("GITHUB_OUTPUT", verdicts.github_outputs),
     ):
         if os.environ.get(variable):
             with Path(os.environ[variable]).open("a", encoding="utf-8") as file:
-                file.write(text(verdict))
+                file.write(make(verdict))
 
 
 def _page(verdict: "Verdict", run: "Run", base: "Run | None") -> str:

@@ -120,18 +120,33 @@ def changes(
     replicates : int
     """
     places = same_classes(run, base)
-    draws = None
+    draws: dict[str, Curve] = {}
     if places is not None and len(places) > 1:
-        weights = bootstrap.class_weights(len(places), replicates, seed)
-        new = resampled.figures(run, weights, at[0])
-        other = np.empty_like(weights)
-        other[:, places] = weights
-        old = resampled.figures(base, other, at[1])
-        draws = {name: new[name] - old[name] for name in new}
+        order = np.argsort(places)
+
+        def differences(weights: bootstrap.Weights) -> dict[str, Curve]:
+            new = resampled.figures(run, weights, at[0])
+            old = resampled.figures(base, weights[:, order], at[1])
+            return {name: new[name] - old[name] for name in new}
+
+        draws = bootstrap.replicate(differences, len(places), replicates, seed)
     values, bases = figures(run, at[0]), figures(base, at[1])
     return {
-        name: _change(name, values[name], bases[name], draws and draws[name], confidence)
+        name: _change(name, values[name], bases[name], draws.get(name), confidence)
         for name in values
+    }
+
+
+def intervals(
+    run: "Run", at: Operating | None, *, confidence: float, seed: int
+) -> dict[str, tuple[float, float] | None]:
+    """Intervals of a run's own figures, by name, with as much left over above as below."""
+    draws = bootstrap.replicate(
+        lambda weights: resampled.figures(run, weights, at), len(run.counts.sizes), seed=seed
+    )
+    return {
+        name: bootstrap.one_sided_limits(values, (1 + confidence) / 2)
+        for name, values in draws.items()
     }
 
 

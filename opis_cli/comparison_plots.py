@@ -1,7 +1,7 @@
 """Pictures of several models: utility curves on the same axes, and the Pareto front."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ from opis_cli.text import number, plain, printable, rate
 if TYPE_CHECKING:
     from opis_cli.runs import Run
 
-_LEAST_AREA, _MOST_AREA = 50, 420
+_LEAST_AREA, _AREA, _MOST_AREA = 30.0, 90.0, 420.0
 
 
 def side_by_side(runs: "list[Run]", found: Comparison) -> Figure:
@@ -41,19 +41,21 @@ def side_by_side(runs: "list[Run]", found: Comparison) -> Figure:
     panels = list(grid.ravel())
     for panel in panels[len(runs) :]:
         panel.set_visible(False)
-    for i, (run, model, panel) in enumerate(zip(runs, found.models, panels, strict=False)):
-        _curves(panel, run, model)
-        if i:
-            x, mean = _mean(runs[0])
-            panel.plot(x, mean, color=FAR, lw=1.3, ls=":", zorder=6, label="mean of the first")
     spans = [view(run) for run in runs]
-    panels[0].set(
-        xlim=(min(low for low, _ in spans), max(high for _, high in spans)), ylim=(-0.02, 1.02)
-    )
+    span = min(low for low, _ in spans), max(high for _, high in spans)
+    for i, (run, model, panel) in enumerate(zip(runs, found.models, panels, strict=False)):
+        _curves(panel, run, model, span)
+        if i:
+            x, mean = _mean(runs[0], span)
+            panel.plot(x, mean, color=FAR, lw=1.4, ls=":", zorder=6, label="mean of the first")
+    panels[0].set(xlim=span, ylim=(-0.02, 1.02))
     metric = "cosine distance" if found.metric == "cosine" else "Euclidean distance"
-    figure.supxlabel(f"{metric} threshold", fontsize=10)
-    figure.supylabel("utility", fontsize=10)
-    named = {}
+    for panel in panels[max(len(runs) - columns, 0) : len(runs)]:
+        panel.set_xlabel(f"{metric} threshold")
+        panel.xaxis.set_tick_params(labelbottom=True)
+    for panel in grid[:, 0]:
+        panel.set_ylabel("utility")
+    named: dict[str, Any] = {}
     for panel in panels[: len(runs)]:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             named.setdefault(label, handle)
@@ -61,16 +63,16 @@ def side_by_side(runs: "list[Run]", found: Comparison) -> Figure:
         list(named.values()),
         list(named),
         loc="outside lower center",
-        ncols=3,
+        ncols=4,
         frameon=False,
         fontsize=8,
     )
     return figure
 
 
-def _curves(panel: Axes, run: "Run", model: Model) -> None:
+def _curves(panel: Axes, run: "Run", model: Model, span: tuple[float, float]) -> None:
     counts, found, beta = run.counts, run.consistency, run.settings.beta
-    columns = columns_in_view(run)
+    columns = columns_in_view(run, span)
     x = counts.grid.class_thresholds[columns]
     values = curves.class_utility(counts, beta, found.classes, columns)
     worst = np.isin(found.classes, found.worst) & (len(found.worst) < len(found.classes))
@@ -88,8 +90,8 @@ def _curves(panel: Axes, run: "Run", model: Model) -> None:
     panel.set_title(title, loc="left", fontsize=10)
 
 
-def _mean(run: "Run") -> tuple[curves.Curve, curves.Curve]:
-    columns = columns_in_view(run)
+def _mean(run: "Run", span: tuple[float, float]) -> tuple[curves.Curve, curves.Curve]:
+    columns = columns_in_view(run, span)
     classes = run.consistency.classes
     mean = curves.mean_utility(run.counts, run.settings.beta, classes, columns)
     return run.counts.grid.class_thresholds[columns], mean
@@ -102,31 +104,27 @@ def pareto(found: Comparison) -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     shown = [model for model in found.models if model.opis is not None]
     places = {model.name: (1 - model.recall_at_1, model.opis or 0.0) for model in shown}
+    _scales(axes, list(places.values()))
     _front(axes, [places[model.name] for model in shown if model.on_front])
-    for base, twin in found.twins:
+    for i, (base, twin) in enumerate(found.twins):
         if base in places and twin in places:
-            (x, y), (to_x, to_y) = places[base], places[twin]
-            label = "" if axes.get_label() else "to the remedied twin"
-            axes.plot([x, to_x], [y, to_y], ":", color=GREY, lw=1.4, zorder=2, label=label)
-            axes.set_label("twins")
-    areas = _areas([model.size for model in shown])
-    for i, (model, area) in enumerate(zip(shown, areas, strict=True), start=1):
-        x, y = places[model.name]
+            x, y = zip(places[base], places[twin], strict=True)
+            label = "_" if i else "base to its remedied twin"
+            axes.plot(x, y, ":", color=FAR, lw=1.6, zorder=2, label=label)
+    for i, (model, area) in enumerate(zip(shown, _areas(shown), strict=True), start=1):
         color = CHOSEN if model.on_front else GREY
+        axes.scatter(*places[model.name], area, color=color, edgecolors="white", zorder=4)
         size = "" if model.size is None else f" ({number(model.size)})"
-        label = f"{i}  {_name(model.name)}{size}"
-        axes.scatter([x], [y], area, color=color, edgecolors="white", zorder=4, label=label)
+        axes.plot([], [], "o", color=color, label=f"{i}  {_name(model.name)}{size}")
         axes.annotate(
             str(i),
-            (x, y),
-            (0, math.sqrt(area) / 2 + 4),
+            places[model.name],
+            (0.36 * math.sqrt(area) + 3, 0.36 * math.sqrt(area) + 2),
             textcoords="offset points",
-            ha="center",
             fontsize=9,
             zorder=5,
         )
     axes.set(xlabel="recognition error, 1 - recall@1", ylabel="inconsistency, OPIS")
-    _scales(axes, list(places.values()))
     axes.grid(color="0.93", lw=0.7, zorder=0)
     axes.legend(
         loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, fontsize=8, frameon=False
@@ -136,9 +134,12 @@ def pareto(found: Comparison) -> Figure:
 
 
 def _front(axes: Axes, front: list[tuple[float, float]]) -> None:
-    """The Pareto front as the steps between what is reached and what is not."""
-    x, y = np.array(sorted(front)).T if front else (np.array([]), np.array([]))
-    axes.step(x, y, where="post", color=CHOSEN, lw=1.3, zorder=3, label="Pareto front")
+    """The Pareto front: the border of what some model is as good as, to the edges of the axes."""
+    if front:
+        x, y = np.array(sorted(front)).T
+        x = np.concatenate([x[:1], x, [axes.get_xlim()[1]]])
+        y = np.concatenate([[axes.get_ylim()[1]], y, y[-1:]])
+        axes.step(x, y, where="post", color=CHOSEN, lw=1.3, zorder=3, label="Pareto front")
 
 
 def _scales(axes: Axes, places: list[tuple[float, float]]) -> None:
@@ -152,11 +153,13 @@ def _scales(axes: Axes, places: list[tuple[float, float]]) -> None:
         axes.set(**{f"{which}scale": "log" if log else "linear", f"{which}lim": (low, high)})
 
 
-def _areas(sizes: list[float | None]) -> list[float]:
-    """Areas of the markers, proportional to the numbers given, from least to most that shows."""
-    known = [size for size in sizes if size is not None]
-    most = max(known, default=1.0)
-    return [90.0 if size is None else max(_MOST_AREA * size / most, _LEAST_AREA) for size in sizes]
+def _areas(models: list[Model]) -> list[float]:
+    """Areas of the markers, proportional to the numbers given, as far as they show."""
+    most = max((model.size for model in models if model.size is not None), default=1.0)
+    return [
+        _AREA if model.size is None else max(_MOST_AREA * model.size / most, _LEAST_AREA)
+        for model in models
+    ]
 
 
 def _name(name: str) -> str:

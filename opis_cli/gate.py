@@ -141,7 +141,7 @@ def judge(
     SettingsError
         The threshold is of another metric, or the runs do not compare.
     """
-    deployed = run.report.deployed and run.report.deployed.threshold
+    deployed = None if run.report.deployed is None else run.report.deployed.threshold
     if threshold is not None:
         deployed = read_threshold(threshold, run.settings.metric)
     at = comparison.operating_of(run, deployed)
@@ -186,7 +186,7 @@ def _check_comparable(
     """Refuse a baseline of other settings; those of the recommendation only where it is used."""
     asked = {limit.rule.name for limit in demands.limits}
     chosen = at is None or at.kind == "recommended"
-    names = SCALE
+    names: tuple[str, ...] = SCALE
     if "max-threshold-shift" in asked or (chosen and "max-frr-increase" in asked):
         names += CHOICE
     of = f"the baseline {demands.baseline}"
@@ -262,7 +262,7 @@ def _defined(value: float | None, why: str, otherwise: str = "") -> str:
 
 def _where(at: Operating, counted_at: float | None, exact: bool) -> str:
     if exact:
-        return f"at the {at.kind} threshold"
+        return ""
     if counted_at is None:
         return "below the least threshold of the run, where nothing is surely accepted"
     return f"at most: counted at {counted_at:.7g}"

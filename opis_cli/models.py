@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from opis_cli import bootstrap, comparison
 from opis_cli.comparison import CHOICE, SCALE, Change, ClassChange
 from opis_cli.errors import SettingsError
-from opis_cli.settings import option
 
 if TYPE_CHECKING:
     from opis_cli.runs import Run
@@ -90,7 +89,7 @@ def compare(
     twins : list of str, optional
         ``BASE=TWIN``, names both.
     confidence : float
-        Of each limit of an interval by itself.
+        Of an interval of a change, with as much left over above as below.
     seed, replicates : int
         Of the bootstrap over classes.
 
@@ -106,7 +105,7 @@ def compare(
     names = model_names(paths)
     for run, path in zip(runs[1:], paths[1:], strict=True):
         comparison.check_comparable(runs[0], run, (*SCALE, "eps", *CHOICE), paths[0], path)
-    given = {name: _number(text, option("sizes")) for name, text in _named(sizes, names, "--size")}
+    given = {name: _number(text) for name, text in _named(sizes, names, "--size")}
     pairs = tuple(_named(twins, names, "--twin"))
     for _, twin in pairs:
         if twin not in names:
@@ -161,7 +160,7 @@ def _unknown(flag: str, name: str, names: list[str]) -> SettingsError:
     return SettingsError(f"{flag}: no model is called {name!r}; they are {', '.join(names)}")
 
 
-def _number(text: str, flag: str) -> float:
+def _number(text: str) -> float:
     try:
         number = float(text)
         if not 0 < number < float("inf"):
@@ -189,7 +188,9 @@ _MODEL_FIGURES = {field.name for field in dataclasses.fields(Model)}
 def _difference(
     run: "Run", base: "Run", name: str, of: str, confidence: float, seed: int, replicates: int
 ) -> Difference:
-    found = comparison.changes(run, base, confidence=confidence, seed=seed, replicates=replicates)
+    found = comparison.changes(
+        run, base, confidence=(1 + confidence) / 2, seed=seed, replicates=replicates
+    )
     classes = comparison.class_changes(run, base)
     return Difference(
         name=name,

@@ -6,6 +6,7 @@ by its hash, and nothing from outside.
 """
 
 import base64
+import dataclasses
 import hashlib
 import io
 from importlib import resources
@@ -15,7 +16,9 @@ import numpy as np
 
 from opis_cli import comparison
 from opis_cli.gate import Verdict
+from opis_cli.limits import Unit
 from opis_cli.operating import rates_at
+from opis_cli.report import Deployed, Report
 from opis_cli.text import number, plain, rate
 from opis_cli.verdicts import cells, evidence, headline, shown, signed, subject
 
@@ -57,6 +60,7 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     environment.filters |= {"plain": plain, "number": number, "rate": rate}
+    seen = dataclasses.replace(run, report=_as_judged(run.report, verdict))
     script = read["page.js"]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.from_string(read["page.html"]).render(
@@ -69,9 +73,10 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
         ],
         shown=shown,
         signed=signed,
+        intervals=_intervals(verdict, run),
         pictures=[
-            ("Utility of every class against the threshold", _picture(run.plot("utility"))),
-            ("FAR and FRR of every class against the threshold", _picture(run.plot("rates"))),
+            (f"{what} of every class against the threshold", _picture(seen.plot(kind)))
+            for what, kind in (("Utility", "utility"), ("FAR and FRR", "rates"))
         ],
         columns=[column for column in COLUMNS if base is not None or column[1] != "change"],
         classes=_classes(verdict, run, base),
@@ -82,6 +87,34 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
 
 
 _FILES = ("page.html", "page.js", "page.css")
+
+
+def _as_judged(report: Report, verdict: Verdict) -> Report:
+    """The report with the deployed threshold that was judged, for the pictures to mark."""
+    at = verdict.judged
+    if at is None or at.kind == "recommended":
+        return report
+    far, frr = verdict.figures["far"], verdict.figures["frr"]
+    return dataclasses.replace(
+        report, deployed=Deployed(at.threshold, far, frr, None, None, None, None)
+    )
+
+
+def _intervals(verdict: Verdict, run: "Run") -> dict[str, str]:
+    """95 % intervals of the run's own figures, as text; nothing where there is none."""
+    if len(run.counts.sizes) < 2:
+        return {}
+    at = None
+    if verdict.judged is not None:
+        judged = verdict.judged
+        at = rates_at(run.counts, judged.threshold, run.settings.beta, judged.kind)
+    found = comparison.intervals(run, at, confidence=0.95, seed=run.settings.seed)
+    units: dict[str, Unit] = {"recall_at_1": "rate", "frr": "rate", "threshold": "distance"}
+    return {
+        name: " to ".join(shown(end, units.get(name, "number")) for end in ends)
+        for name, ends in found.items()
+        if ends is not None
+    }
 
 
 def _picture(figure: "Figure") -> str:

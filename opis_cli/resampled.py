@@ -58,14 +58,15 @@ def figures(run: "Run", weights: Weights, at: Operating | None = None) -> dict[s
     over = np.searchsorted(columns, inside)
     span = trapezoid_weights(thresholds[inside])
     mean = curves.mean_utility(counts, settings.beta, classes, inside)
-    deployed = at is not None and at.kind == "deployed"
     return {
         "opis": bootstrap.opis(inner, found.contributions, means[:, over], mean, span),
         "eps_opis": bootstrap.eps_opis(inner, worst, means[:, over], worst_means[:, over], span),
         "recall_at_1": bootstrap.recall_at_1(weights, counts),
         "threshold": np.where(chosen >= 0, thresholds[chosen], np.nan),
         "frr_at_max_far": _frr_of_draws(run, weights, at_max_far),
-        "frr": _frr_at(run, weights, at) if deployed else _frr_of_draws(run, weights, chosen),
+        "frr": _frr_of_draws(run, weights, chosen)
+        if at is None or at.kind == "recommended"
+        else _frr_at(run, weights, at),
     }
 
 

@@ -1,11 +1,12 @@
 """What the terminal shows of a verdict and of a comparison."""
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from opis_cli.comparison import Change, ClassChange
-from opis_cli.gate import Verdict
+from opis_cli.gate import Check, Verdict
 from opis_cli.limits import Unit
 from opis_cli.models import Comparison, Difference
 from opis_cli.text import number, plain, rate
@@ -25,27 +26,36 @@ def verdict(found: Verdict) -> RenderableType:
     ]
     if found.baseline is not None and found.baseline.most_worse:
         parts += [Text(), _classes("Classes that lost most", found.baseline.most_worse)]
-    parts += [Text(f"  ! {note}", style="yellow") for note in found.notes]
+    parts += [Text(f"! {note}", style="yellow") for note in found.notes]
     return Group(*parts)
 
 
 def _checks(found: Verdict) -> RenderableType:
-    grid = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    grid.add_column("")
-    grid.add_column("check", no_wrap=True)
-    for name in ("value", "limit", "margin"):
-        grid.add_column(name, justify="right", no_wrap=True)
-    grid.add_column("", style="dim", overflow="fold")
-    for check in found.checks:
-        style = "green" if check.passed else "bold red"
-        status = Text("ok" if check.passed else "FAIL", style=style)
-        grid.add_row(status, Text(check.name), *map(Text, cells(check)), Text(check.remark))
-    shown = [
-        Text(f"  {check.name}: {text}", style="dim")
-        for check in found.checks
-        if (text := evidence(check, found.confidence))
+    widths = [
+        max(len(text) for text in (name, *column))
+        for name, column in zip(_HEADS, zip(*map(_row, found.checks), strict=True), strict=True)
     ]
-    return Group(grid, *([Text(), *shown] if shown else []))
+    lines: list[RenderableType] = [Text("      " + _line(_HEADS, widths), style="dim")]
+    for check in found.checks:
+        status = Text("ok    " if check.passed else "FAIL  ")
+        status.stylize("green" if check.passed else "bold red")
+        lines.append(status + Text(_line(_row(check), widths)))
+        for remark in (check.remark, evidence(check, found.confidence)):
+            if remark:
+                lines.append(Padding(Text(remark, style="dim"), (0, 0, 0, 8)))
+    return Group(*lines)
+
+
+_HEADS = ("check", "value", "limit", "margin")
+
+
+def _row(check: Check) -> tuple[str, ...]:
+    return check.name, *cells(check)
+
+
+def _line(texts: tuple[str, ...], widths: list[int]) -> str:
+    name, *figures = zip(texts, widths, strict=True)
+    return "  ".join([name[0].ljust(name[1]), *(text.rjust(width) for text, width in figures)])
 
 
 def _classes(title: str, classes: tuple[ClassChange, ...]) -> RenderableType:
@@ -93,19 +103,17 @@ def _models(found: Comparison) -> RenderableType:
 
 
 def _difference(one: Difference, found: Comparison) -> RenderableType:
-    grid = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    grid = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
     grid.add_column("", no_wrap=True)
     names = ["before", "now", "", "change", "in %"]
     if one.same_classes:
-        names.append(f"{100 * found.confidence:g} % limits")
+        names.append(f"{100 * found.confidence:g} % interval")
     for name in names:
-        grid.add_column(name, justify="right", no_wrap=True)
+        grid.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
     for change in one.changes:
         grid.add_row(*_change(change, found, intervals=one.same_classes))
-    parts: list[RenderableType] = [
-        Text(f"{plain(one.name)} against {plain(one.base)}", style="bold cyan"),
-        grid,
-    ]
+    title = f"{plain(one.name)} against {plain(one.base)}"
+    parts: list[RenderableType] = [Text(title, style="bold cyan"), grid]
     if not one.same_classes:
         text = "  ! The classes are not the same, so there are no paired intervals."
         parts.append(Text(text, style="yellow"))
@@ -128,12 +136,16 @@ def _change(change: Change, found: Comparison, *, intervals: bool) -> list[Text]
         label = f"FRR@FAR {rate(found.max_far)}"
     arrow, style = _arrow(change)
     relative = "–" if change.relative is None else f"{100 * change.relative:+.1f} %"
-    row = [label, shown(change.base, unit), shown(change.value, unit), arrow]
+    row = [label, *(shown(value, unit) for value in (change.base, change.value)), arrow]
     row += [signed(change.change, unit), relative]
     if intervals:
-        ends = change.interval
-        row.append("–" if ends is None else " to ".join(signed(end, unit) for end in ends))
+        row.append("–" if change.interval is None else _interval(change.interval, unit))
     return [Text(text, style=style if i == 3 else "") for i, text in enumerate(row)]
+
+
+def _interval(ends: tuple[float, float], unit: Unit) -> str:
+    factor, mark = (100, " pp") if unit == "rate" else (1, "")
+    return " to ".join(f"{factor * end:+.2g}" for end in ends) + mark
 
 
 def _arrow(change: Change) -> tuple[str, str]:

@@ -9,11 +9,12 @@ import socket
 from collections.abc import Iterator
 
 from opis_cli.gate import Check, Verdict
-from opis_cli.limits import Unit
+from opis_cli.limits import DEFAULT_CONFIDENCE, Unit
 from opis_cli.text import number, plain, rate
 
 MOST_ANNOTATIONS = 10
-_MARKUP = re.compile(r"[^\w\s]", re.ASCII)
+# A dot before a letter could make an address, which some renderers turn into a link.
+_MARKUP = re.compile(r"""[\\`*_{}\[\]<>()#!|&~@:/$"'^=]|\.(?=[^\W\d])""")
 # What XML 1.0 has no place for, beside the control characters that `plain` replaces.
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -23,9 +24,9 @@ def shown(value: float | None, unit: Unit, *, points: bool = False) -> str:
     if value is None:
         return "–"
     if unit == "distance":
-        return f"{value:.6g}"
+        return number(value, 4 if points else 6)
     if unit == "number":
-        return number(value)
+        return number(value, 3 if points else 4)
     if points:
         return f"{100 * value:.3g} pp"
     return rate(value) if value >= 0 else "-" + rate(-value)
@@ -57,8 +58,8 @@ def evidence(check: Check, confidence: float | None) -> str:
         return ""
     low, high = (shown(end, check.unit, points=True) for end in check.interval)
     least = shown(check.detectable, check.unit, points=True)
-    level = f"{100 * (confidence or 0.95):g} %"
-    return f"{low} to {high}, each end at {level}; so many classes can show {least} or more"
+    level = f"{100 * (confidence or DEFAULT_CONFIDENCE):g} %"
+    return f"{low} to {high}, each end at {level}; the least that these classes can show is {least}"
 
 
 def sentence(check: Check, verdict: Verdict) -> str:
@@ -71,14 +72,10 @@ def sentence(check: Check, verdict: Verdict) -> str:
 
 def headline(verdict: Verdict) -> str:
     """The verdict in a few words."""
-    count, failed = len(verdict.checks), len(verdict.failed)
+    checks = "check" if len(verdict.checks) == 1 else "checks"
     if verdict.passed:
-        return f"Gate passed: {_many(count, 'check')} of {count}"
-    return f"Gate failed: {_many(failed, 'check')} of {count}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
+        return f"Gate passed: {len(verdict.checks)} {checks}"
+    return f"Gate failed: {len(verdict.failed)} of {len(verdict.checks)} {checks}"
 
 
 def subject(verdict: Verdict) -> str:
@@ -138,13 +135,14 @@ def junit(verdict: Verdict) -> str:
             failure.text = text
             case.result = [failure]
         suite.add_testcase(case)
-    suite.update_statistics()
+    suite.update_statistics()  # type: ignore[no-untyped-call]
     report = JUnitXml("opis gate")
     report.add_testsuite(suite)
     # By hand, as the library would add `skipped`, which the published schema has no place for.
     report.tests, report.failures, report.errors = suite.tests, suite.failures, suite.errors
     report.time = suite.time
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + report.tostring().decode() + "\n"
+    xml = report.tostring().decode()  # type: ignore[no-untyped-call]
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{xml}\n'
 
 
 def _xml(text: str) -> str:
@@ -154,7 +152,7 @@ def _xml(text: str) -> str:
 def gitlab_metrics(verdict: Verdict) -> str:
     """Figures as OpenMetrics text, rounded, as GitLab compares them as strings."""
     lines = [
-        f"opis_{name.removeprefix('opis')} {value:.6f}".replace("opis_ ", "opis ")
+        f"opis_{name.removeprefix('opis')} {value:.8f}".replace("opis_ ", "opis ")
         for name, value in verdict.figures.items()
         if value is not None
     ]

@@ -171,9 +171,9 @@ def compare(
 
 
 def _write_example(file: Path, quiet: bool) -> None:
-    from opis_cli.limits import write_example
+    from opis_cli.files import write_gate_example
 
-    write_example(file)
+    write_gate_example(file)
     if not quiet:
         typer.echo(f"[gate] written to {file}; edit it, then: opis gate RUN")
 

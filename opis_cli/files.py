@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opis_cli.errors import RunError, SettingsError
+from opis_cli.limits import example
 from opis_cli.records import Grid, PairCounts
 from opis_cli.report import Recommendation, Report, to_json
+from opis_cli.settings import load_config
 
 if TYPE_CHECKING:
     pass
@@ -189,6 +191,22 @@ def write_text(file: Path, text: str) -> None:
     """
     with replacing(file) as scratch:
         scratch.write_text(text, encoding="utf-8")
+
+
+def write_gate_example(file: Path) -> None:
+    """Write an example of the table ``[gate]`` into a settings file, after what it holds already.
+
+    Raises
+    ------
+    SettingsError
+        The file has such a table, or cannot be read.
+    """
+    before = ""
+    if file.exists():
+        if "gate" in load_config(file):
+            raise SettingsError(f"{file}: has a table [gate] already; edit it, or remove it first")
+        before = file.read_text(encoding="utf-8").rstrip() + "\n\n"
+    write_text(file, before.lstrip() + example())
 
 
 def check_picture(file: Path, flag: str = "-o") -> None:

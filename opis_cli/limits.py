@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from opis_cli.errors import SettingsError
@@ -189,22 +188,3 @@ def _example_line(rule: Rule) -> str:
     # One that is set, so that the example works as it stands.
     mark = "" if rule.name == "max-far" else "# "
     return f"{mark + rule.name + ' = ' + rule.example:<36} # {rule.about}"
-
-
-def write_example(file: Path) -> None:
-    """Write the example into a settings file, after what it holds already.
-
-    Raises
-    ------
-    SettingsError
-        The file has a table ``[gate]``, or cannot be read.
-    """
-    from opis_cli.files import write_text
-    from opis_cli.settings import load_config
-
-    before = ""
-    if file.exists():
-        if "gate" in load_config(file):
-            raise SettingsError(f"{file}: has a table [gate] already; edit it, or remove it first")
-        before = file.read_text(encoding="utf-8").rstrip() + "\n\n"
-    write_text(file, before.lstrip() + example())

@@ -18,7 +18,7 @@ from opis_cli import comparison
 from opis_cli.gate import Verdict
 from opis_cli.limits import Unit
 from opis_cli.operating import rates_at
-from opis_cli.report import Deployed, Report
+from opis_cli.report import Deployed
 from opis_cli.text import number, plain, rate
 from opis_cli.verdicts import cells, evidence, headline, shown, signed, subject
 
@@ -60,7 +60,7 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     environment.filters |= {"plain": plain, "number": number, "rate": rate}
-    seen = dataclasses.replace(run, report=_as_judged(run.report, verdict))
+    seen = _as_judged(run, verdict)
     script = read["page.js"]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.from_string(read["page.html"]).render(
@@ -89,15 +89,14 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
 _FILES = ("page.html", "page.js", "page.css")
 
 
-def _as_judged(report: Report, verdict: Verdict) -> Report:
-    """The report with the deployed threshold that was judged, for the pictures to mark."""
+def _as_judged(run: "Run", verdict: Verdict) -> "Run":
+    """The run with the deployed threshold that was judged, for the pictures to mark."""
     at = verdict.judged
     if at is None or at.kind == "recommended":
-        return report
+        return run
     far, frr = verdict.figures["far"], verdict.figures["frr"]
-    return dataclasses.replace(
-        report, deployed=Deployed(at.threshold, far, frr, None, None, None, None)
-    )
+    deployed = Deployed(at.threshold, far, frr, None, None, None, None)
+    return dataclasses.replace(run, report=dataclasses.replace(run.report, deployed=deployed))
 
 
 def _intervals(verdict: Verdict, run: "Run") -> dict[str, str]:

@@ -30,9 +30,8 @@ Judged = Annotated[
 def _limit(name: str) -> Any:
     """The option of a limit."""
     rule = RULE[name]
-    bound = "Least" if rule.least else "Most"
     metavar = "N|N%" if rule.against_baseline else "N"
-    return typer.Option(help=f"{bound} {rule.about}.", metavar=metavar)
+    return typer.Option(help=f"{rule.about[0].upper()}{rule.about[1:]}.", metavar=metavar)
 
 
 @app.command()
@@ -66,7 +65,7 @@ def gate(
     confidence: Annotated[
         float | None,
         typer.Option(
-            help="Fail against the baseline only what the classes prove, by a bootstrap.",
+            help="Against the baseline, fail only what the classes prove.",
             show_default="differences decide",
         ),
     ] = None,

@@ -184,7 +184,7 @@ def _judge(given: dict[str, Any], flags: dict[str, Any]) -> "tuple[Verdict, Run,
     from opis_cli.runs import is_run, load_run
 
     path, config = given["run_or_source"], given["config"]
-    demands = read_demands(load_config(config).get("gate", {}), flags)
+    demands = read_demands(load_config(config).get("gate", {}), flags, str(config or CONFIG_FILE))
     settings = _settings(config, {name: given[name] for name in ("threshold", "seed")})
     # The baseline first: it costs nothing to refuse one before the work.
     base = None if demands.baseline is None else load_run(demands.baseline)

@@ -44,7 +44,7 @@ class Rule:
 
 RULES = (
     Rule("max-opis", "OPIS, how much the classes differ", "number", "0.02"),
-    Rule("max-eps-opis", "eps-OPIS, the worst classes against the rest", "number", "0.1"),
+    Rule("max-eps-opis", "worst classes against the rest, eps-OPIS", "number", "0.1"),
     Rule("max-far", "pooled FAR at the threshold", "rate", "0.01"),
     Rule("max-frr", "pooled FRR at the threshold", "rate", "0.2"),
     Rule("min-recall-at-1", "recall@1", "rate", "0.9", least=True),
@@ -105,8 +105,8 @@ class Demands:
     confidence: float | None
 
 
-def read_demands(table: dict[str, Any], flags: dict[str, Any]) -> Demands:
-    """What is demanded: flags, by Python name, over the keys of ``[gate]``.
+def read_demands(table: dict[str, Any], flags: dict[str, Any], file: str = "opis.toml") -> Demands:
+    """What is demanded: flags, by Python name, over the keys of ``[gate]`` of a file.
 
     Raises
     ------
@@ -119,11 +119,11 @@ def read_demands(table: dict[str, Any], flags: dict[str, Any]) -> Demands:
         name = key.replace("_", "-")
         if name not in known:
             raise SettingsError(
-                f"[gate]: unknown key {key!r}; the keys are {', '.join(sorted(known))}"
+                f"{file}: [gate]: unknown key {key!r}; the keys are {', '.join(sorted(known))}"
             )
         if name in given:
-            raise SettingsError(f"[gate]: {key!r} is given twice")
-        given[name] = (f"[gate] {key}", value)
+            raise SettingsError(f"{file}: [gate]: {key!r} is given twice")
+        given[name] = (f"{file}: [gate] {key}", value)
     for field, value in flags.items():
         name = field.replace("_", "-")
         if value is not None:

@@ -42,7 +42,7 @@ def _checks(found: Verdict) -> RenderableType:
         lines.append(status + Text(_line(_row(check), widths)))
         for remark in (check.remark, evidence(check, found.confidence)):
             if remark:
-                lines.append(Padding(Text(remark, style="dim"), (0, 0, 0, 8)))
+                lines.append(Padding(Text(remark, style="dim"), (0, 0, 0, 8), expand=False))
     return Group(*lines)
 
 

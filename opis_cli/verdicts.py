@@ -5,7 +5,6 @@ escaped as the format demands, so that no name can become markup or a command.
 """
 
 import re
-import socket
 from collections.abc import Iterator
 
 from opis_cli.gate import Check, Verdict
@@ -122,7 +121,6 @@ def junit(verdict: Verdict) -> str:
 
     suite = TestSuite(_xml(f"opis gate {plain(verdict.run, 120)}"))
     suite.timestamp = verdict.created[:19]
-    suite.hostname = _xml(socket.gethostname())
     for name, value in verdict.figures.items():
         if value is not None:
             suite.add_property(name, f"{value:.9g}")

@@ -6,7 +6,18 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "opis_cli"
-HEAVY = ("numpy", "numba", "scipy", "pandas", "pyarrow", "matplotlib", "torch", "dask", "jinja2")
+HEAVY = (
+    "numpy",
+    "numba",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "torch",
+    "dask",
+    "jinja2",
+    "junitparser",
+)
 TERMINAL = {"cli", "cli_gate", "__main__", "summary", "summary_gate", "progress"}
 # A module may import from its own line or one above it.
 LAYERS = [

@@ -46,7 +46,7 @@ def failed():
 ALLOWED = {
     "testsuites": ({"name", "time", "tests", "failures", "errors"}, set(), {"testsuite"}),
     "testsuite": (
-        {"name", "tests", "failures", "errors", "time", "skipped", "timestamp", "hostname"},
+        {"name", "tests", "failures", "errors", "time", "skipped", "timestamp"},
         {"name", "tests", "failures", "errors"},
         {"properties", "testcase"},
     ),

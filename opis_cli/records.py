@@ -13,8 +13,7 @@
 
     Run, Run, limits --> draws of classes --> changes --> Verdict, Comparison --> JUnit, HTML, text
     limits.py            bootstrap.py         comparison.py  gate.py              verdicts.py
-    operating.py         resampled.py                        models.py            page.py
-                                                                                  cli_gate.py
+    operating.py         resampled.py         checks.py      models.py            page.py
 
 Three rules hold everywhere:
 

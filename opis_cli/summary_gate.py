@@ -5,8 +5,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from opis_cli.checks import Check
 from opis_cli.comparison import Change, ClassChange
-from opis_cli.gate import Check, Verdict
+from opis_cli.gate import Verdict
 from opis_cli.limits import Unit
 from opis_cli.models import Comparison, Difference
 from opis_cli.text import number, plain, rate

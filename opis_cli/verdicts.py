@@ -7,7 +7,8 @@ escaped as the format demands, so that no name can become markup or a command.
 import re
 from collections.abc import Iterator
 
-from opis_cli.gate import Check, Verdict
+from opis_cli.checks import Check
+from opis_cli.gate import Verdict
 from opis_cli.limits import DEFAULT_CONFIDENCE, Unit
 from opis_cli.text import number, plain, rate
 

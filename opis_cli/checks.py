@@ -86,7 +86,7 @@ def _figure(
     """A figure of the run, where it comes from or why it is undefined, and the class it is of."""
     report, name = run.report, limit.rule.name
     if name == "max-opis":
-        return report.opis, _defined(report.opis, "one class with a curve differs from none"), None
+        return report.opis, _defined(report.opis, "a single class has nothing to differ from"), None
     if name == "max-eps-opis":
         value = report.eps_opis.value
         worst = f"worst {report.eps_opis.worst_classes:,} classes against the rest"

@@ -99,6 +99,7 @@ def judge(
     changes: dict[str, Change] = {}
     if baseline is not None:
         _check_comparable(run, baseline, demands, at, path)
+    if baseline is not None and any(limit.rule.against_baseline for limit in demands.limits):
         changes = comparison.changes(
             run,
             baseline,
@@ -176,7 +177,7 @@ def _notes(
             f"that at the next above, {at.far_at:.7g}, and FRR that at the next below, {below}. "
             f"`opis evaluate --threshold {at.threshold!r}` counts both exactly."
         )
-    if at is not None and not at.classes_exact:
+    if at is not None and (at.class_far_at, at.class_frr_at) != (at.far_at, at.frr_at):
         below = "none" if at.class_frr_at is None else f"{at.class_frr_at:.7g}"
         notes.append(
             f"Rates of classes are counted at {at.class_far_at:.7g} (FAR) and {below} (FRR), the "

@@ -45,8 +45,12 @@ def made():
     return verdict, new, old
 
 
-def test_the_page_is_whole_without_a_browser(made):
-    text = page.page(*made)
+@pytest.fixture(scope="module")
+def text(made):
+    return page.page(*made)
+
+
+def test_the_page_is_whole_without_a_browser(made, text):
     assert "window.pwned" in text and "<script>window.pwned" not in text
     assert "<b>old" not in text and "</title><i>" not in text
     # What looks like a template is text too.
@@ -118,8 +122,8 @@ def search(browser, text):
 
 
 @pytest.mark.optional
-def test_no_script_of_the_data_runs_and_nothing_is_loaded(browser, made, tmp_path):
-    asked = visit(browser, tmp_path, page.page(*made))
+def test_no_script_of_the_data_runs_and_nothing_is_loaded(browser, text, tmp_path):
+    asked = visit(browser, tmp_path, text)
     assert asked and all(url.startswith(("file:", "data:")) for url in asked)
     assert browser.execute_script("return window.pwned") is None
     assert browser.title == "Gate failed: 12 of 12 checks"
@@ -187,7 +191,7 @@ def test_ten_thousand_classes_sort_and_filter(browser, made, tmp_path, monkeypat
 
 @pytest.mark.optional
 @pytest.mark.parametrize("width", [375, 1280])
-def test_it_fits_narrow_and_wide_screens_light_and_dark(browser, made, tmp_path, width):
+def test_it_fits_narrow_and_wide_screens_light_and_dark(browser, text, tmp_path, width):
     colors = []
     for scheme in ("light", "dark"):
         browser.execute_cdp_cmd(
@@ -198,7 +202,7 @@ def test_it_fits_narrow_and_wide_screens_light_and_dark(browser, made, tmp_path,
             "Emulation.setEmulatedMedia",
             {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
         )
-        visit(browser, tmp_path, page.page(*made))
+        visit(browser, tmp_path, text)
         # The page itself never scrolls sideways; wide tables do, in their boxes.
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
         colors.append(

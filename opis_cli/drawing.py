@@ -32,9 +32,14 @@ class _Figure(Figure):
         return buffer.getvalue()
 
 
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, sizes in inches."""
+    return _Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+
+
 def panels(height: float, ratios: tuple[int, ...]) -> tuple[Figure, list[Axes]]:
     """A figure with panels one above the other, on a shared x axis."""
-    figure = _Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")
+    figure = new_figure(_WIDTH, height)
     grid = figure.subplots(len(ratios), sharex=True, squeeze=False, height_ratios=ratios)
     axes = list(grid[:, 0])
     for panel in axes:

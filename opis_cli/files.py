@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opis_cli.errors import RunError, SettingsError
+from opis_cli.limits import example
 from opis_cli.records import Grid, PairCounts
 from opis_cli.report import Recommendation, Report, to_json
+from opis_cli.settings import load_config
 
 if TYPE_CHECKING:
     pass
@@ -176,15 +178,42 @@ def write_threshold(report: Report, chosen: Recommendation, file: Path) -> None:
     """
     if chosen.threshold is None:
         raise RunError(f"{file}: not written, as no threshold meets the bounds")
+    write_text(file, threshold_json(report, chosen))
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file.
+
+    Raises
+    ------
+    RunError
+        The file cannot be written.
+    """
     with replacing(file) as scratch:
-        scratch.write_text(threshold_json(report, chosen), encoding="utf-8")
+        scratch.write_text(text, encoding="utf-8")
 
 
-def check_picture(file: Path) -> None:
+def write_gate_example(file: Path) -> None:
+    """Write an example of the table ``[gate]`` into a settings file, after what it holds already.
+
+    Raises
+    ------
+    SettingsError
+        The file has such a table, or cannot be read.
+    """
+    before = ""
+    if file.exists():
+        if "gate" in load_config(file):
+            raise SettingsError(f"{file}: has a table [gate] already; edit it, or remove it first")
+        before = file.read_text(encoding="utf-8").rstrip() + "\n\n"
+    write_text(file, before.lstrip() + example())
+
+
+def check_picture(file: Path, flag: str = "-o") -> None:
     """Refuse a name that is no picture's, before the work rather than after it."""
     if file.suffix.lower() not in PICTURES:
         kinds = ", ".join(PICTURES)
-        raise RunError(f"-o {file}: pictures are {kinds}; end its name in one of them")
+        raise RunError(f"{flag} {file}: pictures are {kinds}; end its name in one of them")
 
 
 def save_figure(figure: "Figure", file: Path) -> None:

@@ -9,7 +9,11 @@
     embeddings.py  engines/                                                        drawing.py
                    checkpoint.py                                                   summary.py
 
-``pipeline.py`` joins these, ``cli.py`` shows them.
+``pipeline.py`` joins these, ``cli.py`` shows them. From a report, and the counts that it is on::
+
+    Run, Run, limits --> draws of classes --> changes --> Verdict, Comparison --> JUnit, HTML, text
+    limits.py            bootstrap.py         comparison.py  gate.py              verdicts.py
+    operating.py         resampled.py         checks.py      models.py            page.py
 
 Three rules hold everywhere:
 

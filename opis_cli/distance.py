@@ -120,10 +120,12 @@ def prepare(embeddings: Embeddings, metric: Metric, keys: Ints | None = None) ->
     embeddings : Embeddings
     metric : {"cosine", "euclidean"}
     keys : ndarray of shape (N,), optional
-        What each row's pairs are credited to; the label by default.
+        What each row's pairs are credited to; the label by default. Rows of a class are sorted by
+        it.
     """
     labels = embeddings.labels
-    order = np.argsort(labels, kind="stable")
+    keys = labels if keys is None else keys
+    order = np.lexsort((keys, labels))
     count, dim = embeddings.vectors.shape
     vectors = np.empty((count, dim), np.float32)
     squares = np.zeros(count)
@@ -149,7 +151,7 @@ def prepare(embeddings: Embeddings, metric: Metric, keys: Ints | None = None) ->
         vectors=vectors,
         half_squares=(squares / 2).astype(np.float32),
         labels=labels[order].astype(np.int32),
-        keys=(labels if keys is None else keys)[order].astype(np.int32),
+        keys=keys[order].astype(np.int32),
         order=order,
         metric=metric,
         centred=mean is not None,

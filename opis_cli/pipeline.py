@@ -12,9 +12,12 @@ import opis_cli
 from opis_cli import pairs, readers, scores
 from opis_cli import report as rep
 from opis_cli.curves import evaluable_classes
+from opis_cli.differentials import differentials
 from opis_cli.embeddings import from_arrays
 from opis_cli.errors import InputError
 from opis_cli.files import read_threshold
+from opis_cli.folds import held_out
+from opis_cli.noise import corrected
 from opis_cli.recommend import (
     ClassRates,
     class_rates,
@@ -26,6 +29,7 @@ from opis_cli.records import Embeddings, PairCounts
 from opis_cli.runs import Run
 from opis_cli.scores import Consistency
 from opis_cli.settings import Settings, merge
+from opis_cli.uncertainty import intervals
 
 WORST_CLASSES = 10
 
@@ -129,6 +133,7 @@ def _score(
         max_frr=max_frr,
         prefer=settings.prefer,
         beta=settings.beta,
+        confidence=settings.confidence,
     )
     at = chosen.threshold
     rate, threshold = scores.equal_error(counts)
@@ -174,6 +179,12 @@ def _score(
         ),
         timings=rep.Timings(0.0, 0.0, 0.0, 0.0, 0.0),
         counts_sha256=None,
+        intervals=intervals(
+            counts, found, chosen, beta=settings.beta, eps=settings.eps, seed=settings.seed
+        ),
+        opis_corrected=corrected(counts, settings.beta, settings.seed),
+        held_out=held_out(counts, max_far, max_frr),
+        differentials=differentials(counts, at),
     )
 
 

@@ -104,6 +104,28 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
+class Halves:
+    """Accepted pairs of two random halves of classes, at thresholds of the calibration range.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (S,), int64
+        Which classes were split.
+    sizes : ndarray of shape (2, S), int64
+        Rows of each half.
+    thresholds : ndarray of shape (P,), float64
+    genuine, impostor : ndarray of shape (2, S, P), unsigned integers
+        Pairs inside each half, and pairs of its rows with other classes.
+    """
+
+    classes: Ints
+    sizes: Ints
+    thresholds: NDArray[np.float64]
+    genuine: Ints
+    impostor: Ints
+
+
+@dataclass(frozen=True, slots=True)
 class PairCounts:
     """How many pairs are accepted at each threshold: all that later stages need.
 
@@ -129,6 +151,12 @@ class PairCounts:
         Accepted pairs at ``grid.thresholds``.
     nearest_hits : ndarray of shape (K,), int64
         Rows of each class whose nearest other row has the same label.
+    folds : ndarray of shape (K,), int64, or None
+        Fold of each class, where they were split into folds.
+    inside : ndarray of shape (folds, T), int64, or None
+        Accepted impostor pairs of two rows of each fold, at ``grid.thresholds``.
+    halves : Halves or None
+        None where no class has rows enough.
     """
 
     grid: Grid
@@ -142,6 +170,9 @@ class PairCounts:
     pooled_impostor: Ints
     nearest_hits: Ints
     rounding: float = 0.0
+    folds: Ints | None = None
+    inside: Ints | None = None
+    halves: Halves | None = None
 
     @property
     def rows(self) -> int:

@@ -67,7 +67,14 @@ def evaluate(source: Any, labels: Any = None, **settings: Any) -> Run:
         raise InputError("there are no labels; give one for each vector")
     chosen = merge({}, settings)
     start = time.perf_counter()
-    embeddings = from_arrays(source, labels, metric=chosen.metric, on_bad_rows=chosen.on_bad_rows)
+    embeddings = from_arrays(
+        source,
+        labels,
+        metric=chosen.metric,
+        on_bad_rows=chosen.on_bad_rows,
+        max_pairs=chosen.max_pairs,
+        seed=chosen.seed,
+    )
     return evaluate_embeddings(embeddings, chosen, read_seconds=time.perf_counter() - start)
 
 
@@ -86,6 +93,8 @@ def evaluate_file(
         labels=settings.labels,
         metric=settings.metric,
         on_bad_rows=settings.on_bad_rows,
+        max_pairs=settings.max_pairs,
+        seed=settings.seed,
     )
     seconds = time.perf_counter() - start
     return evaluate_embeddings(
@@ -148,7 +157,9 @@ def _score(
                 settings.engine, counts.genuine_total + counts.impostor_total
             ),
         },
-        pairs=rep.Pairs(counts.genuine_total, counts.impostor_total, exhaustive=True),
+        pairs=rep.Pairs(
+            counts.genuine_total, counts.impostor_total, exhaustive=embeddings.sampled_from is None
+        ),
         calibration_range=rep.CalibrationRange(
             by=calibration.by,
             low=calibration.low,
@@ -185,7 +196,14 @@ def _score(
         opis_corrected=corrected(counts, settings.beta, settings.seed),
         held_out=held_out(counts, max_far, max_frr),
         differentials=differentials(counts, at),
+        sample=_sample(embeddings, settings),
     )
+
+
+def _sample(embeddings: Embeddings, settings: Settings) -> rep.Sample | None:
+    if embeddings.sampled_from is None or settings.max_pairs is None:
+        return None
+    return rep.Sample(settings.max_pairs, *embeddings.sampled_from)
 
 
 def _source_facts(counts: PairCounts, embeddings: Embeddings) -> rep.SourceFacts:

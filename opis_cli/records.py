@@ -39,7 +39,8 @@ class Source:
     """Where embeddings came from.
 
     ``sha256`` is that of the embeddings file's bytes (of all parts in name order for a folder; of
-    the array's bytes for arrays), ``labels_sha256`` that of a separate labels file.
+    the arrays' bytes for arrays, and for a sample of rows, as the rest is not read),
+    ``labels_sha256`` that of a separate labels file.
     """
 
     path: str
@@ -64,6 +65,8 @@ class Embeddings:
     dropped_rows : int
         Bad rows that were left out on request.
     source : Source
+    sampled_from : (int, int), optional
+        Rows and classes of the source, where these are a sample of its classes.
     """
 
     vectors: Floats
@@ -72,6 +75,7 @@ class Embeddings:
     rows: Ints
     dropped_rows: int
     source: Source
+    sampled_from: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,8 @@ class Recipe:
             labels=None if settings.labels is None else everywhere(settings.labels),
             metric=settings.metric,
             on_bad_rows=settings.on_bad_rows,
+            max_pairs=settings.max_pairs,
+            seed=settings.seed,
         )
         found = embeddings.source
         if (found.sha256, found.labels_sha256) != (self.sha256, self.labels_sha256):

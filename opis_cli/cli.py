@@ -241,7 +241,7 @@ def plot(
         Path, typer.Option("--output", "-o", help="Picture to write: .png, .svg or .pdf.")
     ] = Path("utility.png"),
     kind: Annotated[
-        str, typer.Option(help="utility, rates, det, histogram or classes.")
+        str, typer.Option(help="utility, rates, det, roc, histogram or classes.")
     ] = "utility",
     config: Config = None,
     quiet: Quiet = False,
@@ -254,6 +254,26 @@ def plot(
     save_figure(run.plot(kind), output)
     if not quiet:
         typer.echo(f"{kind} plot written to {output}")
+
+
+@app.command()
+def export(
+    run_or_source: RunOrSource,
+    curves: Annotated[
+        Path,
+        typer.Option(help="Table to write: .parquet or .csv, a row a threshold.", metavar="FILE"),
+    ],
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write the curves with their intervals as a table for other tools."""
+    from opis_cli.tables import check_table, curves_table, save_table
+
+    check_table(curves)
+    run = _run_of(run_or_source, config, quiet)
+    save_table(curves_table(run), curves)
+    if not quiet:
+        typer.echo(f"curves written to {curves}")
 
 
 @app.command()

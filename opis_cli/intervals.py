@@ -8,7 +8,7 @@ the classes' own counts, weighted, has half the true standard error.) Singletons
 Intervals lie on the logit scale, which respects 0 and 1, with t quantiles: where few classes carry
 a rate the standard error is itself uncertain. Its degrees of freedom are Satterthwaite's,
 ``(sum d^2)^2 / sum d^4`` over the deviations ``d`` that leaving out each class makes (halved for
-impostors, whose deviations come in pairs), and never below 2. Where no error was seen the rule of
+impostors, whose deviations come in pairs), and never below 3. Where no error was seen the rule of
 three holds, with the pairs divided by the design effect (how much more the rate varies than with
 independent pairs) that the nearest threshold with some errors shows.
 
@@ -31,7 +31,7 @@ LEVEL = 0.95
 REPLICATES = 1_000
 """Of the bootstrap over classes."""
 BAND_POINTS = 256
-LEAST_FREEDOM = 2.0
+LEAST_FREEDOM = 3.0
 _ERRORS_FOR_EFFECT = 20
 _CHUNK_VALUES = 2_000_000
 

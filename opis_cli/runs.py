@@ -143,7 +143,7 @@ class Run:
         return table
 
     def plot(self, kind: str = "utility") -> "Figure":
-        """A matplotlib Figure: ``utility``, ``rates``, ``det``, ``histogram`` or ``classes``."""
+        """A matplotlib Figure of one of ``plots.KINDS``: ``utility``, ``rates``, ``roc``, ..."""
         from opis_cli.plots import draw
 
         return draw(self, kind)

@@ -247,11 +247,11 @@ def _rate_bands(axes: Axes, run: "Run", up: Callable[[Curve], Curve]) -> None:
     half_far, half_frr = 0.5 / counts.impostor_total, 0.5 / counts.genuine_total
     frr = spread(counts, "frr", band_columns(counts))
     if frr is not None:
-        at = np.searchsorted(counts.grid.thresholds, frr.thresholds)
-        x = np.clip(curves.pooled_far(counts)[at], half_far, 1 - half_far)
+        along = counts.grid.by_class[band_columns(counts)]
+        x = np.clip(curves.pooled_far(counts)[along], half_far, 1 - half_far)
         low, high = (up(np.clip(end, half_frr, 1 - half_frr)) for end in frr.limits())
         band(axes, x, low, high, FRR, f"{100 * LEVEL:g} % interval of the FRR")
-    points = [p.threshold for p in run.report.operating_points if p.supported]
+    points = [p.threshold or 0.0 for p in run.report.operating_points if p.supported]
     columns = np.flatnonzero(np.isin(counts.grid.class_thresholds, points))
     far = spread(counts, "far", columns)
     if far is not None:

@@ -125,8 +125,9 @@ def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
         ("Classes within the bounds", rate(chosen.classes_meeting_bounds), bounds),
     ]
     if chosen.confidence is not None:
-        upper = f"FAR {rate(chosen.far_upper)}, FRR {rate(chosen.frr_upper)}"
-        rows.append(("On other classes, at most", upper, "each by itself"))
+        limits = (("FAR", chosen.far_upper), ("FRR", chosen.frr_upper))
+        remark = f"on other classes, with {100 * chosen.confidence:g} % confidence"
+        rows += [(f"{name} at most", rate(upper), remark) for name, upper in limits]
     return _section(f"Recommended threshold ({asked}; prefer {chosen.prefer})", rows)
 
 
@@ -196,10 +197,13 @@ def _intervals(report: Report) -> RenderableType | None:
     if found is None:
         return None
     # Few large classes can carry a pooled rate: then it is worth little more than they are.
+    chosen = report.recommendation
+    at_end = chosen.interval is not None and chosen.threshold in chosen.interval
+    where = "of the bound" if at_end and chosen.confidence is None else "of the same FAR"
     carriers = found.effective_classes.frr
     few = 2 * carriers < report.source.evaluable_classes
     rows = [
-        (f"{report.settings['metric']} distance", _ends(found.threshold, number), "of the bound"),
+        (f"{report.settings['metric']} distance", _ends(found.threshold, number), where),
         ("FAR", _ends(found.far, rate), "at the recommended threshold"),
         ("FRR", _ends(found.frr, rate), f"in effect {carriers:.2g} classes carry it" * few),
         ("OPIS", _ends(found.opis, _two), ""),

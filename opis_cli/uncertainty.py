@@ -13,7 +13,6 @@ import numpy as np
 from opis_cli import bootstrap, curves
 from opis_cli.curves import Curve
 from opis_cli.intervals import (
-    BAND_POINTS,
     LEAST_FREEDOM,
     LEVEL,
     REPLICATES,
@@ -34,7 +33,8 @@ METHOD = (
     "freedom, rule of three over the design effect where no error was seen; threshold: where those "
     f"bands cross; others: bootstrap over classes, {REPLICATES:,} replicates"
 )
-_WEIGHT_VALUES = 20_000_000
+_WEIGHT_VALUES = 2_000_000
+_CURVE_POINTS = 128
 _MOST_OPIS, _MOST_EPS_OPIS = 0.25, 1.0
 
 
@@ -142,7 +142,7 @@ def replicates_of_consistency(
     """
     thresholds, classes = counts.grid.class_thresholds, found.classes
     inside = np.flatnonzero((thresholds >= found.low) & (thresholds <= found.high))
-    places = np.linspace(0, len(inside) - 1, min(BAND_POINTS, len(inside))).astype(int)
+    places = np.linspace(0, len(inside) - 1, min(_CURVE_POINTS, len(inside))).astype(int)
     columns = inside[np.unique(places)]
     span = trapezoid_weights(thresholds[columns])
     mean = curves.mean_utility(counts, beta, classes, columns)

@@ -11,7 +11,7 @@ from opis_cli.errors import InputError
 from opis_cli.records import Ints
 
 _TRIES = 100
-_ROOM = 0.9
+_DEVIATIONS = 2.0
 
 
 def draw(labels: Ints, max_pairs: int, seed: int) -> Ints | None:
@@ -65,15 +65,14 @@ def _pairs(rows: int) -> int:
 
 
 def _how_many(sizes: Ints, max_pairs: int) -> int:
-    """Classes to draw: as many as make, on average, a little less than so many pairs.
+    """Classes to draw: as many as make at most so many pairs in all draws but about one in fifty.
 
-    Of ``m`` of ``K`` classes, ``E[R^2] = m / K * S + m (m - 1) / (K (K - 1)) * (N^2 - S)`` with
-    ``S = sum n^2``, and pairs are ``(R^2 - R) / 2``.
+    Draws that make more are drawn again, which happens to large classes more than to small ones:
+    so it must be rare. ``m`` of ``K`` classes have ``m mean`` rows on average, with a variance of
+    ``m (K - m) / (K - 1)`` times that of the sizes.
     """
-    total, squares = float(sizes.sum()), float((sizes.astype(float) ** 2).sum())
     count = len(sizes)
-    drawn = np.arange(count + 1, dtype=np.float64)
-    square = drawn / count * squares
-    square += drawn * (drawn - 1) / (count * max(count - 1, 1)) * (total**2 - squares)
-    pairs = (square - drawn / count * total) / 2
-    return int(np.searchsorted(pairs, _ROOM * max_pairs, side="right")) - 1
+    drawn = np.arange(1, count + 1, dtype=np.float64)
+    spread = np.sqrt(drawn * (count - drawn) / max(count - 1, 1)) * sizes.std()
+    rows = drawn * sizes.mean() + _DEVIATIONS * spread
+    return max(2, int(np.count_nonzero(rows * (rows - 1) / 2 <= max_pairs)))

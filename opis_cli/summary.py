@@ -54,6 +54,8 @@ def _header(report: Report) -> RenderableType:
         f"{pairs.genuine:,} genuine and {pairs.impostor:,} impostor pairs"
         + (", all counted" if pairs.exhaustive else ", estimated from a sample"),
     ]
+    if report.sample is not None:
+        lines[0] += f", drawn from {report.sample.rows:,} rows of {report.sample.classes:,} classes"
     if singles:
         lines[0] += f" ({singles:,} singletons: impostors only)"
     if source.dropped_rows:

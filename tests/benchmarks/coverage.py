@@ -15,7 +15,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from opis_cli import readers
+from opis_cli import readers, sampling
 from opis_cli.curves import pooled_far, pooled_frr
 from opis_cli.intervals import LEVEL, band_columns, spread, threshold_interval
 from opis_cli.records import Embeddings, Grid, PairCounts
@@ -88,8 +88,11 @@ class Tally:
             )
 
 
-def judge(population: Population, share: float, draws: int, seed: int) -> Tally:
-    """Coverage of all intervals over draws of that share of the classes."""
+def judge(
+    population: Population, share: float, draws: int, seed: int, max_pairs: int | None = None
+) -> Tally:
+    """Coverage of all intervals over draws of that share of the classes, or of so many pairs."""
+    labels = np.repeat(np.arange(len(population.sizes)), population.sizes)
     every = np.arange(len(population.sizes))
     whole = population.counts(every)
     far, frr = pooled_far(whole), pooled_frr(whole)
@@ -97,7 +100,10 @@ def judge(population: Population, share: float, draws: int, seed: int) -> Tally:
     rng = np.random.default_rng(seed)
     tally = Tally()
     for draw in range(draws):
-        classes = np.sort(rng.choice(every, int(share * len(every)), replace=False))
+        if max_pairs is None:
+            classes = np.sort(rng.choice(every, int(share * len(every)), replace=False))
+        else:
+            classes = np.unique(labels[sampling.draw(labels, max_pairs, draw)])
         counts = population.counts(classes)
         if counts.genuine_total == 0:
             continue
@@ -151,6 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="+")
     parser.add_argument("--share", type=float, default=0.2, help="of the classes, in each draw")
+    parser.add_argument("--max-pairs", type=int, help="draw as opis --max-pairs does instead")
     parser.add_argument("--draws", type=int, default=500)
     parser.add_argument("--sizes", type=int, nargs=2, default=(1, 1_000_000))
     parser.add_argument("--tail", action="store_true", help="make the sizes long-tailed")
@@ -161,11 +168,17 @@ def main() -> None:
         sizes = np.bincount(embeddings.labels)
         print(
             f"\n{Path(file).name}: {len(sizes)} classes of {sizes.min()} to {sizes.max()} rows, "
-            f"{int(asked.share * len(sizes))} drawn {asked.draws} times\n"
+            + (
+                f"{int(asked.share * len(sizes))} drawn"
+                if asked.max_pairs is None
+                else f"{asked.max_pairs:,} pairs of them drawn"
+            )
+            + f" {asked.draws} times\n"
         )
         print("| interval | covers | truth is below | truth is above | draws |")
         print("|---|---|---|---|---|")
-        judge(Population(embeddings), asked.share, asked.draws, asked.seed).show()
+        population = Population(embeddings)
+        judge(population, asked.share, asked.draws, asked.seed, asked.max_pairs).show()
 
 
 if __name__ == "__main__":

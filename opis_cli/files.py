@@ -195,6 +195,7 @@ def threshold_json(report: Report, chosen: Recommendation) -> str:
             "max_frr": chosen.max_frr,
             "far": chosen.far,
             "frr": chosen.frr,
+            "confidence": chosen.confidence,
             "source_sha256": report.source.sha256,
             "created": report.created,
             "opis_version": report.opis_version,

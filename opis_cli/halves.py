@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 
 from opis_cli import engines
+from opis_cli.curves import Curve
 from opis_cli.distance import Rows
 from opis_cli.engines import Tally
 from opis_cli.keys import Arrangement
@@ -22,7 +23,12 @@ _NUMBA_PAYS_AT = 10_000_000
 
 
 def count(
-    rows: Rows, arranged: Arrangement, counts: PairCounts, tally: Tally, low: float, high: float
+    rows: Rows,
+    arranged: Arrangement,
+    counts: PairCounts,
+    tally: Tally,
+    span: tuple[float, float],
+    threads: int,
 ) -> Halves | None:
     """Accepted pairs of the halves of every split class, over the calibration range.
 
@@ -34,14 +40,15 @@ def count(
         Of whole classes, in the order of ``arranged``.
     tally : Tally
         Whose impostors are summed up to each threshold, those of second halves apart.
-    low, high : float
+    span : (float, float)
         Ends of the calibration range, as distances.
+    threads : int
     """
     split = arranged.split
     if len(split) == 0:
         return None
     thresholds = counts.grid.class_thresholds
-    inside = np.flatnonzero((thresholds >= low) & (thresholds <= high))
+    inside = np.flatnonzero((thresholds >= span[0]) & (thresholds <= span[1]))
     columns = inside[np.linspace(0, len(inside) - 1, min(POINTS, len(inside))).astype(int)]
     second = tally.impostor[len(counts.sizes) :, columns]
     first = counts.impostor[np.ix_(split, columns)] - second
@@ -50,12 +57,12 @@ def count(
         classes=split,
         sizes=np.stack([sizes[split], sizes[len(counts.sizes) :]]),
         thresholds=thresholds[columns],
-        genuine=_genuine(rows, split, len(counts.sizes), thresholds[columns]),
+        genuine=_genuine(rows, split, len(counts.sizes), thresholds[columns], threads),
         impostor=np.stack([first, second]),
     )
 
 
-def _genuine(rows: Rows, split: Ints, classes: int, thresholds: Ints) -> Ints:
+def _genuine(rows: Rows, split: Ints, classes: int, thresholds: Curve, threads: int) -> Ints:
     """Accepted pairs inside the first and the second half of each split class, (2, S, P)."""
     # Here a half is what a class is elsewhere; the rows of a class are sorted by half.
     labels = np.cumsum(np.diff(rows.keys, prepend=rows.keys[:1]) != 0).astype(np.int32)
@@ -65,11 +72,11 @@ def _genuine(rows: Rows, split: Ints, classes: int, thresholds: Ints) -> Ints:
         np.arange(len(thresholds) + 1),
     )
     apart = dataclasses.replace(rows, labels=labels, keys=labels)
-    tiles = list(engines.tiles_along(rows.class_ends, _SIDE))
+    tiles = list(engines.tiles_along(apart.class_ends, _SIDE))
     many = sum(tile.pairs for tile in tiles) >= _NUMBA_PAYS_AT
     tally = Tally.empty(apart, grid)
     engines.load("numba" if many else "numpy").count_pairs(
-        apart, grid, tiles, tally, 1, lambda pairs: None
+        apart, grid, tiles, tally, threads, lambda pairs: None
     )
     label_of_key = np.zeros(classes + len(split), np.int64)
     label_of_key[rows.keys] = labels

@@ -98,19 +98,21 @@ def count_pairs(
         raise AssertionError(f"no grid resolves the range {low} to {high}")
     if checkpoint is not None:
         checkpoint.clear()
-    split = halves.count(rows, arranged, counts, tally, low, high)
+    threads = settings.threads or processors()
+    split = halves.count(rows, arranged, counts, tally, (low, high), threads)
     counts = dataclasses.replace(counts, halves=split)
     return in_order_of_names(counts, arranged)
 
 
-def memory_needed(embeddings: Embeddings) -> int:
+def memory_needed(embeddings: Embeddings, *, folds: bool = False) -> int:
     """Bytes that the whole process will hold, about, when it counts and scores these pairs."""
     count, dim = embeddings.vectors.shape
     columns = 4_000 if len(embeddings.class_names) < 5_000 else 2_200
     rows = count * (4 * dim + 40)
     split = int(np.count_nonzero(np.bincount(embeddings.labels) >= LEAST_TO_SPLIT))
     tally = 2 * 4 * (len(embeddings.class_names) + min(split, MOST_SPLIT)) * columns
-    return int(resident_memory() + rows + tally + _SCORING_BYTES)
+    # Counts in the order of folds are put back into that of names.
+    return int(resident_memory() + rows + (2 if folds else 1) * tally + _SCORING_BYTES)
 
 
 def _check_width(rows: Rows, low: float, high: float) -> None:
@@ -128,7 +130,8 @@ def _plan_memory(
     embeddings: Embeddings, settings: Settings, total: int, announce: Announce
 ) -> None:
     """Say what the work takes, and refuse it where that is more than the limit."""
-    needed, limit = memory_needed(embeddings), settings.memory_limit_bytes
+    needed = memory_needed(embeddings, folds=settings.folds is not None)
+    limit = settings.memory_limit_bytes
     if limit is not None and needed > limit:
         raise SettingsError(
             f"--memory-limit {settings.memory_limit}: {len(embeddings.labels):,} rows of "

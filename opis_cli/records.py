@@ -5,9 +5,13 @@
     Embeddings --> PairCounts --> curves --> scores, recommendation --> Report --> JSON, PNG, text
     readers.py     pairs.py       curves.py  scores.py                  report.py  runs.py
     parquet.py     grid.py                   recommend.py                          files.py
-    arrow.py       distance.py                                                     plots.py
-    embeddings.py  engines/                                                        drawing.py
-                   checkpoint.py                                                   summary.py
+    arrow.py       distance.py               confidence.py                         plots.py
+    embeddings.py  engines/                  folds.py                              drawing.py
+    sampling.py    keys.py                   noise.py                              tables.py
+                   halves.py                 differentials.py                      summary.py
+                   checkpoint.py             uncertainty.py
+
+``uncertainty.py`` rests on ``intervals.py``, the jackknife, and ``bootstrap.py``.
 
 ``pipeline.py`` joins these, ``cli.py`` shows them.
 

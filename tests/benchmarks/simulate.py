@@ -1,4 +1,4 @@
-"""How often intervals hold the truth: ``python tests/benchmarks/coverage.py FILE ...``.
+"""How often intervals hold the truth: ``python tests/benchmarks/simulate.py FILE ...``.
 
 The classes of a file of real embeddings are the population, and their pairs the truth. Draws of
 whole classes, without replacement, are evaluated as if they were all that is known; an interval
@@ -8,12 +8,9 @@ until their sizes are long-tailed.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from opis_cli import readers, sampling
 from opis_cli.curves import pooled_far, pooled_frr

@@ -253,7 +253,7 @@ def _rate_bands(axes: Axes, run: "Run", up: Callable[[Curve], Curve]) -> None:
         band(axes, x, low, high, FRR, f"{100 * LEVEL:g} % interval of the FRR")
     points = [p.threshold or 0.0 for p in run.report.operating_points if p.supported]
     columns = np.flatnonzero(np.isin(counts.grid.class_thresholds, points))
-    far = spread(counts, "far", columns)
+    far = spread(counts, "far", columns) if len(columns) else None
     if far is not None:
         at = counts.grid.by_class[columns]
         y = up(np.clip(curves.pooled_frr(counts)[at], half_frr, 1 - half_frr))
@@ -265,7 +265,7 @@ def _rate_bands(axes: Axes, run: "Run", up: Callable[[Curve], Curve]) -> None:
 def _probit(axes: Axes, which: str, least: float, highest: float, half: float) -> None:
     """Make an axis of rates a normal-deviate one, with ticks in percent."""
     low = max(least * 0.7, _LEAST_RATE * 0.7)
-    high = min(float(ndtr(ndtri(highest) + 0.3)), 1 - half)
+    high = min(float(ndtr(ndtri(min(highest, 1 - half)) + 0.3)), 1 - half)
     ticks = _PROBIT_TICKS[(low <= _PROBIT_TICKS) & (high >= _PROBIT_TICKS)]
     # Labels of rates below one in a thousand would run into each other.
     crowded = (ndtri(high) - ndtri(low) > 5) & (ticks < 1e-3)

@@ -72,6 +72,12 @@ RUNS = {
     "one_class_with_a_curve": lambda: opis.evaluate(
         data.blobs(30, 3)[0], [0] * 10 + list(range(1, 21))
     ),
+    "one_genuine_pair": lambda: opis.evaluate(
+        data.blobs(7, 2, 3)[0], [0, 0, 1, 2, 3, 4, 5], calibration="distance:0.1..1.5", max_far=0.3
+    ),
+    "worse_than_chance": lambda: opis.evaluate(
+        np.eye(3)[[0, 1, 0, 1, 2, 0]] + 0.01, [0, 0, 1, 1, 2, 3], calibration="distance:0.1..1.5"
+    ),
     "two": lambda: opis.evaluate(*data.MADE["two_classes"]),
     "hostile_names": lambda: opis.evaluate(
         data.blobs(200, 4)[0],

@@ -36,7 +36,8 @@ def corrected(
     drawn = bootstrap.class_weights(count, REPLICATES, seed) / count
     drawn_values = drawn @ products - ((drawn @ first) * (drawn @ second)) @ integral
     freedom = max(float(freedom_of(products - value)), LEAST_FREEDOM)
-    reach = float(stdtrit(freedom, (1 + level) / 2) * drawn_values.std())
+    error = max(float(drawn_values.std()), _error_if_alike(first, second, integral))
+    reach = float(stdtrit(freedom, (1 + level) / 2)) * error
     columns = np.searchsorted(counts.grid.class_thresholds, halves.thresholds)
     whole = curves.class_utility(counts, beta, halves.classes, columns)
     plain = float((_deviations(whole) ** 2 @ integral).mean())
@@ -58,6 +59,17 @@ def _utilities(counts: PairCounts, halves: Halves, beta: float) -> Curve:
     far = halves.impostor / (sizes * others[:, None])
     frr = 1 - halves.genuine / (sizes * (sizes - 1) // 2)
     return curves.utility(far, frr, beta)
+
+
+def _error_if_alike(first: Curve, second: Curve, integral: Curve) -> float:
+    """Standard error if the halves of a class had nothing in common.
+
+    It is that over all ways to pair first with second halves. The bootstrap's falls below it where
+    errors are so rare that no class has them in both halves.
+    """
+    count = len(first)
+    both = (first.T @ first / count) * (second.T @ second / count)
+    return float(np.sqrt(integral @ both @ integral / count))
 
 
 def _deviations(utilities: Curve) -> Curve:

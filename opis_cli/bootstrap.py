@@ -12,6 +12,8 @@ ranges and grids stay as they are: only classes are drawn.
 Two runs over the same classes are compared by the same weights, so that what they share cancels.
 """
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,25 +22,54 @@ from opis_cli.curves import Curve
 from opis_cli.records import Ints, PairCounts
 from opis_cli.scores import Consistency
 
-REPLICATES = 2000
+REPLICATES = 1000
+_BLOCK_VALUES = 20_000_000
 _CHUNK_VALUES = 4_000_000
 
 Weights = NDArray[np.float64]
 
 
-def class_weights(classes: int, replicates: int = REPLICATES, seed: int = 0) -> Weights:
-    """How often each class is drawn, in each of many draws of as many classes as there are.
+def replicate(
+    statistic: Callable[[Weights], dict[str, Curve]],
+    classes: int,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> dict[str, Curve]:
+    """Figures of many draws of classes.
+
+    Parameters
+    ----------
+    statistic : callable
+        From weights of shape (some, classes) to figures by name, each of shape (some,).
+    classes : int
+    replicates : int
+    seed : int
+        The same seed gives the same draws, whatever the statistic.
 
     Returns
     -------
-    ndarray of shape (replicates, classes), float64
-        Rows of multinomial counts, each adding up to ``classes``.
+    dict
+        The figures, each of shape (replicates,).
+    """
+    parts = [statistic(weights) for weights in draws(classes, replicates, seed)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def draws(classes: int, replicates: int, seed: int) -> Iterator[Weights]:
+    """Weights of many draws, some draws at a time, so that memory stays bounded.
+
+    Yields
+    ------
+    ndarray of shape (some, classes), float64
+        Rows of multinomial counts: how often each class is drawn. Each adds up to ``classes``.
     """
     rng = np.random.default_rng(seed)
-    weights = np.empty((replicates, classes))
-    for row in weights:
-        row[:] = np.bincount(rng.integers(0, classes, classes), minlength=classes)
-    return weights
+    step = max(1, _BLOCK_VALUES // classes)
+    for start in range(0, replicates, step):
+        weights = np.empty((min(step, replicates - start), classes))
+        for row in weights:
+            row[:] = np.bincount(rng.integers(0, classes, classes), minlength=classes)
+        yield weights
 
 
 def one_sided_limits(values: Curve, confidence: float) -> tuple[float, float] | None:
@@ -162,4 +193,4 @@ def _column_parts(columns: Ints, counts: PairCounts) -> list[slice]:
 
 def _divide(part: Curve, whole: Curve) -> Curve:
     """Quotient; NaN where the whole is not positive."""
-    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
+    return np.asarray(np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0))

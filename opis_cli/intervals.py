@@ -28,8 +28,6 @@ from opis_cli.records import Ints, PairCounts
 Rate = Literal["far", "frr"]
 
 LEVEL = 0.95
-REPLICATES = 1_000
-"""Of the bootstrap over classes."""
 BAND_POINTS = 256
 LEAST_FREEDOM = 3.0
 _ERRORS_FOR_EFFECT = 20

@@ -13,8 +13,9 @@ sizes differ by more than noise, and some bias is left.
 import numpy as np
 
 from opis_cli import bootstrap, curves
+from opis_cli.bootstrap import REPLICATES
 from opis_cli.curves import Curve
-from opis_cli.intervals import LEAST_FREEDOM, LEVEL, REPLICATES, freedom_of
+from opis_cli.intervals import LEAST_FREEDOM, LEVEL, freedom_of
 from opis_cli.records import Halves, PairCounts
 from opis_cli.report import OpisCorrected
 from opis_cli.scores import trapezoid_weights
@@ -33,7 +34,7 @@ def corrected(
     first, second = (_deviations(half) for half in _utilities(counts, halves, beta))
     products = (first * second) @ integral
     value, count = float(products.mean()), len(products)
-    drawn = bootstrap.class_weights(count, REPLICATES, seed) / count
+    drawn = np.concatenate(list(bootstrap.draws(count, REPLICATES, seed))) / count
     drawn_values = drawn @ products - ((drawn @ first) * (drawn @ second)) @ integral
     freedom = max(float(freedom_of(products - value)), LEAST_FREEDOM)
     error = max(float(drawn_values.std()), _error_if_alike(first, second, integral))

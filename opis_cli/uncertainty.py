@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from opis_cli import bootstrap, curves
+from opis_cli.bootstrap import REPLICATES
 from opis_cli.curves import Curve
 from opis_cli.intervals import (
     LEAST_FREEDOM,
     LEVEL,
-    REPLICATES,
     Rate,
     Spread,
     band_columns,
@@ -125,12 +125,10 @@ def _threshold(
 
 
 def _weights(counts: PairCounts, seed: int) -> Iterator[bootstrap.Weights]:
-    """Weights of all replicates, so many at a time that memory stays bounded."""
-    step = min(REPLICATES, max(1, _WEIGHT_VALUES // len(counts.sizes)))
-    seeds = np.random.SeedSequence(seed).generate_state(-(-REPLICATES // step))
-    for k, start in enumerate(range(0, REPLICATES, step)):
-        count = min(step, REPLICATES - start)
-        yield bootstrap.class_weights(len(counts.sizes), count, int(seeds[k]))
+    """Weights of all replicates, so many at a time that what is made of them stays small."""
+    step = max(1, _WEIGHT_VALUES // len(counts.sizes))
+    for block in bootstrap.draws(len(counts.sizes), REPLICATES, seed):
+        yield from (block[start : start + step] for start in range(0, len(block), step))
 
 
 def replicates_of_consistency(

@@ -196,8 +196,7 @@ def test_the_bootstrap_draws_classes(small):
     counts, found = small.counts, small.consistency
     replicates, worst = replicates_of_consistency(counts, found, 1.0, 0.1, 5)
     assert np.isfinite(replicates).all() and np.isfinite(worst).all()
-    seed = int(np.random.SeedSequence(5).generate_state(1)[0])
-    drawn = bootstrap.class_weights(len(counts.sizes), 1_000, seed)[7]
+    drawn = next(bootstrap.draws(len(counts.sizes), 1_000, 5))[7]
     thresholds = counts.grid.class_thresholds
     columns = np.flatnonzero((thresholds >= found.low) & (thresholds <= found.high))
     weights = scores.trapezoid_weights(thresholds[columns])

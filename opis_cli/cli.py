@@ -267,7 +267,7 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write the curves with their intervals as a table for other tools."""
-    from opis_cli.tables import check_table, curves_table, save_table
+    from opis_cli.exports import check_table, curves_table, save_table
 
     check_table(curves)
     run = _run_of(run_or_source, config, quiet)

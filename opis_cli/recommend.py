@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from opis_cli import curves
-from opis_cli.confidence import bounds_of, classes_needed, confident_ends, upper_limits
+from opis_cli.confidence import bounds_of, classes_needed, confident_ends, spreads, upper_limits
 from opis_cli.curves import Curve
 from opis_cli.grid import OPERATING_FARS, is_supported
 from opis_cli.records import Ints, PairCounts
@@ -72,13 +72,24 @@ def recommend(
     """
     thresholds = counts.grid.thresholds
     far, frr = curves.pooled_far(counts), curves.pooled_frr(counts)
-    low, high = _ends(counts, max_far, max_frr, confidence)
+    bounds = bounds_of(max_far, max_frr)
+    bands = None if confidence is None else spreads(counts)
+    low: int | None
+    if bands is None or confidence is None:
+        low, high = _ends(counts, max_far, max_frr)
+    else:
+        low, high = confident_ends(counts, bands, bounds, confidence)
     index, interval = None, None
     if low is not None and high is not None and low <= high:
         index = _choose(counts, consistency, low, high, prefer, beta)
         interval = float(thresholds[low]), float(thresholds[high])
     at = None if index is None else float(thresholds[index])
-    far_upper, frr_upper, needed = _confident_figures(counts, at, max_far, max_frr, confidence)
+    far_upper, frr_upper, needed = None, None, None
+    if bands is not None and confidence is not None:
+        if at is None:
+            needed = classes_needed(counts, bands, bounds, confidence)
+        else:
+            far_upper, frr_upper = upper_limits(counts, bands, at, confidence)
     rates = None if at is None else class_rates(counts, beta, at)
     accepted = None if index is None else int(counts.pooled_impostor[index])
     genuine = None if index is None else int(counts.pooled_genuine[index])
@@ -108,30 +119,13 @@ def recommend(
 
 
 def _ends(
-    counts: PairCounts, max_far: float | None, max_frr: float | None, confidence: float | None
-) -> tuple[int | None, int | None]:
+    counts: PairCounts, max_far: float | None, max_frr: float | None
+) -> tuple[int, int | None]:
     """Indices of the smallest and the largest threshold that meet the bounds, each by itself."""
-    if confidence is not None:
-        return confident_ends(counts, bounds_of(max_far, max_frr), confidence)
     low = 0 if max_frr is None else first_within(curves.pooled_frr_at_most(counts), max_frr)
     if max_far is None:
         return low, len(counts.grid.thresholds) - 1
     return low, last_within(curves.pooled_far(counts), max_far)
-
-
-def _confident_figures(
-    counts: PairCounts,
-    at: float | None,
-    max_far: float | None,
-    max_frr: float | None,
-    confidence: float | None,
-) -> tuple[float | None, float | None, int | None]:
-    """Upper limits at the threshold; or, where there is none, how many classes it would take."""
-    if confidence is None:
-        return None, None, None
-    if at is None:
-        return None, None, classes_needed(counts, bounds_of(max_far, max_frr), confidence)
-    return *upper_limits(counts, at, confidence), None
 
 
 def _choose(

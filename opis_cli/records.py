@@ -7,7 +7,7 @@
     parquet.py     grid.py                   recommend.py                          files.py
     arrow.py       distance.py               confidence.py                         plots.py
     embeddings.py  engines/                  folds.py                              drawing.py
-    sampling.py    keys.py                   noise.py                              tables.py
+    sampling.py    keys.py                   noise.py                              exports.py
                    halves.py                 differentials.py                      summary.py
                    checkpoint.py             uncertainty.py
 

@@ -19,7 +19,7 @@ LAYERS = [
     {"confidence", "noise"},
     {"recommend"},
     {"uncertainty"},
-    {"drawing", "files", "plots", "tables"},
+    {"drawing", "files", "plots", "exports"},
     {"checkpoint", "runs"},
     {"pairs"},
     {"pipeline", "summary", "progress"},

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import opis_cli as opis
-from opis_cli.confidence import classes_needed
+from opis_cli.confidence import classes_needed, spreads
 from opis_cli.errors import SettingsError
 from opis_cli.intervals import spread
 
@@ -45,10 +45,13 @@ def test_both_bounds_or_how_many_classes_it_takes():
     needed = chosen.classes_needed
     assert needed > len(set(labels))
     # The harder the bounds, the more classes; those that fail here are shown by no number.
-    bounds = {"far": 0.027, "frr": 0.1}
-    assert classes_needed(run.counts, bounds, 0.95) > needed
-    assert classes_needed(run.counts, bounds, 0.99) > classes_needed(run.counts, bounds, 0.95)
-    assert classes_needed(run.counts, {"far": 1e-4, "frr": 1e-4}, 0.95) is None
+    bands = spreads(run.counts)
+
+    def needs(far, frr, confidence):
+        return classes_needed(run.counts, bands, {"far": far, "frr": frr}, confidence)
+
+    assert needs(0.03, 0.1, 0.95) == needed < needs(0.027, 0.1, 0.95) < needs(0.027, 0.1, 0.99)
+    assert needs(1e-4, 1e-4, 0.95) is None
 
 
 def test_as_many_classes_as_it_said_do_show_it():

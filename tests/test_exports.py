@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from opis_cli import curves
+from opis_cli.exports import curves_table
 from opis_cli.intervals import spread
-from opis_cli.tables import curves_table
 
 
 def test_a_row_a_threshold_with_intervals(small):

@@ -74,8 +74,9 @@ def count_pairs(
     """
     total = len(embeddings.labels) * (len(embeddings.labels) - 1) // 2
     _plan_memory(embeddings, settings, total, announce)
+    threads = settings.threads or processors()
     arranged = arrange(embeddings, settings)
-    rows = prepare(arranged.embeddings, settings.metric, arranged.keys)
+    rows = prepare(arranged.embeddings, settings.metric, arranged.keys, threads=threads)
     engine = choose_engine(settings.engine, total)
     needs = grid.needs_of(settings.calibration_range, *settings.bounds, deployed)
     checkpoint, begun = None, None
@@ -98,7 +99,6 @@ def count_pairs(
         raise AssertionError(f"no grid resolves the range {low} to {high}")
     if checkpoint is not None:
         checkpoint.clear()
-    threads = settings.threads or processors()
     split = halves.count(rows, arranged, counts, tally, (low, high), threads)
     counts = dataclasses.replace(counts, halves=split)
     return in_order_of_names(counts, arranged)

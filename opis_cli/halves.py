@@ -18,8 +18,7 @@ from opis_cli.records import Grid, Halves, Ints, PairCounts
 POINTS = 128
 """Thresholds of the calibration range at which halves are compared, at most."""
 
-_SIDE = 256
-_NUMBA_PAYS_AT = 10_000_000
+_SIDES = {"numpy": 64, "numba": 256}
 
 
 def count(
@@ -28,6 +27,7 @@ def count(
     counts: PairCounts,
     tally: Tally,
     span: tuple[float, float],
+    engine: str,
     threads: int,
 ) -> Halves | None:
     """Accepted pairs of the halves of every split class, over the calibration range.
@@ -42,6 +42,8 @@ def count(
         Whose impostors are summed up to each threshold, those of second halves apart.
     span : (float, float)
         Ends of the calibration range, as distances.
+    engine : str
+        That which counted all pairs.
     threads : int
     """
     split = arranged.split
@@ -57,12 +59,14 @@ def count(
         classes=split,
         sizes=np.stack([sizes[split], sizes[len(counts.sizes) :]]),
         thresholds=thresholds[columns],
-        genuine=_genuine(rows, split, len(counts.sizes), thresholds[columns], threads),
+        genuine=_genuine(rows, split, len(counts.sizes), thresholds[columns], engine, threads),
         impostor=np.stack([first, second]),
     )
 
 
-def _genuine(rows: Rows, split: Ints, classes: int, thresholds: Curve, threads: int) -> Ints:
+def _genuine(
+    rows: Rows, split: Ints, classes: int, thresholds: Curve, engine: str, threads: int
+) -> Ints:
     """Accepted pairs inside the first and the second half of each split class, (2, S, P)."""
     # Here a half is what a class is elsewhere; the rows of a class are sorted by half.
     labels = np.cumsum(np.diff(rows.keys, prepend=rows.keys[:1]) != 0).astype(np.int32)
@@ -72,12 +76,11 @@ def _genuine(rows: Rows, split: Ints, classes: int, thresholds: Curve, threads: 
         np.arange(len(thresholds) + 1),
     )
     apart = dataclasses.replace(rows, labels=labels, keys=labels)
-    tiles = list(engines.tiles_along(apart.class_ends, _SIDE))
-    many = sum(tile.pairs for tile in tiles) >= _NUMBA_PAYS_AT
+    # So few pairs are soonest counted here, whatever device or cluster counted all.
+    local = "numpy" if engine == "numpy" else "numba"
+    tiles = engines.tiles_along(apart.class_ends, _SIDES[local])
     tally = Tally.empty(apart, grid)
-    engines.load("numba" if many else "numpy").count_pairs(
-        apart, grid, tiles, tally, threads, lambda pairs: None
-    )
+    engines.load(local).count_pairs(apart, grid, tiles, tally, threads, lambda pairs: None)
     label_of_key = np.zeros(classes + len(split), np.int64)
     label_of_key[rows.keys] = labels
     accepted = np.cumsum(tally.genuine, axis=1)[:, :-1] // 2

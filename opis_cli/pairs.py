@@ -99,7 +99,7 @@ def count_pairs(
         raise AssertionError(f"no grid resolves the range {low} to {high}")
     if checkpoint is not None:
         checkpoint.clear()
-    split = halves.count(rows, arranged, counts, tally, (low, high), threads)
+    split = halves.count(rows, arranged, counts, tally, (low, high), engine, threads)
     counts = dataclasses.replace(counts, halves=split)
     return in_order_of_names(counts, arranged)
 

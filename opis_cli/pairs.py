@@ -31,7 +31,9 @@ _ATTEMPTS = 4
 _LEAST_WIDTH = 50
 """Roundings that a calibration range must be wide."""
 _LONG_WORK = 2_000_000_000
-_CHECKPOINT_PAIRS = 4_000_000_000
+# Writing partial counts should cost little beside counting: so many pairs at least, and so many for
+# each byte to write.
+_CHECKPOINT_PAIRS, _PAIRS_PER_BYTE = 4_000_000_000, 20
 _SIDE = 2_048
 _SCORING_BYTES = 150_000_000
 
@@ -183,9 +185,12 @@ def _tally(
         progress(done, total)
 
     threads = settings.threads or processors()
+    at_once = None
+    if checkpoint is not None:
+        between = max(_CHECKPOINT_PAIRS, _PAIRS_PER_BYTE * tally.nbytes)
+        at_once = max(1, between // side**2)
     for fold, group in groupby(tiles, key=itemgetter(0)):
         block = (tile for _, tile in group)
-        at_once = None if checkpoint is None else max(1, _CHECKPOINT_PAIRS // side**2)
         while part := list(islice(block, at_once)):
             before = tally.pooled_impostor.copy()
             count_tiles(rows, placed, part, tally, threads, advance)

@@ -103,13 +103,21 @@ class Tally:
             nearest = getattr(self, name)
             np.maximum(nearest, getattr(other, name), out=nearest)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that its arrays take."""
+        return sum(getattr(self, name).nbytes for name in Tally.__dataclass_fields__)
+
     def copy(self) -> "Tally":
         """A tally of its own."""
         return Tally(*(getattr(self, name).copy() for name in Tally.__dataclass_fields__))
 
 
 def _smallest(largest: int) -> type[np.unsignedinteger]:
-    return np.uint32 if largest < 2**32 else np.uint64
+    for kind in (np.uint16, np.uint32):
+        if largest <= np.iinfo(kind).max:
+            return kind
+    return np.uint64
 
 
 class CountPairs(Protocol):

@@ -160,7 +160,8 @@ def prepare(
     embeddings : Embeddings
     metric : {"cosine", "euclidean"}
     keys : ndarray of shape (N,), optional
-        What each row's pairs are credited to; the label by default.
+        What each row's pairs are credited to; the label by default. Rows of a class are sorted by
+        it.
     threads : int
         How many work at it.
 
@@ -170,7 +171,8 @@ def prepare(
         The vectors are longer than float32 products can hold.
     """
     labels = embeddings.labels
-    order = np.argsort(labels, kind="stable")
+    keys = labels if keys is None else keys
+    order = np.lexsort((keys, labels))
     count, dim = embeddings.vectors.shape
     vectors = np.empty((count, dim), np.float32)
     squares, lengths = np.zeros(count), np.ones(count)
@@ -200,7 +202,7 @@ def prepare(
         vectors=vectors,
         half_squares=(squares / 2).astype(np.float32),
         labels=labels[order].astype(np.int32),
-        keys=(labels if keys is None else keys)[order].astype(np.int32),
+        keys=keys[order].astype(np.int32),
         order=order,
         metric=metric,
         centred=mean is not None,

@@ -109,6 +109,13 @@ def line(axes: Axes, x: Curve, y: Curve, color: str, style: str, label: str) -> 
     axes.plot(x, y, color=color, linestyle=style, linewidth=1.8, label=label, zorder=5)
 
 
+def band(axes: Axes, x: Curve, low: Curve, high: Curve, color: str, label: str) -> None:
+    """An interval of a curve."""
+    axes.fill_between(
+        x, low, high, color=color, alpha=0.2, linewidth=0, zorder=4, label=label or "_nolegend_"
+    )
+
+
 def bound(
     axes: Axes, value: float | None, color: str, label: str, *, vertical: bool = False
 ) -> None:

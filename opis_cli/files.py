@@ -17,12 +17,9 @@ import numpy as np
 
 from opis_cli.errors import RunError, SettingsError
 from opis_cli.limits import example
-from opis_cli.records import Grid, PairCounts
+from opis_cli.records import Grid, Halves, PairCounts
 from opis_cli.report import Recommendation, Report, to_json
 from opis_cli.settings import load_config
-
-if TYPE_CHECKING:
-    pass
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,9 +82,20 @@ def save_counts(counts: PairCounts, file: Path) -> None:
         rounding=counts.rounding,
         class_names=names if names.dtype.kind == "i" else _utf8(names),
         **{name: getattr(counts, name) for name in _COUNT_ARRAYS},
+        **_optional_arrays(counts),
     )
 
 
+def _optional_arrays(counts: PairCounts) -> dict[str, Any]:
+    """Arrays that not all counts have."""
+    found = {name: getattr(counts, name) for name in _FOLD_ARRAYS if counts.folds is not None}
+    if counts.halves is not None:
+        found |= {f"halves_{name}": getattr(counts.halves, name) for name in _HALF_ARRAYS}
+    return found
+
+
+_FOLD_ARRAYS = ("folds", "inside")
+_HALF_ARRAYS = tuple(Halves.__dataclass_fields__)
 _COUNT_ARRAYS = (
     "sizes",
     "genuine",
@@ -123,6 +131,10 @@ def load_counts(file: Path) -> PairCounts:
                 rounding=float(arrays["rounding"]),
                 class_names=names,
                 **{name: arrays[name] for name in _COUNT_ARRAYS},
+                **{name: arrays[name] for name in _FOLD_ARRAYS if "folds" in arrays},
+                halves=Halves(*(arrays[f"halves_{name}"] for name in _HALF_ARRAYS))
+                if "halves_classes" in arrays
+                else None,
             )
         if not _fits_together(counts):
             raise ValueError("arrays do not fit together")
@@ -146,6 +158,27 @@ def _fits_together(counts: PairCounts) -> bool:
         and bool(np.all(np.diff(grid.by_class) > 0))
         and int(grid.by_class[0]) >= 0
         and int(grid.by_class[-1]) == size - 1
+        and _folds_fit(counts)
+        and _halves_fit(counts.halves, classes)
+    )
+
+
+def _folds_fit(counts: PairCounts) -> bool:
+    if counts.folds is None or counts.inside is None:
+        return counts.folds is counts.inside
+    known = bool(np.isin(counts.folds, np.arange(len(counts.inside))).all())
+    shape = (len(counts.inside), len(counts.grid.thresholds))
+    return known and len(counts.folds) == len(counts.sizes) and counts.inside.shape == shape
+
+
+def _halves_fit(halves: Halves | None, classes: int) -> bool:
+    if halves is None:
+        return True
+    split, points = len(halves.classes), len(halves.thresholds)
+    return (
+        halves.sizes.shape == (2, split)
+        and halves.genuine.shape == halves.impostor.shape == (2, split, points)
+        and bool(np.all((halves.classes >= 0) & (halves.classes < classes)))
     )
 
 
@@ -161,6 +194,7 @@ def threshold_json(report: Report, chosen: Recommendation) -> str:
             "max_frr": chosen.max_frr,
             "far": chosen.far,
             "frr": chosen.frr,
+            "confidence": chosen.confidence,
             "source_sha256": report.source.sha256,
             "created": report.created,
             "opis_version": report.opis_version,

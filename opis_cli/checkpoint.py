@@ -20,7 +20,17 @@ from opis_cli.records import Embeddings, Grid
 from opis_cli.settings import Settings
 
 _FILE = "partial-counts.npz"
-_COUNTING = ("metric", "calibration", "max_far", "max_frr", "threshold", "on_bad_rows", "seed")
+_COUNTING = (
+    "metric",
+    "calibration",
+    "max_far",
+    "max_frr",
+    "threshold",
+    "on_bad_rows",
+    "seed",
+    "folds",
+    "max_pairs",
+)
 
 
 @dataclass(frozen=True, slots=True)

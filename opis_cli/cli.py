@@ -110,6 +110,25 @@ Checkpoint = Annotated[
     typer.Option(help="Keep partial counts here, and go on from them.", metavar="DIR"),
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of random choices.", show_default="0")]
+Confidence = Annotated[
+    float | None,
+    typer.Option(
+        help="Let the bounds hold on other classes with this confidence, as 0.95.",
+        show_default="they hold on these",
+    ),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option(help="Try the threshold on held-out classes, in so many folds.", metavar="K"),
+]
+MaxPairs = Annotated[
+    int | None,
+    typer.Option(
+        help="Estimate from whole classes drawn at random, with at most so many pairs.",
+        metavar="P",
+        show_default="all pairs",
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Write a run into this new folder.", metavar="DIR")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a run that is there.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, nothing else.")]
@@ -149,6 +168,9 @@ def evaluate(
     memory_limit: MemoryLimit = None,
     checkpoint: Checkpoint = None,
     seed: Seed = None,
+    confidence: Confidence = None,
+    folds: Folds = None,
+    max_pairs: MaxPairs = None,
     config: Config = None,
     out: Out = None,
     force: Force = False,
@@ -178,6 +200,7 @@ def recommend(
     max_far: MaxFar = None,
     max_frr: MaxFrr = None,
     prefer: Prefer = None,
+    confidence: Confidence = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Write the threshold.json to deploy.", metavar="FILE"),
@@ -187,7 +210,13 @@ def recommend(
     quiet: Quiet = False,
 ) -> None:
     """Recommend a threshold for other bounds, at once from a run."""
-    asked = _asked(config, {"max_far": max_far, "max_frr": max_frr, "prefer": prefer})
+    flags = {
+        "max_far": max_far,
+        "max_frr": max_frr,
+        "prefer": prefer,
+        "confidence": confidence,
+    }
+    asked = _asked(config, flags)
     run = _run_of(run_or_source, config, quiet)
     chosen = run.recommend(**asked)
     if output is not None:
@@ -209,7 +238,7 @@ def plot(
         Path, typer.Option("--output", "-o", help="Picture to write: .png, .svg or .pdf.")
     ] = Path("utility.png"),
     kind: Annotated[
-        str, typer.Option(help="utility, rates, det, histogram or classes.")
+        str, typer.Option(help="utility, rates, det, roc, histogram or classes.")
     ] = "utility",
     config: Config = None,
     quiet: Quiet = False,
@@ -222,6 +251,26 @@ def plot(
     save_figure(run.plot(kind), output)
     if not quiet:
         typer.echo(f"{kind} plot written to {output}")
+
+
+@app.command()
+def export(
+    run_or_source: RunOrSource,
+    curves: Annotated[
+        Path,
+        typer.Option(help="Table to write: .parquet or .csv, a row a threshold.", metavar="FILE"),
+    ],
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write the curves with their intervals as a table for other tools."""
+    from opis_cli.exports import check_table, curves_table, save_table
+
+    check_table(curves)
+    run = _run_of(run_or_source, config, quiet)
+    save_table(curves_table(run), curves)
+    if not quiet:
+        typer.echo(f"curves written to {curves}")
 
 
 @app.command()

@@ -19,6 +19,7 @@ threshold (ties, duplicate rows at 0) are accepted however the product was round
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,8 @@ Doubles = NDArray[np.float64]
 # Largest error, about, of a float32 dot product of unit vectors. It is relative to the largest
 # squared length of a (centred) row under the Euclidean metric.
 ROUNDING = 5e-7
+CODES = 1 << 15
+"""Even steps in score over a grid's window, from which a table leads to cells."""
 _UNIT_TOLERANCE = 1e-3
 _LARGEST_SQUARE = 1e36
 # Mean cosine distance of unit vectors below which taking off their mean is worth its cost.
@@ -112,7 +115,44 @@ class Rows:
         return 2.0 if self.metric == "cosine" else 2.0 * float(np.sqrt(self.scale)) * (1 + 1e-6)
 
 
-def prepare(embeddings: Embeddings, metric: Metric, keys: Ints | None = None) -> Rows:
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """Even steps in score from ``top`` down, by which kernels find cells in a table.
+
+    The code of a score is ``(top - score) * scale`` in float32, cut off, from 0 to ``CODES - 1``.
+    """
+
+    top: np.float32
+    scale: np.float32
+
+    @classmethod
+    def between(cls, top: np.float32, bottom: np.float32) -> "Codes":
+        """Codes that reach from one score down to another."""
+        return cls(top, np.float32((CODES - 1) / max(float(top) - float(bottom), 1e-30)))
+
+    def of(self, scores: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Codes of scores, in the arithmetic of the kernels."""
+        return np.asarray(np.clip(self._steps(scores), 0, CODES - 1).astype(np.int64))
+
+    def lowest(self, codes: Ints) -> NDArray[np.float32]:
+        """The lowest score of each code, as if the last one ended too."""
+        scores = (self.top - (codes + 1) / np.float64(self.scale)).astype(np.float32)
+        # A few steps away at most, as scores are rounded.
+        while np.any(above := self._steps(scores) >= codes + 1):
+            scores[above] = np.nextafter(scores[above], np.float32(np.inf))
+        lower = np.nextafter(scores, np.float32(-np.inf))
+        while np.any(more := self._steps(lower) < codes + 1):
+            scores[more] = lower[more]
+            lower = np.nextafter(scores, np.float32(-np.inf))
+        return scores
+
+    def _steps(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        return (self.top - scores) * self.scale
+
+
+def prepare(
+    embeddings: Embeddings, metric: Metric, keys: Ints | None = None, threads: int = 1
+) -> Rows:
     """Sort rows by label and make them ready for the matrix product.
 
     Parameters
@@ -120,42 +160,55 @@ def prepare(embeddings: Embeddings, metric: Metric, keys: Ints | None = None) ->
     embeddings : Embeddings
     metric : {"cosine", "euclidean"}
     keys : ndarray of shape (N,), optional
-        What each row's pairs are credited to; the label by default.
+        What each row's pairs are credited to; the label by default. Rows of a class are sorted by
+        it.
+    threads : int
+        How many work at it.
+
+    Raises
+    ------
+    InputError
+        The vectors are longer than float32 products can hold.
     """
     labels = embeddings.labels
-    order = np.argsort(labels, kind="stable")
+    keys = labels if keys is None else keys
+    order = np.lexsort((keys, labels))
     count, dim = embeddings.vectors.shape
     vectors = np.empty((count, dim), np.float32)
-    squares = np.zeros(count)
-    unit = True
+    squares, lengths = np.zeros(count), np.ones(count)
     step = max(1, _CHUNK_VALUES // dim)
     mean = _mean_to_take_off(embeddings.vectors, metric, step)
-    for start in range(0, count, step):
-        block = embeddings.vectors[order[start : start + step]].astype(np.float64)
+
+    def fill(start: int) -> None:
+        part = slice(start, start + step)
+        block = embeddings.vectors[order[part]].astype(np.float64)
         if metric == "cosine":
             block = _unit_rows(block)
         if mean is not None:
-            lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
-            unit = unit and bool(np.all(np.abs(lengths - 1) <= _UNIT_TOLERANCE))
+            lengths[part] = np.sqrt(np.einsum("nd,nd->n", block, block))
             block -= mean
-            squares[start : start + step] = np.einsum("nd,nd->n", block, block)
-            if not squares.max() < _LARGEST_SQUARE:
+            squares[part] = np.einsum("nd,nd->n", block, block)
+            if not squares[part].max() < _LARGEST_SQUARE:
                 raise InputError(
                     f"{embeddings.source.path}: the vectors are longer than float32 products can "
                     "hold; scale them down"
                 )
-        vectors[start : start + step] = block
+        vectors[part] = block
+
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(fill, range(0, count, step)):
+            pass
     return Rows(
         vectors=vectors,
         half_squares=(squares / 2).astype(np.float32),
         labels=labels[order].astype(np.int32),
-        keys=(labels if keys is None else keys)[order].astype(np.int32),
+        keys=keys[order].astype(np.int32),
         order=order,
         metric=metric,
         centred=mean is not None,
         # All rows alike leave no scale; any positive one serves.
         scale=float(squares.max()) or 1.0,
-        unit=unit,
+        unit=bool(np.all(np.abs(lengths - 1) <= _UNIT_TOLERANCE)),
     )
 
 

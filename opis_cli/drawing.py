@@ -32,9 +32,14 @@ class _Figure(Figure):
         return buffer.getvalue()
 
 
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, sizes in inches."""
+    return _Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+
+
 def panels(height: float, ratios: tuple[int, ...]) -> tuple[Figure, list[Axes]]:
     """A figure with panels one above the other, on a shared x axis."""
-    figure = _Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")
+    figure = new_figure(_WIDTH, height)
     grid = figure.subplots(len(ratios), sharex=True, squeeze=False, height_ratios=ratios)
     axes = list(grid[:, 0])
     for panel in axes:
@@ -102,6 +107,13 @@ def class_curves(
 def line(axes: Axes, x: Curve, y: Curve, color: str, style: str, label: str) -> None:
     """A bold curve."""
     axes.plot(x, y, color=color, linestyle=style, linewidth=1.8, label=label, zorder=5)
+
+
+def band(axes: Axes, x: Curve, low: Curve, high: Curve, color: str, label: str) -> None:
+    """An interval of a curve."""
+    axes.fill_between(
+        x, low, high, color=color, alpha=0.2, linewidth=0, zorder=4, label=label or "_nolegend_"
+    )
 
 
 def bound(

@@ -6,12 +6,13 @@ a label, and that there are pairs of both kinds.
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli import arrow
+from opis_cli import arrow, sampling
 from opis_cli.errors import InputError
 from opis_cli.records import Embeddings, Floats, Ints, Source
 
@@ -21,7 +22,13 @@ ROWS_SHOWN = 5
 
 
 def from_arrays(
-    vectors: Any, labels: Any, *, metric: str = "cosine", on_bad_rows: str = "error"
+    vectors: Any,
+    labels: Any,
+    *,
+    metric: str = "cosine",
+    on_bad_rows: str = "error",
+    max_pairs: int | None = None,
+    seed: int = 0,
 ) -> Embeddings:
     """Clean embeddings from array-likes: NumPy arrays, lists, pandas Series.
 
@@ -34,6 +41,8 @@ def from_arrays(
     metric : {"cosine", "euclidean"}
         Under cosine a vector of zeros is a bad row.
     on_bad_rows : {"error", "drop"}
+    max_pairs, seed : int, optional
+        Keep classes drawn at random that make at most so many pairs.
 
     Raises
     ------
@@ -42,8 +51,50 @@ def from_arrays(
     """
     matrix, nulls = _matrix(vectors)
     plain = arrow.join_labels(arrow.label_chunks(labels, ARRAYS), ARRAYS)
-    source = Source(ARRAYS, _sha256(matrix, plain))
-    return clean(matrix, nulls, plain, source, metric=metric, on_bad_rows=on_bad_rows)
+    check_lengths(len(plain), len(matrix), ARRAYS)
+    sample = Sample.of(plain, ARRAYS, max_pairs, seed)
+    if sample is not None:
+        matrix, nulls, plain = matrix[sample.rows], nulls[sample.rows], sample.labels
+    source = Source(ARRAYS, sha256_of_rows(matrix, plain))
+    return clean(
+        matrix, nulls, plain, source, metric=metric, on_bad_rows=on_bad_rows, sample=sample
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Rows of classes drawn at random: their numbers and labels, and what they were drawn from."""
+
+    rows: Ints
+    labels: arrow.Array
+    source_rows: int
+    source_classes: int
+
+    @classmethod
+    def of(
+        cls, labels: arrow.Array, where: str, max_pairs: int | None, seed: int
+    ) -> "Sample | None":
+        """A sample that makes at most so many pairs; None where none is wanted, or needed.
+
+        Rows without a label are not drawn, but kept, as it is ``clean`` that deals with them.
+        """
+        if max_pairs is None:
+            return None
+        codes, names = arrow.encode_labels(labels, where)
+        rows = sampling.draw(codes, max_pairs, seed)
+        if rows is None:
+            return None
+        rows = np.union1d(rows, np.flatnonzero(codes < 0))
+        return cls(rows, labels.take(rows), len(codes), len(names))
+
+
+def check_lengths(labels: int, vectors: int, where: str) -> None:
+    """Refuse another number of labels than of vectors."""
+    if labels != vectors:
+        raise InputError(
+            f"{where}: {labels} labels for {vectors} vectors; there must be one label for each "
+            "vector, in the same order"
+        )
 
 
 def as_matrix(values: NDArray[Any], where: str) -> Floats:
@@ -77,6 +128,7 @@ def clean(
     labels_path: str | None = None,
     metric: str,
     on_bad_rows: str,
+    sample: Sample | None = None,
 ) -> Embeddings:
     """Check rows, leave bad ones out if asked to, and index the classes.
 
@@ -92,6 +144,8 @@ def clean(
         The separate file that the labels come from, to be named in errors.
     metric : {"cosine", "euclidean"}
     on_bad_rows : {"error", "drop"}
+    sample : Sample, optional
+        What of the source these rows are, if not all.
 
     Raises
     ------
@@ -100,28 +154,26 @@ def clean(
         dropped, or no genuine or no impostor pair is left.
     """
     count, dim = vectors.shape
-    if len(labels) != count:
-        raise InputError(
-            f"{labels_path or source.path}: {len(labels)} labels for {count} vectors; there must "
-            "be one label for each vector, in the same order"
-        )
+    check_lengths(len(labels), count, labels_path or source.path)
     if dim == 0 and not nulls.all():
         raise InputError(f"{source.path}: the vectors have no dimensions; wanted at least one")
     codes, names = arrow.encode_labels(labels, labels_path or source.path)
     kinds = _bad_rows(vectors, nulls, codes, metric)
+    numbers = np.arange(count) if sample is None else sample.rows
     bad = np.unique(np.concatenate(list(kinds.values())))
     if bad.size and on_bad_rows != "drop":
-        raise InputError(_describe(kinds, bad.size, source.path))
-    rows = np.arange(count)
+        named = {kind: numbers[rows] for kind, rows in kinds.items()}
+        raise InputError(_describe(named, bad.size, source.path))
     if bad.size:
-        rows = np.delete(rows, bad)
-        vectors, codes = vectors[rows], codes[rows]
+        rows = np.delete(np.arange(count), bad)
+        vectors, codes, numbers = vectors[rows], codes[rows], numbers[rows]
     sizes = np.bincount(codes, minlength=len(names))
     _check_pairs(sizes, names, bad.size, source.path)
     used = sizes > 0
     # Classes that lost all their rows are gone, and those behind them move up.
     codes = (np.cumsum(used) - 1)[codes]
-    return Embeddings(vectors, codes, names[used], rows, bad.size, source)
+    drawn_from = None if sample is None else (sample.source_rows, sample.source_classes)
+    return Embeddings(vectors, codes, names[used], numbers, bad.size, source, drawn_from)
 
 
 def _matrix(values: Any) -> tuple[Floats, arrow.Bools]:
@@ -159,7 +211,7 @@ def _chunks(vectors: Floats) -> Iterator[Floats]:
         yield vectors[start : start + step]
 
 
-def _sha256(vectors: Floats, labels: arrow.Array) -> str:
+def sha256_of_rows(vectors: Floats, labels: arrow.Array) -> str:
     """Digest of the vectors' bytes row by row, then of the labels'; a null label as 0 or ``""``."""
     digest = hashlib.sha256()
     for chunk in _chunks(vectors):

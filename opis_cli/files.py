@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opis_cli.errors import RunError, SettingsError
-from opis_cli.records import Grid, PairCounts
+from opis_cli.limits import example
+from opis_cli.records import Grid, Halves, PairCounts
 from opis_cli.report import Recommendation, Report, to_json
-
-if TYPE_CHECKING:
-    pass
+from opis_cli.settings import load_config
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,9 +82,20 @@ def save_counts(counts: PairCounts, file: Path) -> None:
         rounding=counts.rounding,
         class_names=names if names.dtype.kind == "i" else _utf8(names),
         **{name: getattr(counts, name) for name in _COUNT_ARRAYS},
+        **_optional_arrays(counts),
     )
 
 
+def _optional_arrays(counts: PairCounts) -> dict[str, Any]:
+    """Arrays that not all counts have."""
+    found = {name: getattr(counts, name) for name in _FOLD_ARRAYS if counts.folds is not None}
+    if counts.halves is not None:
+        found |= {f"halves_{name}": getattr(counts.halves, name) for name in _HALF_ARRAYS}
+    return found
+
+
+_FOLD_ARRAYS = ("folds", "inside")
+_HALF_ARRAYS = tuple(Halves.__dataclass_fields__)
 _COUNT_ARRAYS = (
     "sizes",
     "genuine",
@@ -121,6 +131,10 @@ def load_counts(file: Path) -> PairCounts:
                 rounding=float(arrays["rounding"]),
                 class_names=names,
                 **{name: arrays[name] for name in _COUNT_ARRAYS},
+                **{name: arrays[name] for name in _FOLD_ARRAYS if "folds" in arrays},
+                halves=Halves(*(arrays[f"halves_{name}"] for name in _HALF_ARRAYS))
+                if "halves_classes" in arrays
+                else None,
             )
         if not _fits_together(counts):
             raise ValueError("arrays do not fit together")
@@ -144,6 +158,27 @@ def _fits_together(counts: PairCounts) -> bool:
         and bool(np.all(np.diff(grid.by_class) > 0))
         and int(grid.by_class[0]) >= 0
         and int(grid.by_class[-1]) == size - 1
+        and _folds_fit(counts)
+        and _halves_fit(counts.halves, classes)
+    )
+
+
+def _folds_fit(counts: PairCounts) -> bool:
+    if counts.folds is None or counts.inside is None:
+        return counts.folds is counts.inside
+    known = bool(np.isin(counts.folds, np.arange(len(counts.inside))).all())
+    shape = (len(counts.inside), len(counts.grid.thresholds))
+    return known and len(counts.folds) == len(counts.sizes) and counts.inside.shape == shape
+
+
+def _halves_fit(halves: Halves | None, classes: int) -> bool:
+    if halves is None:
+        return True
+    split, points = len(halves.classes), len(halves.thresholds)
+    return (
+        halves.sizes.shape == (2, split)
+        and halves.genuine.shape == halves.impostor.shape == (2, split, points)
+        and bool(np.all((halves.classes >= 0) & (halves.classes < classes)))
     )
 
 
@@ -159,6 +194,7 @@ def threshold_json(report: Report, chosen: Recommendation) -> str:
             "max_frr": chosen.max_frr,
             "far": chosen.far,
             "frr": chosen.frr,
+            "confidence": chosen.confidence,
             "source_sha256": report.source.sha256,
             "created": report.created,
             "opis_version": report.opis_version,
@@ -176,15 +212,42 @@ def write_threshold(report: Report, chosen: Recommendation, file: Path) -> None:
     """
     if chosen.threshold is None:
         raise RunError(f"{file}: not written, as no threshold meets the bounds")
+    write_text(file, threshold_json(report, chosen))
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file.
+
+    Raises
+    ------
+    RunError
+        The file cannot be written.
+    """
     with replacing(file) as scratch:
-        scratch.write_text(threshold_json(report, chosen), encoding="utf-8")
+        scratch.write_text(text, encoding="utf-8")
 
 
-def check_picture(file: Path) -> None:
+def write_gate_example(file: Path) -> None:
+    """Write an example of the table ``[gate]`` into a settings file, after what it holds already.
+
+    Raises
+    ------
+    SettingsError
+        The file has such a table, or cannot be read.
+    """
+    before = ""
+    if file.exists():
+        if "gate" in load_config(file):
+            raise SettingsError(f"{file}: has a table [gate] already; edit it, or remove it first")
+        before = file.read_text(encoding="utf-8").rstrip() + "\n\n"
+    write_text(file, before.lstrip() + example())
+
+
+def check_picture(file: Path, flag: str = "-o") -> None:
     """Refuse a name that is no picture's, before the work rather than after it."""
     if file.suffix.lower() not in PICTURES:
         kinds = ", ".join(PICTURES)
-        raise RunError(f"-o {file}: pictures are {kinds}; end its name in one of them")
+        raise RunError(f"{flag} {file}: pictures are {kinds}; end its name in one of them")
 
 
 def save_figure(figure: "Figure", file: Path) -> None:

@@ -1,18 +1,21 @@
 """Count all pairs: pilot, grid, tiles, engine, and the check that the grid was a good one."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli import engines, grid, scores
+from opis_cli import engines, grid, halves, scores
 from opis_cli.checkpoint import Checkpoint
 from opis_cli.distance import ROUNDING, Rows, prepare
 from opis_cli.embeddings import ARRAYS
-from opis_cli.engines import CountPairs, Tally
+from opis_cli.engines import CountPairs, Tally, Tile
 from opis_cli.errors import InputError, SettingsError
+from opis_cli.keys import LEAST_TO_SPLIT, MOST_SPLIT, Arrangement, arrange
 from opis_cli.machine import processors, resident_memory
 from opis_cli.records import Embeddings, Floats, Grid, Ints, PairCounts
 from opis_cli.settings import Settings
@@ -28,7 +31,9 @@ _ATTEMPTS = 4
 _LEAST_WIDTH = 50
 """Roundings that a calibration range must be wide."""
 _LONG_WORK = 2_000_000_000
-_CHECKPOINT_PAIRS = 4_000_000_000
+# Writing partial counts should cost little beside counting: so many pairs at least, and so many for
+# each byte to write.
+_CHECKPOINT_PAIRS, _PAIRS_PER_BYTE = 4_000_000_000, 20
 _SIDE = 2_048
 _SCORING_BYTES = 150_000_000
 
@@ -69,10 +74,11 @@ def count_pairs(
     RunError
         The checkpoint is damaged, or of other work.
     """
-    sizes = np.bincount(embeddings.labels, minlength=len(embeddings.class_names)).astype(np.int64)
     total = len(embeddings.labels) * (len(embeddings.labels) - 1) // 2
     _plan_memory(embeddings, settings, total, announce)
-    rows = prepare(embeddings, settings.metric)
+    threads = settings.threads or processors()
+    arranged = arrange(embeddings, settings)
+    rows = prepare(arranged.embeddings, settings.metric, arranged.keys, threads=threads)
     engine = choose_engine(settings.engine, total)
     needs = grid.needs_of(settings.calibration_range, *settings.bounds, deployed)
     checkpoint, begun = None, None
@@ -83,9 +89,9 @@ def count_pairs(
         begun[0] if begun else grid.place_grid(grid.run_pilot(rows, settings.seed), needs, rows)
     )
     for _ in range(_ATTEMPTS):
-        tally = _tally(embeddings, rows, placed, engine, settings, progress, checkpoint, begun)
-        hits = nearest_hits(embeddings, rows, placed, tally)
-        counts = _counts(embeddings, rows, placed, tally, sizes, hits)
+        tally = _tally(arranged, rows, placed, engine, settings, progress, checkpoint, begun)
+        hits = nearest_hits(arranged.embeddings, rows, placed, tally)
+        counts = _counts(arranged, rows, placed, tally, hits)
         low, high = scores.range_ends(counts, settings.calibration_range)
         _check_width(rows, low, high)
         if grid.grid_serves(counts, needs, low, high):
@@ -95,16 +101,20 @@ def count_pairs(
         raise AssertionError(f"no grid resolves the range {low} to {high}")
     if checkpoint is not None:
         checkpoint.clear()
-    return counts
+    split = halves.count(rows, arranged, counts, tally, (low, high), engine, threads)
+    counts = dataclasses.replace(counts, halves=split)
+    return in_order_of_names(counts, arranged)
 
 
-def memory_needed(embeddings: Embeddings) -> int:
+def memory_needed(embeddings: Embeddings, *, folds: bool = False) -> int:
     """Bytes that the whole process will hold, about, when it counts and scores these pairs."""
     count, dim = embeddings.vectors.shape
     columns = 4_000 if len(embeddings.class_names) < 5_000 else 2_200
     rows = count * (4 * dim + 40)
-    tally = 2 * 4 * len(embeddings.class_names) * columns
-    return int(resident_memory() + rows + tally + _SCORING_BYTES)
+    split = int(np.count_nonzero(np.bincount(embeddings.labels) >= LEAST_TO_SPLIT))
+    tally = 2 * 4 * (len(embeddings.class_names) + min(split, MOST_SPLIT)) * columns
+    # Counts in the order of folds are put back into that of names.
+    return int(resident_memory() + rows + (2 if folds else 1) * tally + _SCORING_BYTES)
 
 
 def _check_width(rows: Rows, low: float, high: float) -> None:
@@ -122,7 +132,8 @@ def _plan_memory(
     embeddings: Embeddings, settings: Settings, total: int, announce: Announce
 ) -> None:
     """Say what the work takes, and refuse it where that is more than the limit."""
-    needed, limit = memory_needed(embeddings), settings.memory_limit_bytes
+    needed = memory_needed(embeddings, folds=settings.folds is not None)
+    limit = settings.memory_limit_bytes
     if limit is not None and needed > limit:
         raise SettingsError(
             f"--memory-limit {settings.memory_limit}: {len(embeddings.labels):,} rows of "
@@ -150,7 +161,7 @@ def _engine(name: str, embeddings: Embeddings, settings: Settings) -> tuple[Coun
 
 
 def _tally(
-    embeddings: Embeddings,
+    arranged: Arrangement,
     rows: Rows,
     placed: Grid,
     engine: str,
@@ -162,10 +173,11 @@ def _tally(
     """Run the engine over all tiles, or over those that a checkpoint has not."""
     count = len(rows.labels)
     total = count * (count - 1) // 2
-    count_tiles, side = _engine(engine, embeddings, settings)
-    tiles = engines.tiles_of(count, side)
-    tally, tiles_done = (begun[1], begun[2]) if begun else (Tally.empty(rows, placed), 0)
-    done = sum(tile.pairs for tile in islice(tiles, tiles_done))
+    folds = settings.folds or 0
+    count_tiles, side = _engine(engine, arranged.embeddings, settings)
+    tally, tiles_done = (begun[1], begun[2]) if begun else (Tally.empty(rows, placed, folds), 0)
+    tiles = _tiles(arranged, rows, side, folds)
+    done = sum(tile.pairs for _, tile in islice(tiles, tiles_done))
 
     def advance(pairs: int) -> None:
         nonlocal done
@@ -173,25 +185,48 @@ def _tally(
         progress(done, total)
 
     threads = settings.threads or processors()
-    if checkpoint is None:
-        count_tiles(rows, placed, tiles, tally, threads, advance)
-    else:
-        while part := list(islice(tiles, max(1, _CHECKPOINT_PAIRS // side**2))):
+    at_once = None
+    if checkpoint is not None:
+        between = max(_CHECKPOINT_PAIRS, _PAIRS_PER_BYTE * tally.nbytes)
+        at_once = max(1, between // side**2)
+    for fold, group in groupby(tiles, key=itemgetter(0)):
+        block = (tile for _, tile in group)
+        while part := list(islice(block, at_once)):
+            before = tally.pooled_impostor.copy()
             count_tiles(rows, placed, part, tally, threads, advance)
+            if fold is not None:
+                tally.inside[fold] += tally.pooled_impostor - before
             tiles_done += len(part)
-            checkpoint.save(placed, tally, tiles_done)
+            if checkpoint is not None:
+                checkpoint.save(placed, tally, tiles_done)
     found = int(tally.pooled_genuine.sum() + tally.pooled_impostor.sum())
     if found != total:
         raise AssertionError(f"counted {found} pairs of {total}")
     return tally
 
 
+def _tiles(
+    arranged: Arrangement, rows: Rows, side: int, folds: int
+) -> Iterator[tuple[int | None, Tile]]:
+    """All tiles: those inside each fold, with its number, and then those between folds."""
+    if not folds:
+        yield from ((None, tile) for tile in engines.tiles_of(len(rows.labels), side))
+        return
+    starts = np.searchsorted(arranged.folds[rows.labels], np.arange(folds + 1))
+    for fold in range(folds):
+        inner = engines.tiles_of(int(starts[fold + 1]), side, int(starts[fold]))
+        yield from ((fold, tile) for tile in inner)
+    yield from ((None, tile) for tile in engines.tiles_between(starts, side))
+
+
 def _counts(
-    embeddings: Embeddings, rows: Rows, placed: Grid, tally: Tally, sizes: Ints, hits: Ints
+    arranged: Arrangement, rows: Rows, placed: Grid, tally: Tally, hits: Ints
 ) -> PairCounts:
     """Accepted counts from histograms, in place: they are the largest arrays there are."""
+    count = len(arranged.classes)
     for cells in (tally.genuine, tally.impostor):
         np.cumsum(cells, axis=1, out=cells)
+        cells[arranged.split] += cells[count:]
     # Both ends of a genuine pair lie in the class, so the class was credited twice.
     np.floor_divide(tally.genuine, 2, out=tally.genuine)
     return PairCounts(
@@ -199,13 +234,29 @@ def _counts(
         metric=rows.metric,
         unit=rows.unit,
         rounding=ROUNDING * rows.scale,
-        class_names=embeddings.class_names,
-        sizes=sizes,
-        genuine=tally.genuine,
-        impostor=tally.impostor,
+        class_names=arranged.embeddings.class_names,
+        sizes=np.bincount(rows.labels, minlength=count).astype(np.int64),
+        genuine=tally.genuine[:count],
+        impostor=tally.impostor[:count],
         pooled_genuine=np.cumsum(tally.pooled_genuine),
         pooled_impostor=np.cumsum(tally.pooled_impostor),
         nearest_hits=hits,
+        folds=arranged.folds if len(tally.inside) else None,
+        inside=np.cumsum(tally.inside, axis=1) if len(tally.inside) else None,
+    )
+
+
+def in_order_of_names(counts: PairCounts, arranged: Arrangement) -> PairCounts:
+    """Counts whose classes are in the order of their names, as they were before counting."""
+    if counts.folds is None:
+        return counts
+    place = np.argsort(arranged.classes)
+    by_class = ("class_names", "sizes", "genuine", "impostor", "nearest_hits", "folds")
+    split = counts.halves
+    if split is not None:
+        split = dataclasses.replace(split, classes=arranged.classes[split.classes])
+    return dataclasses.replace(
+        counts, halves=split, **{name: getattr(counts, name)[place] for name in by_class}
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from opis_cli import arrow
 from opis_cli.errors import InputError
-from opis_cli.records import Floats
+from opis_cli.records import Floats, Ints
 
 EMBEDDING_NAMES = ("embedding", "embeddings", "emb", "vector")
 LABEL_NAMES = ("label", "labels", "class", "identity", "subject_id")
@@ -92,9 +92,16 @@ def parquet_files(path: Path) -> list[Path]:
 
 
 def read_parquet(
-    path: Path, embedding_column: str | None, label_column: str | None, *, with_labels: bool
+    path: Path,
+    embedding_column: str | None,
+    label_column: str | None,
+    *,
+    with_labels: bool,
+    rows: Ints | None = None,
 ) -> tuple[Floats, arrow.Bools, list[arrow.Array]]:
     """Vectors, which of them are null, and labels (none unless wanted) of a file or folder.
+
+    Of some rows alone, if their rising numbers are given, row groups without any are not read.
 
     Raises
     ------
@@ -106,16 +113,16 @@ def read_parquet(
     label = choose(names, label_column, LABEL_NAMES, "label", files[0]) if with_labels else None
     columns = _vector_columns(names, embedding_column, label, files[0])
     surveys = [_survey(file, columns) for file in files]
-    rows = sum(count for count, _ in surveys)
+    count = sum(count for count, _ in surveys) if rows is None else len(rows)
     dtype = np.result_type(*(dtype for _, dtype in surveys))
     if len(columns) == 1:
         blocks = (
             arrow.list_block(batch.column(columns[0]), str(file))
-            for file, batch in _batches(files, columns)
+            for file, batch in _batches(files, columns, rows)
         )
-        vectors, nulls = arrow.stack(blocks, rows, dtype)
+        vectors, nulls = arrow.stack(blocks, count, dtype)
     else:
-        vectors, nulls = _stack_columns(files, columns, rows, dtype)
+        vectors, nulls = _stack_columns(files, columns, count, dtype, rows)
     return vectors, nulls, [] if label is None else _label_column(files, label)
 
 
@@ -190,24 +197,53 @@ def _survey(path: Path, columns: Sequence[str]) -> tuple[int, np.dtype[Any]]:
         return metadata.num_rows, np.result_type(*dtypes)
 
 
-def _batches(files: Sequence[Path], columns: Sequence[str]) -> Iterator[tuple[Path, Any]]:
+def count_rows(path: Path) -> int:
+    """Rows of a file or folder."""
+    total = 0
+    for part in parquet_files(path):
+        with _open(part, ()) as file:
+            total += file.metadata.num_rows
+    return total
+
+
+def _batches(
+    files: Sequence[Path], columns: Sequence[str], rows: Ints | None = None
+) -> Iterator[tuple[Path, Any]]:
+    """Some rows of the columns at a time; if row numbers are given, those rows alone."""
+    start = 0
     for path in files:
         with _open(path, columns) as file:
-            for batch in file.iter_batches(BATCH_ROWS, columns=columns):
-                yield path, batch
+            for group in range(file.metadata.num_row_groups):
+                count = file.metadata.row_group(group).num_rows
+                if rows is None or np.any(rows[np.searchsorted(rows, start) :][:1] < start + count):
+                    for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns):
+                        yield path, batch if rows is None else _some(batch, rows, start)
+                        start += len(batch)
+                else:
+                    start += count
+
+
+def _some(batch: Any, rows: Ints, start: int) -> Any:
+    """Those rows of a batch that are wanted; its first is row ``start`` of all."""
+    first, last = np.searchsorted(rows, [start, start + len(batch)])
+    return batch.take(rows[first:last] - start)
 
 
 def _stack_columns(
-    files: Sequence[Path], columns: Sequence[str], rows: int, dtype: np.dtype[Any]
+    files: Sequence[Path],
+    columns: Sequence[str],
+    count: int,
+    dtype: np.dtype[Any],
+    rows: Ints | None,
 ) -> tuple[Floats, arrow.Bools]:
     """Vectors whose k-th number is in the k-th column, and which of them have a null."""
-    vectors: Floats = np.empty((rows, len(columns)), dtype)
-    nulls = np.zeros(rows, np.bool_)
+    vectors: Floats = np.empty((count, len(columns)), dtype)
+    nulls = np.zeros(count, np.bool_)
     # Arrow holds a dictionary and buffers, megabytes, for each column that it reads at a time.
     for first in range(0, len(columns), COLUMNS_AT_ONCE):
         group = columns[first : first + COLUMNS_AT_ONCE]
         start = 0
-        for _, batch in _batches(files, group):
+        for _, batch in _batches(files, group, rows):
             stop = start + len(batch)
             for k, name in enumerate(group, first):
                 vectors[start:stop, k] = arrow.to_numpy(batch.column(name))

@@ -12,9 +12,12 @@ import opis_cli
 from opis_cli import pairs, readers, scores
 from opis_cli import report as rep
 from opis_cli.curves import evaluable_classes
+from opis_cli.differentials import differentials
 from opis_cli.embeddings import from_arrays
 from opis_cli.errors import InputError
 from opis_cli.files import read_threshold
+from opis_cli.folds import held_out
+from opis_cli.noise import corrected
 from opis_cli.recommend import (
     ClassRates,
     class_rates,
@@ -26,6 +29,7 @@ from opis_cli.records import Embeddings, PairCounts
 from opis_cli.runs import Run
 from opis_cli.scores import Consistency
 from opis_cli.settings import Settings, merge
+from opis_cli.uncertainty import intervals
 
 WORST_CLASSES = 10
 
@@ -63,7 +67,14 @@ def evaluate(source: Any, labels: Any = None, **settings: Any) -> Run:
         raise InputError("there are no labels; give one for each vector")
     chosen = merge({}, settings)
     start = time.perf_counter()
-    embeddings = from_arrays(source, labels, metric=chosen.metric, on_bad_rows=chosen.on_bad_rows)
+    embeddings = from_arrays(
+        source,
+        labels,
+        metric=chosen.metric,
+        on_bad_rows=chosen.on_bad_rows,
+        max_pairs=chosen.max_pairs,
+        seed=chosen.seed,
+    )
     return evaluate_embeddings(embeddings, chosen, read_seconds=time.perf_counter() - start)
 
 
@@ -82,6 +93,8 @@ def evaluate_file(
         labels=settings.labels,
         metric=settings.metric,
         on_bad_rows=settings.on_bad_rows,
+        max_pairs=settings.max_pairs,
+        seed=settings.seed,
     )
     seconds = time.perf_counter() - start
     return evaluate_embeddings(
@@ -129,6 +142,7 @@ def _score(
         max_frr=max_frr,
         prefer=settings.prefer,
         beta=settings.beta,
+        confidence=settings.confidence,
     )
     at = chosen.threshold
     rate, threshold = scores.equal_error(counts)
@@ -143,7 +157,9 @@ def _score(
                 settings.engine, counts.genuine_total + counts.impostor_total
             ),
         },
-        pairs=rep.Pairs(counts.genuine_total, counts.impostor_total, exhaustive=True),
+        pairs=rep.Pairs(
+            counts.genuine_total, counts.impostor_total, exhaustive=embeddings.sampled_from is None
+        ),
         calibration_range=rep.CalibrationRange(
             by=calibration.by,
             low=calibration.low,
@@ -174,7 +190,20 @@ def _score(
         ),
         timings=rep.Timings(0.0, 0.0, 0.0, 0.0, 0.0),
         counts_sha256=None,
+        intervals=intervals(
+            counts, found, chosen, beta=settings.beta, eps=settings.eps, seed=settings.seed
+        ),
+        opis_corrected=corrected(counts, settings.beta, settings.seed),
+        held_out=held_out(counts, max_far, max_frr),
+        differentials=differentials(counts, at),
+        sample=_sample(embeddings, settings),
     )
+
+
+def _sample(embeddings: Embeddings, settings: Settings) -> rep.Sample | None:
+    if embeddings.sampled_from is None or settings.max_pairs is None:
+        return None
+    return rep.Sample(settings.max_pairs, *embeddings.sampled_from)
 
 
 def _source_facts(counts: PairCounts, embeddings: Embeddings) -> rep.SourceFacts:

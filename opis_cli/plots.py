@@ -22,6 +22,7 @@ from opis_cli.drawing import (
     GREY,
     WORST,
     along_thresholds,
+    band,
     bound,
     class_curves,
     columns_in_view,
@@ -36,15 +37,17 @@ from opis_cli.drawing import (
     view,
 )
 from opis_cli.errors import SettingsError
+from opis_cli.intervals import LEVEL, band_columns, spread
 from opis_cli.recommend import class_rates
 from opis_cli.records import Ints
 from opis_cli.scores import trapezoid_weights
 from opis_cli.text import number, rate
+from opis_cli.uncertainty import mean_band
 
 if TYPE_CHECKING:
     from opis_cli.runs import Run
 
-KINDS = ("utility", "rates", "det", "histogram", "classes")
+KINDS = ("utility", "rates", "det", "roc", "histogram", "classes")
 
 _BINS = 120
 _NAMED = 5
@@ -60,10 +63,11 @@ def draw(run: "Run", kind: str = "utility") -> Figure:
     Parameters
     ----------
     run : Run
-    kind : {"utility", "rates", "det", "histogram", "classes"}
+    kind : {"utility", "rates", "det", "roc", "histogram", "classes"}
         - ``utility``: utility of every class and pooled rates against the threshold.
         - ``rates``: FAR and FRR of every class against the threshold.
-        - ``det``: pooled FRR against FAR on normal-deviate axes.
+        - ``det``: pooled FRR against FAR on normal-deviate axes, with intervals.
+        - ``roc``: pooled share of accepted genuine pairs against FAR, with intervals.
         - ``histogram``: distances of genuine and of impostor pairs.
         - ``classes``: FAR and FRR of every class at the recommended threshold.
 
@@ -81,6 +85,7 @@ def draw(run: "Run", kind: str = "utility") -> Figure:
         "utility": _utility,
         "rates": _rates,
         "det": _det,
+        "roc": _roc,
         "histogram": _histogram,
         "classes": _classes,
     }
@@ -103,10 +108,20 @@ def _utility(run: "Run") -> Figure:
         mean = values[worst].mean(axis=0)
         line(upper, x, mean, WORST, "--", f"mean of the worst {share}")
     line(upper, x, values.mean(axis=0), "black", "-", "mean of the classes")
+    if len(values) > 1:
+        low, high = mean_band(counts, found, values, run.settings.seed)
+        band(upper, x, low, high, "black", f"{100 * LEVEL:g} % interval of the mean")
     upper.set(ylabel="utility" if beta == 1 else f"utility (β = {beta:g})", ylim=(-0.02, 1.02))
     thresholds = counts.grid.thresholds
     line(lower, thresholds, curves.pooled_far(counts), FAR, "-", "FAR, pooled")
     line(lower, thresholds, curves.pooled_frr(counts), FRR, "--", "FRR, pooled")
+    along = band_columns(counts)
+    for spread_of, color, label in (
+        (spread(counts, "far", along), FAR, f"{100 * LEVEL:g} % intervals"),
+        (spread(counts, "frr", along), FRR, ""),
+    ):
+        if spread_of is not None:
+            band(lower, spread_of.thresholds, *spread_of.limits(), color, label)
     bounds = run.settings.bounds
     for value, color, label in zip(bounds, (FAR, FRR), ("max FAR", "max FRR"), strict=True):
         bound(lower, value, color, label)
@@ -169,6 +184,7 @@ def _det(run: "Run") -> Figure:
     _probit(axes, "x", half_far, max(0.5, 1.5 * report.eer.rate), half_far)
     _probit(axes, "y", half_frr, highest, half_frr)
     axes.plot([half_far, 1 - half_far], [half_far, 1 - half_far], color="0.8", lw=0.8, zorder=1)
+    _rate_bands(axes, run, lambda frr: frr)
     # A rate of zero has no place on these axes: it is drawn as half a pair.
     line(axes, far, frr, "black", "-", "DET curve, pooled")
     eer = f"EER {rate(report.eer.rate)}"
@@ -190,10 +206,66 @@ def _det(run: "Run") -> Figure:
     return finish(figure, run)
 
 
+def _roc(run: "Run") -> Figure:
+    figure, (axes,) = panels(5.6, (1,))
+    counts, report = run.counts, run.report
+    half_far = 0.5 / counts.impostor_total
+    far = np.maximum(curves.pooled_far(counts), half_far)
+    _rate_bands(axes, run, lambda frr: 1 - frr)
+    line(axes, far, 1 - curves.pooled_frr(counts), "black", "-", "ROC curve, pooled")
+    point(axes, report.eer.rate, 1 - report.eer.rate, "D", WORST, f"EER {rate(report.eer.rate)}")
+    shown = [p for p in report.operating_points if p.supported and p.frr is not None]
+    for i, reached in enumerate(shown):
+        place = max(reached.achieved_far or 0, half_far), 1 - (reached.frr or 0)
+        point(axes, *place, "o", "white", "" if i else "at FAR 10 %, 1 %, …")
+    chosen = report.recommendation
+    if chosen.far is not None and chosen.frr is not None:
+        place = max(chosen.far, half_far), 1 - chosen.frr
+        point(axes, *place, "*", CHOSEN, "recommended", 13)
+    bound(axes, run.settings.bounds[0], FAR, "max FAR", vertical=True)
+    limit = run.settings.bounds[1]
+    if limit is not None:
+        text = f"max FRR {rate(limit)}"
+        axes.axhline(1 - limit, color=FRR, linestyle=":", linewidth=1.1, label=text, zorder=4)
+    axes.set(
+        xscale="log",
+        xlim=(half_far * 0.7, 1.0),
+        ylim=(-0.02, 1.02),
+        xlabel="FAR, pooled",
+        ylabel="genuine pairs accepted, 1 - FRR, pooled",
+    )
+    axes.grid(color="0.92", linewidth=0.7)
+    return finish(figure, run)
+
+
+def _rate_bands(axes: Axes, run: "Run", up: Callable[[Curve], Curve]) -> None:
+    """Interval of the FRR along the curve, and of the FAR at some points of it.
+
+    ``up`` maps the FRR to what the axis shows.
+    """
+    counts = run.counts
+    half_far, half_frr = 0.5 / counts.impostor_total, 0.5 / counts.genuine_total
+    frr = spread(counts, "frr", band_columns(counts))
+    if frr is not None:
+        along = counts.grid.by_class[band_columns(counts)]
+        x = np.clip(curves.pooled_far(counts)[along], half_far, 1 - half_far)
+        low, high = (up(np.clip(end, half_frr, 1 - half_frr)) for end in frr.limits())
+        band(axes, x, low, high, FRR, f"{100 * LEVEL:g} % interval of the FRR")
+    points = [p.threshold or 0.0 for p in run.report.operating_points if p.supported]
+    columns = np.flatnonzero(np.isin(counts.grid.class_thresholds, points))
+    far = spread(counts, "far", columns) if len(columns) else None
+    if far is not None:
+        at = counts.grid.by_class[columns]
+        y = up(np.clip(curves.pooled_frr(counts)[at], half_frr, 1 - half_frr))
+        low, high = (np.clip(end, half_far, 1 - half_far) for end in far.limits())
+        label = f"{100 * LEVEL:g} % interval of the FAR"
+        axes.hlines(y, low, high, color=FAR, linewidth=1.4, zorder=6, label=label)
+
+
 def _probit(axes: Axes, which: str, least: float, highest: float, half: float) -> None:
     """Make an axis of rates a normal-deviate one, with ticks in percent."""
     low = max(least * 0.7, _LEAST_RATE * 0.7)
-    high = min(float(ndtr(ndtri(highest) + 0.3)), 1 - half)
+    high = min(float(ndtr(ndtri(min(highest, 1 - half)) + 0.3)), 1 - half)
     ticks = _PROBIT_TICKS[(low <= _PROBIT_TICKS) & (high >= _PROBIT_TICKS)]
     # Labels of rates below one in a thousand would run into each other.
     crowded = (ndtri(high) - ndtri(low) > 5) & (ticks < 1e-3)

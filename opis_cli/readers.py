@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli import arrow, embeddings, parquet, remote
+from opis_cli.embeddings import Sample
 from opis_cli.errors import InputError
 from opis_cli.parquet import LABEL_NAMES, check_file, choose, reading, show
-from opis_cli.records import Embeddings, Floats, Source
+from opis_cli.records import Embeddings, Floats, Ints, Source
 
 Raw = tuple[Floats, arrow.Bools, list[arrow.Array]]  # vectors, null rows, labels if there are any
 
@@ -30,6 +31,8 @@ def read(
     labels: str | Path | None = None,
     metric: str = "cosine",
     on_bad_rows: str = "error",
+    max_pairs: int | None = None,
+    seed: int = 0,
 ) -> Embeddings:
     """Read embeddings and labels, and check them.
 
@@ -50,6 +53,8 @@ def read(
     metric : {"cosine", "euclidean"}
     on_bad_rows : {"error", "drop"}
         What to do about rows that are null, not finite, or zero under cosine.
+    max_pairs, seed : int, optional
+        Read only classes drawn at random that make at most so many pairs.
 
     Returns
     -------
@@ -71,6 +76,8 @@ def read(
             label_column=label_column,
             metric=metric,
             on_bad_rows=on_bad_rows,
+            max_pairs=max_pairs,
+            seed=seed,
         )
     return replace(found, source=replace(found.source, path=str(path)))
 
@@ -83,37 +90,91 @@ def _read(
     label_column: str | None,
     metric: str,
     on_bad_rows: str,
+    max_pairs: int | None,
+    seed: int,
 ) -> Embeddings:
     """``read`` for files on disk."""
     check_file(path)
     if labels_path is not None:  # before the vectors, which may take minutes
         check_file(labels_path)
-    vectors, nulls, chunks = _read_source(
-        path, embedding_column, label_column, with_labels=labels_path is None
-    )
     where = str(path if labels_path is None else labels_path)
-    labels_sha256 = None
-    if labels_path is not None:
-        chunks = _read_labels(labels_path, label_column, len(vectors))
-        labels_sha256 = sha256_of(labels_path)
+    sample = None
+    if max_pairs is not None:
+        # Labels first, so that only some vectors need be read.
+        sample = Sample.of(
+            _labels_alone(path, labels_path, embedding_column, label_column, where),
+            where,
+            max_pairs,
+            seed,
+        )
+    vectors, nulls, chunks = _read_source(
+        path,
+        embedding_column,
+        label_column,
+        with_labels=labels_path is None and sample is None,
+        rows=None if sample is None else sample.rows,
+    )
+    if sample is not None:
+        labels, digest = sample.labels, embeddings.sha256_of_rows(vectors, sample.labels)
+    else:
+        if labels_path is not None:
+            chunks = _read_labels(labels_path, label_column, len(vectors))
+        labels, digest = arrow.join_labels(chunks, where), sha256_of(path)
+    labels_sha256 = None if labels_path is None else sha256_of(labels_path)
     return embeddings.clean(
         vectors,
         nulls,
-        arrow.join_labels(chunks, where),
-        Source(str(path), sha256_of(path), labels_sha256),
+        labels,
+        Source(str(path), digest, labels_sha256),
         labels_path=where,
         metric=metric,
         on_bad_rows=on_bad_rows,
+        sample=sample,
     )
 
 
+def _labels_alone(
+    path: Path,
+    labels_path: Path | None,
+    embedding_column: str | None,
+    label_column: str | None,
+    where: str,
+) -> arrow.Array:
+    """All labels, without the vectors."""
+    if _is_parquet(path):
+        count = parquet.count_rows(path)
+    else:
+        # A .npy is only mapped; a .npz has to be read.
+        count = len(_read_source(path, embedding_column, None, with_labels=False)[0])
+    if labels_path is not None:
+        chunks = _read_labels(labels_path, label_column, count)
+    elif _is_parquet(path):
+        chunks = parquet.read_parquet_labels(path, label_column)
+    else:
+        chunks = _read_source(path, embedding_column, label_column, with_labels=True)[2]
+    labels = arrow.join_labels(chunks, where)
+    embeddings.check_lengths(len(labels), count, where)
+    return labels
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() == ".parquet"
+
+
 def _read_source(
-    path: Path, embedding_column: str | None, label_column: str | None, *, with_labels: bool
+    path: Path,
+    embedding_column: str | None,
+    label_column: str | None,
+    *,
+    with_labels: bool,
+    rows: Ints | None = None,
 ) -> Raw:
-    """Vectors, null rows and, if wanted, labels of the embeddings file."""
+    """Vectors, null rows and, if wanted, labels of the embeddings file; or of some rows, rising."""
     suffix = path.suffix.lower()
-    if path.is_dir() or suffix == ".parquet":
-        return parquet.read_parquet(path, embedding_column, label_column, with_labels=with_labels)
+    if _is_parquet(path):
+        return parquet.read_parquet(
+            path, embedding_column, label_column, with_labels=with_labels, rows=rows
+        )
     labels: list[arrow.Array] = []
     if suffix == ".npy":
         if with_labels:
@@ -130,6 +191,8 @@ def _read_source(
             "or .npz, or from a folder of .parquet files"
         )
     vectors = embeddings.as_matrix(array, str(path))
+    if rows is not None:
+        vectors = vectors[rows]
     return vectors, np.zeros(len(vectors), np.bool_), labels
 
 
@@ -161,7 +224,7 @@ def _read_labels(path: Path, column: str | None, rows: int) -> list[arrow.Array]
     import pyarrow as pa
 
     suffix = path.suffix.lower()
-    if path.is_dir() or suffix == ".parquet":
+    if _is_parquet(path):
         return parquet.read_parquet_labels(path, column)
     if suffix == ".npy":
         return arrow.label_chunks(_map_npy(path), str(path))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from opis_cli import curves
+from opis_cli.confidence import bounds_of, classes_needed, confident_ends, spreads, upper_limits
 from opis_cli.curves import Curve
 from opis_cli.grid import OPERATING_FARS, is_supported
 from opis_cli.records import Ints, PairCounts
@@ -48,6 +49,7 @@ def recommend(
     max_frr: float | None,
     prefer: Prefer,
     beta: float,
+    confidence: float | None = None,
 ) -> Recommendation:
     """The global threshold to deploy under bounds on the pooled rates, or that there is none.
 
@@ -65,25 +67,36 @@ def recommend(
         How to choose inside the interval; the smaller threshold wins a tie.
     beta : float
         Weight of sensitivity in the utility.
+    confidence : float, optional
+        Let the upper confidence limits of the rates meet the bounds, not the rates alone.
     """
     thresholds = counts.grid.thresholds
     far, frr = curves.pooled_far(counts), curves.pooled_frr(counts)
-    low = 0 if max_frr is None else first_within(curves.pooled_frr_at_most(counts), max_frr)
-    high = len(thresholds) - 1 if max_far is None else last_within(far, max_far)
-    feasible = high is not None and low <= high
-    index = None
-    if feasible and high is not None:
+    bounds = bounds_of(max_far, max_frr)
+    bands = None if confidence is None else spreads(counts)
+    low: int | None
+    if bands is None or confidence is None:
+        low, high = _ends(counts, max_far, max_frr)
+    else:
+        low, high = confident_ends(counts, bands, bounds, confidence)
+    index, interval = None, None
+    if low is not None and high is not None and low <= high:
         index = _choose(counts, consistency, low, high, prefer, beta)
+        interval = float(thresholds[low]), float(thresholds[high])
     at = None if index is None else float(thresholds[index])
+    far_upper, frr_upper, needed = None, None, None
+    if bands is not None and confidence is not None:
+        if at is None:
+            needed = classes_needed(counts, bands, bounds, confidence)
+        else:
+            far_upper, frr_upper = upper_limits(counts, bands, at, confidence)
     rates = None if at is None else class_rates(counts, beta, at)
     accepted = None if index is None else int(counts.pooled_impostor[index])
     genuine = None if index is None else int(counts.pooled_genuine[index])
     return Recommendation(
-        status="feasible" if feasible else "infeasible",
+        status="infeasible" if at is None else "feasible",
         threshold=at,
-        interval=(float(thresholds[low]), float(thresholds[high]))
-        if feasible and high is not None
-        else None,
+        interval=interval,
         prefer=prefer,
         max_far=max_far,
         max_frr=max_frr,
@@ -98,7 +111,21 @@ def recommend(
         equivalents=equivalents(at, counts.metric, counts.unit),
         at_max_far=None if max_far is None else _rates_at(counts, high),
         at_max_frr=None if max_frr is None else _rates_at(counts, low),
+        confidence=confidence,
+        far_upper=far_upper,
+        frr_upper=frr_upper,
+        classes_needed=needed,
     )
+
+
+def _ends(
+    counts: PairCounts, max_far: float | None, max_frr: float | None
+) -> tuple[int, int | None]:
+    """Indices of the smallest and the largest threshold that meet the bounds, each by itself."""
+    low = 0 if max_frr is None else first_within(curves.pooled_frr_at_most(counts), max_frr)
+    if max_far is None:
+        return low, len(counts.grid.thresholds) - 1
+    return low, last_within(curves.pooled_far(counts), max_far)
 
 
 def _choose(

@@ -5,11 +5,19 @@
     Embeddings --> PairCounts --> curves --> scores, recommendation --> Report --> JSON, PNG, text
     readers.py     pairs.py       curves.py  scores.py                  report.py  runs.py
     parquet.py     grid.py                   recommend.py                          files.py
-    arrow.py       distance.py                                                     plots.py
-    embeddings.py  engines/                                                        drawing.py
-                   checkpoint.py                                                   summary.py
+    arrow.py       distance.py               confidence.py                         plots.py
+    embeddings.py  engines/                  folds.py                              drawing.py
+    sampling.py    keys.py                   noise.py                              exports.py
+                   halves.py                 differentials.py                      summary.py
+                   checkpoint.py             uncertainty.py
 
-``pipeline.py`` joins these, ``cli.py`` shows them.
+``uncertainty.py`` rests on ``intervals.py``, the jackknife, and ``bootstrap.py``.
+
+``pipeline.py`` joins these, ``cli.py`` shows them. From a report, and the counts that it is on::
+
+    Run, Run, limits --> draws of classes --> changes --> Verdict, Comparison --> JUnit, HTML, text
+    limits.py            bootstrap.py         comparison.py  gate.py              verdicts.py
+    operating.py         resampled.py         checks.py      models.py            page.py
 
 Three rules hold everywhere:
 
@@ -39,7 +47,8 @@ class Source:
     """Where embeddings came from.
 
     ``sha256`` is that of the embeddings file's bytes (of all parts in name order for a folder; of
-    the array's bytes for arrays), ``labels_sha256`` that of a separate labels file.
+    the arrays' bytes for arrays, and for a sample of rows, as the rest is not read),
+    ``labels_sha256`` that of a separate labels file.
     """
 
     path: str
@@ -64,6 +73,8 @@ class Embeddings:
     dropped_rows : int
         Bad rows that were left out on request.
     source : Source
+    sampled_from : (int, int), optional
+        Rows and classes of the source, where these are a sample of its classes.
     """
 
     vectors: Floats
@@ -72,6 +83,7 @@ class Embeddings:
     rows: Ints
     dropped_rows: int
     source: Source
+    sampled_from: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,28 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
+class Halves:
+    """Accepted pairs of two random halves of classes, at thresholds of the calibration range.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (S,), int64
+        Which classes were split.
+    sizes : ndarray of shape (2, S), int64
+        Rows of each half.
+    thresholds : ndarray of shape (P,), float64
+    genuine, impostor : ndarray of shape (2, S, P), unsigned integers
+        Pairs inside each half, and pairs of its rows with other classes.
+    """
+
+    classes: Ints
+    sizes: Ints
+    thresholds: NDArray[np.float64]
+    genuine: Ints
+    impostor: Ints
+
+
+@dataclass(frozen=True, slots=True)
 class PairCounts:
     """How many pairs are accepted at each threshold: all that later stages need.
 
@@ -129,6 +163,12 @@ class PairCounts:
         Accepted pairs at ``grid.thresholds``.
     nearest_hits : ndarray of shape (K,), int64
         Rows of each class whose nearest other row has the same label.
+    folds : ndarray of shape (K,), int64, or None
+        Fold of each class, where they were split into folds.
+    inside : ndarray of shape (folds, T), int64, or None
+        Accepted impostor pairs of two rows of each fold, at ``grid.thresholds``.
+    halves : Halves or None
+        None where no class has rows enough.
     """
 
     grid: Grid
@@ -142,6 +182,9 @@ class PairCounts:
     pooled_impostor: Ints
     nearest_hits: Ints
     rounding: float = 0.0
+    folds: Ints | None = None
+    inside: Ints | None = None
+    halves: Halves | None = None
 
     @property
     def rows(self) -> int:

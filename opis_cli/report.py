@@ -110,6 +110,10 @@ class Recommendation:
     equivalents: Equivalents
     at_max_far: RatesAt | None
     at_max_frr: RatesAt | None
+    confidence: float | None = None
+    far_upper: float | None = None
+    frr_upper: float | None = None
+    classes_needed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,111 @@ class WorstClass:
     frr: float | None
 
 
+Ends = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class StandardErrors:
+    """Standard errors, with the class as the unit."""
+
+    opis: float | None
+    eps_opis: float | None
+    far: float | None
+    frr: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveClasses:
+    """How many classes of equal size would carry the pooled rates as evenly."""
+
+    far: float
+    frr: float
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Confidence intervals, with the class as the unit; rates are at the recommended threshold.
+
+    ``threshold`` is where, on other classes, the bound that the threshold was chosen by would be
+    reached; or the FAR of the threshold, where it lies inside its bounds.
+    """
+
+    opis: Ends | None
+    eps_opis: Ends | None
+    far: Ends | None
+    frr: Ends | None
+    threshold: Ends | None
+    level: float
+    method: str
+    class_mean_far: Ends | None
+    class_mean_frr: Ends | None
+    mean_utility: Ends | None
+    standard_errors: StandardErrors
+    effective_classes: EffectiveClasses
+
+
+@dataclass(frozen=True, slots=True)
+class OpisCorrected:
+    """OPIS less the noise of small classes, from two halves of each class of four rows or more.
+
+    ``plain`` is OPIS of the same classes, ``noise_share`` what of it is noise: it can be negative,
+    or exceed 1, by chance. ``sizes`` are those of the smallest and the largest of them.
+    """
+
+    value: float
+    interval: Ends
+    noise_share: float | None
+    classes: int
+    plain: float
+    sizes: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Rates on classes that the threshold was not chosen on, one fold after the other.
+
+    Standard deviations are over folds; nulls where no fold has such a rate.
+    """
+
+    folds: int
+    far_mean: float | None
+    far_max: float | None
+    far_sd: float | None
+    frr_mean: float | None
+    frr_max: float | None
+    frr_sd: float | None
+    bounds_held: float
+    thresholds: Ends | None
+
+
+@dataclass(frozen=True, slots=True)
+class Differential:
+    """How unequal the classes' rates are; ``classes`` of at least ``least_pairs`` took part."""
+
+    max_over_geomean: float
+    gini: float
+    floor: float
+    classes: int
+    least_pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Differentials:
+    """Inequity of FAR and of FRR; null where fewer than two classes can take part."""
+
+    far: Differential | None
+    frr: Differential | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the classes of a sampled evaluation were drawn from."""
+
+    max_pairs: int
+    rows: int
+    classes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Timings:
     """Seconds spent; ``write`` is 0 until a run is saved."""
@@ -189,6 +298,11 @@ class Report:
     worst_classes: tuple[WorstClass, ...]
     timings: Timings
     counts_sha256: str | None
+    intervals: Intervals | None = None
+    opis_corrected: OpisCorrected | None = None
+    held_out: HeldOut | None = None
+    differentials: Differentials | None = None
+    sample: Sample | None = None
 
 
 def to_dict(record: Any) -> Any:
@@ -251,7 +365,12 @@ def _record(hint: Any, value: Any) -> Any:
     """The value that a type hint describes, from plain JSON values."""
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         hints = typing.get_type_hints(hint)
-        names = {f.name: f.metadata.get("key", f.name) for f in dataclasses.fields(hint)}
+        names = {
+            f.name: f.metadata.get("key", f.name)
+            for f in dataclasses.fields(hint)
+            # What came later is not in older reports.
+            if f.default is dataclasses.MISSING or f.metadata.get("key", f.name) in value
+        }
         return hint(**{name: _record(hints[name], value[key]) for name, key in names.items()})
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):

@@ -38,6 +38,8 @@ COUNTS_FILE = "counts.npz"
 CLASSES_FILE = "classes.parquet"
 THRESHOLD_FILE = "threshold.json"
 PLOT_FILE = "utility.png"
+_LATER_SETTINGS = {"folds", "confidence", "max_pairs"}
+"""Settings that older runs lack."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Run:
         max_far: float | None = None,
         max_frr: float | None = None,
         prefer: Prefer | None = None,
+        confidence: float | None = None,
     ) -> Recommendation:
         """A threshold for other bounds, from the counts alone.
 
@@ -80,12 +83,18 @@ class Run:
             Bounds on the pooled rates; those of the run when neither is given.
         prefer : {"utility", "low-far", "low-frr", "worst-classes"}, optional
             How to choose among the thresholds that meet them; that of the run by default.
+        confidence : float, optional
+            With which the bounds shall hold on other classes; that of the run by default.
         """
         own = self.settings
         if max_far is None and max_frr is None:
             max_far, max_frr = own.bounds
         asked = dataclasses.replace(
-            own, max_far=max_far, max_frr=max_frr, prefer=prefer or own.prefer
+            own,
+            max_far=max_far,
+            max_frr=max_frr,
+            prefer=prefer or own.prefer,
+            confidence=own.confidence if confidence is None else confidence,
         )
         bounds = asked.bounds
         return recommend(
@@ -95,6 +104,7 @@ class Run:
             max_frr=bounds[1],
             prefer=asked.prefer,
             beta=asked.beta,
+            confidence=asked.confidence,
         )
 
     def margins(self, max_far: float | None = None, max_frr: float | None = None) -> Margins:
@@ -134,10 +144,12 @@ class Run:
             if values is not None:
                 column[found.classes] = values
             table[name] = column
+        if counts.folds is not None:
+            table["fold"] = counts.folds
         return table
 
     def plot(self, kind: str = "utility") -> "Figure":
-        """A matplotlib Figure: ``utility``, ``rates``, ``det``, ``histogram`` or ``classes``."""
+        """A matplotlib Figure of one of ``plots.KINDS``: ``utility``, ``rates``, ``roc``, ..."""
         from opis_cli.plots import draw
 
         return draw(self, kind)
@@ -223,7 +235,7 @@ def load_run(path: str | Path) -> Run:
     run = Run(load_counts(path / COUNTS_FILE), report)
     try:
         settings = run.settings
-        if missing := set(dataclasses.asdict(settings)) - set(report.settings):
+        if missing := set(dataclasses.asdict(settings)) - set(report.settings) - _LATER_SETTINGS:
             raise TypeError(f"no setting {sorted(missing)[0]}")
     except (SettingsError, TypeError) as error:
         raise RunError(f"{path}: damaged report ({error}); evaluate the source again") from None

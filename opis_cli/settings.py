@@ -87,6 +87,9 @@ class Settings:
     memory_limit: str | None = None
     checkpoint: str | None = None
     seed: int = 0
+    folds: int | None = None
+    confidence: float | None = None
+    max_pairs: int | None = None
 
     def __post_init__(self) -> None:
         for field, hint in get_type_hints(type(self)).items():
@@ -95,7 +98,7 @@ class Settings:
             choices = _choices(hint)
             if choices and value is not None and value not in choices:
                 raise SettingsError(f"{option(field)} is {value!r}; use {' or '.join(choices)}")
-        for field in ("max_far", "max_frr", "eps"):
+        for field in ("max_far", "max_frr", "eps", "confidence"):
             value = getattr(self, field)
             if value is not None and not 0 < value < 1:
                 raise SettingsError(f"{option(field)} is {value:g}; it must lie between 0 and 1")
@@ -105,6 +108,10 @@ class Settings:
             raise SettingsError(f"--seed is {self.seed}; it must not be negative")
         if self.threads is not None and self.threads < 1:
             raise SettingsError(f"--threads is {self.threads}; it must be at least 1")
+        for field, least in (("folds", 2), ("max_pairs", 1_000)):
+            value = getattr(self, field)
+            if value is not None and value < least:
+                raise SettingsError(f"{option(field)} is {value}; it must be at least {least:,}")
         if self.prefer == "low-frr" and self.max_far is None and self.max_frr is not None:
             raise SettingsError(
                 "--prefer low-frr takes the largest threshold that meets --max-far; give it"

@@ -1,6 +1,7 @@
 """What the terminal shows: tables that a person reads in ten seconds."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from opis_cli.runs import Run
 
 SHOWN_CLASSES = 5
+_SIZES_ALIKE = 5
 _LABEL_WIDTH = 28
 
 
@@ -24,6 +26,8 @@ def summary(run: "Run", out: Path | None = None) -> RenderableType:
     report = run.report
     parts: list[RenderableType] = [_header(report), Text(), _consistency(report), Text()]
     parts += [recommendation(run, report.recommendation), Text()]
+    for trust in (_intervals(report), _held_out(report), _differentials(report)):
+        parts += [trust, Text()] if trust is not None else []
     if report.deployed is not None:
         parts += [_deployed(report.deployed, report), Text()]
     parts.append(_worst_classes(report))
@@ -51,6 +55,8 @@ def _header(report: Report) -> RenderableType:
         f"{pairs.genuine:,} genuine and {pairs.impostor:,} impostor pairs"
         + (", all counted" if pairs.exhaustive else ", estimated from a sample"),
     ]
+    if report.sample is not None:
+        lines[0] += f", drawn from {report.sample.rows:,} rows of {report.sample.classes:,} classes"
     if singles:
         lines[0] += f" ({singles:,} singletons: impostors only)"
     if source.dropped_rows:
@@ -97,10 +103,12 @@ def recommendation(run: "Run", chosen: Recommendation) -> RenderableType:
 
 
 def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
-    bounds = _bounds(chosen)
+    bounds, asked = _bounds(chosen), _bounds(chosen)
+    if chosen.confidence is not None:
+        asked += f" with {100 * chosen.confidence:g} % confidence"
     metric = report.settings["metric"]
     if chosen.threshold is None:
-        return _infeasible(chosen, bounds)
+        return _infeasible(chosen, asked)
     similarity = chosen.equivalents.cosine_similarity
     other = "" if similarity is None else f"cosine similarity >= {similarity:.6g}"
     per_query = number(chosen.false_accepts_per_query, 3)
@@ -119,7 +127,11 @@ def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
         ("False accepts per query", per_query, f"searching these {report.source.rows:,} rows"),
         ("Classes within the bounds", rate(chosen.classes_meeting_bounds), bounds),
     ]
-    return _section(f"Recommended threshold ({bounds}; prefer {chosen.prefer})", rows)
+    if chosen.confidence is not None:
+        limits = (("FAR", chosen.far_upper), ("FRR", chosen.frr_upper))
+        remark = f"on other classes, with {100 * chosen.confidence:g} % confidence"
+        rows += [(f"{name} at most", rate(upper), remark) for name, upper in limits]
+    return _section(f"Recommended threshold ({asked}; prefer {chosen.prefer})", rows)
 
 
 def _infeasible(chosen: Recommendation, bounds: str) -> RenderableType:
@@ -135,7 +147,14 @@ def _infeasible(chosen: Recommendation, bounds: str) -> RenderableType:
             )
         elif at is not None:
             rows.append((f"To meet {name} alone", "–", "no threshold does, not even 0"))
-    return _section(f"No threshold meets {bounds}", rows)
+    section = _section(f"No threshold meets {bounds}", rows)
+    if chosen.confidence is None:
+        return section
+    if chosen.classes_needed is None:
+        note = "Not on these classes either, so that more of them would not show it."
+    else:
+        note = f"So few classes cannot show it; about {chosen.classes_needed:,} like these would."
+    return Group(section, *_marked([note]))
 
 
 def _bounds(chosen: Recommendation) -> str:
@@ -155,7 +174,7 @@ def _warnings(chosen: Recommendation, report: Report, window_end: float) -> list
             f"{rate(chosen.max_far)}: it takes 3 / FAR of them."
         )
     if chosen.threshold is None or chosen.far is None:
-        return [Text(f"  ! {line}", style="yellow") for line in found]
+        return _marked(found)
     if not asked.threshold_low <= chosen.threshold <= asked.threshold_high:
         # A range of ten to one about the threshold's FAR, or the least FAR that the pairs show.
         far = min(max(chosen.far, 10 / report.pairs.impostor), 0.3)
@@ -168,7 +187,82 @@ def _warnings(chosen: Recommendation, report: Report, window_end: float) -> list
             "This run was counted for lower thresholds, so the choice here is coarse; "
             "`opis evaluate` with these bounds makes it fine."
         )
-    return [Text(f"  ! {line}", style="yellow") for line in found]
+    return _marked(found)
+
+
+def _marked(lines: list[str]) -> list[RenderableType]:
+    return [Text(f"  ! {line}", style="yellow") for line in lines]
+
+
+def _intervals(report: Report) -> RenderableType | None:
+    """How far the figures may be off on other classes."""
+    found = report.intervals
+    if found is None:
+        return None
+    # Few large classes can carry a pooled rate: then it is worth little more than they are.
+    chosen = report.recommendation
+    at_end = chosen.interval is not None and chosen.threshold in chosen.interval
+    where = "of the bound" if at_end and chosen.confidence is None else "of the same FAR"
+    carriers = found.effective_classes.frr
+    few = 2 * carriers < report.source.evaluable_classes
+    rows = [
+        (f"{report.settings['metric']} distance", _ends(found.threshold, number), where),
+        ("FAR", _ends(found.far, rate), "at the recommended threshold"),
+        ("FRR", _ends(found.frr, rate), f"in effect {carriers:.2g} classes carry it" * few),
+        ("OPIS", _ends(found.opis, _two), ""),
+        (f"{100 * report.eps_opis.eps:g}%-OPIS", _ends(found.eps_opis, _two), ""),
+    ]
+    noise, warnings = report.opis_corrected, []
+    if noise is not None:
+        share = "" if noise.noise_share is None else f"{100 * noise.noise_share:.0f} % is noise, "
+        remark = f"{share}{noise.classes:,} classes"
+        rows.append(("OPIS less noise", _ends(noise.interval, _two), remark))
+        if noise.sizes[1] > _SIZES_ALIKE * noise.sizes[0]:
+            warnings = ["Sizes of the classes differ much, so the share of noise is rough."]
+    known = [row for row in rows if row[1] != "–"]
+    title = f"On other classes like these ({100 * found.level:g} % intervals)"
+    return Group(_section(title, known), *_marked(warnings)) if known else None
+
+
+def _ends(ends: tuple[float, float] | None, show: Callable[[float], str]) -> str:
+    """An interval; a dash where there is none."""
+    return "–" if ends is None else f"{show(ends[0])} to {show(ends[1])}"
+
+
+def _two(value: float) -> str:
+    return number(value, 2)
+
+
+def _held_out(report: Report) -> RenderableType | None:
+    """What the threshold does to classes that it was not chosen on."""
+    found = report.held_out
+    if found is None:
+        return None
+    rows = [
+        ("FAR, mean of the folds", rate(found.far_mean), f"at most {rate(found.far_max)}"),
+        ("FRR, mean of the folds", rate(found.frr_mean), f"at most {rate(found.frr_max)}"),
+        ("Folds that held the bounds", rate(found.bounds_held), _bounds(report.recommendation)),
+    ]
+    title = f"Held-out classes ({found.folds} folds, each at the threshold of the others)"
+    note = "Right at its bound a threshold fails in about half; see --confidence."
+    return Group(_section(title, rows), *_marked([note]))
+
+
+def _differentials(report: Report) -> RenderableType | None:
+    """How unequal the rates of the classes are."""
+    found = report.differentials
+    if found is None:
+        return None
+    rows = [
+        (
+            f"{name}, Max / GeoMean",
+            number(one.max_over_geomean, 3),
+            f"Gini {one.gini:.2f}; {one.classes:,} classes of {one.least_pairs:,} pairs or more",
+        )
+        for name, one in (("FAR", found.far), ("FRR", found.frr))
+        if one is not None
+    ]
+    return _section("Inequity of the classes at this threshold", rows) if rows else None
 
 
 def _deployed(deployed: Deployed, report: Report) -> RenderableType:

@@ -6,19 +6,41 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "opis_cli"
-HEAVY = ("numpy", "numba", "scipy", "pandas", "pyarrow", "matplotlib", "torch", "dask", "jinja2")
-TERMINAL = {"cli", "__main__", "summary", "progress"}
+HEAVY = (
+    "numpy",
+    "numba",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "torch",
+    "dask",
+    "jinja2",
+    "junitparser",
+)
+TERMINAL = {"cli", "cli_gate", "__main__", "summary", "summary_gate", "progress"}
 # A module may import from its own line or one above it.
 LAYERS = [
-    {"errors", "text", "settings", "remote", "__init__"},
+    {"errors", "text", "settings", "remote", "limits", "__init__"},
     {"records"},
+    {"sampling", "keys"},
     {"arrow", "parquet", "embeddings", "readers", "distance", "curves"},
     {"engines", "grid", "scores", "machine", "report"},
-    {"recommend", "margins", "drawing", "files", "plots"},
-    {"checkpoint", "runs"},
+    {"halves", "intervals", "bootstrap", "differentials", "folds"},
+    {"confidence", "noise"},
+    {"recommend", "margins"},
+    {"uncertainty"},
+    {"drawing", "files", "plots", "exports"},
+    {"operating", "resampled", "checkpoint", "runs"},
+    {"comparison"},
+    {"checks", "models"},
+    {"gate"},
+    {"verdicts", "comparison_plots"},
+    {"page"},
     {"pairs"},
-    {"pipeline", "summary", "progress"},
+    {"pipeline", "summary", "summary_gate", "progress"},
     {"cli", "torch"},
+    {"cli_gate"},
     {"__main__"},
 ]
 

@@ -14,7 +14,7 @@ import opis_cli.grid
 from opis_cli import engines, pairs
 from opis_cli.distance import prepare
 from opis_cli.embeddings import from_arrays
-from opis_cli.engines import Tally, Tile, tiles_of
+from opis_cli.engines import Tally, Tile, tiles_along, tiles_between, tiles_of
 from opis_cli.grid import needs_of as grid_needs
 from opis_cli.grid import place_grid, run_pilot
 from opis_cli.records import PairCounts
@@ -186,6 +186,33 @@ def test_tiles_hold_every_pair_once(rows, side):
     assert np.array_equal(seen, np.triu(np.ones((rows, rows), int), 1))
 
 
+def pairs_in(tiles, rows):
+    """How often each pair of rows is in the tiles."""
+    seen = np.zeros((rows, rows), int)
+    for tile in tiles:
+        block = np.ones((tile.b - tile.a, tile.d - tile.c), int)
+        seen[tile.a : tile.b, tile.c : tile.d] += np.triu(block, 1) if tile.a == tile.c else block
+    return seen
+
+
+@settings(max_examples=100)
+@given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=8), side=st.integers(1, 20))
+def test_tiles_between_blocks_hold_every_pair_of_two_blocks_once(sizes, side):
+    starts, block = np.append(0, np.cumsum(sizes)), np.repeat(np.arange(len(sizes)), sizes)
+    seen = pairs_in(tiles_between(starts, side), len(block))
+    assert np.array_equal(seen, np.triu(block[:, None] != block[None, :], 1))
+
+
+@settings(max_examples=100)
+@given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=8), side=st.integers(1, 20))
+def test_tiles_along_classes_hold_their_pairs_once_and_few_others(sizes, side):
+    label = np.repeat(np.arange(len(sizes)), sizes)
+    seen = pairs_in(tiles_along(np.repeat(np.cumsum(sizes), sizes), side), len(label))
+    own = np.triu(label[:, None] == label[None, :], 1)
+    assert np.all(seen[own] == 1) and np.all(seen <= 1)
+    assert np.all(seen.sum(axis=1) <= np.maximum(side, np.repeat(sizes, sizes)))
+
+
 def test_tile_of_one_block_has_the_pairs_above_its_diagonal():
     assert Tile(4, 9, 4, 9).pairs == 10
     assert Tile(4, 9, 9, 11).pairs == 10
@@ -201,10 +228,24 @@ def test_a_worker_counts_beyond_32_bits(monkeypatch):
     assert not cells.everywhere
     worker = numba._Worker(rows, rows.class_ends, cells, tally, threading.Lock())
     before = 2**32 - 1
-    worker.zone_counts[:] = before
+    worker.buffers.zone_counts[:] = before
     worker.tile(Tile(0, 400, 0, 400))
     worker.deliver()
     expected = tally_of("numpy", rows, grid, [Tile(0, 400, 0, 400)]).pooled_impostor
     beyond = tally.pooled_impostor[grid.window :] - before
     assert np.abs(beyond - expected[grid.window :]).sum() <= 4
     assert beyond.sum() > 0
+
+
+def test_zones_that_hold_more_pairs_than_16_bits(monkeypatch):
+    """Clouds so tight that a block puts all its pairs into a few zones."""
+    monkeypatch.setattr(opis_cli.grid, "_SMALL_PAIRS", 0)
+    centres = np.random.default_rng(0).standard_normal((3, 8))
+    labels = np.arange(2_000) % 3
+    vectors = centres[labels] + 1e-3 * np.random.default_rng(1).standard_normal((2_000, 8))
+    vectors[:600] = np.random.default_rng(2).standard_normal((600, 8))
+    rows, grid = prepared(vectors, labels, high=0.1)
+    tiles = list(tiles_of(2_000, 2_048))
+    one, other = (tally_of(engine, rows, grid, tiles) for engine in ("numpy", "numba"))
+    assert other.pooled_impostor[grid.window :].max() > 2 * 2**16
+    assert np.abs(one.pooled_impostor - other.pooled_impostor).sum() <= 10

@@ -36,6 +36,27 @@ def test_utility_shows_the_curves(small):
         assert set(marked) == {small.report.recommendation.threshold}
 
 
+def test_curves_have_intervals(small):
+    from opis_cli.intervals import band_columns, spread
+
+    (roc,) = draw(small, "roc").axes
+    x, y = drawn(roc, "ROC curve").get_data()
+    assert np.array_equal(y, 1 - curves.pooled_frr(small.counts))
+    assert np.all(x >= curves.pooled_far(small.counts))
+    low, high = spread(small.counts, "frr", band_columns(small.counts)).limits()
+    half = 0.5 / small.counts.genuine_total
+    for kind in ("roc", "det"):
+        (axes,) = draw(small, kind).axes
+        edge = next(c for c in axes.collections if "of the FRR" in str(c.get_label()))
+        drawn_at = edge.get_paths()[0].vertices[:, 1]
+        ends = np.clip([low, high], half, 1 - half)
+        for value in (1 - ends if kind == "roc" else ends)[:, ::20].ravel():
+            assert np.isclose(drawn_at, value).any()
+    upper, lower = draw(small, "utility").axes
+    for axes, label in ((upper, "95 % interval of the mean"), (lower, "95 % intervals")):
+        assert any(str(c.get_label()) == label for c in axes.collections)
+
+
 def test_histogram_is_a_density(small):
     (axes,) = draw(small, "histogram").axes
     for stairs in axes.patches:
@@ -50,6 +71,12 @@ RUNS = {
     "deployed": lambda: opis.evaluate(*data.MADE["blobs"], threshold="0.4", metric="euclidean"),
     "one_class_with_a_curve": lambda: opis.evaluate(
         data.blobs(30, 3)[0], [0] * 10 + list(range(1, 21))
+    ),
+    "one_genuine_pair": lambda: opis.evaluate(
+        data.blobs(7, 2, 3)[0], [0, 0, 1, 2, 3, 4, 5], calibration="distance:0.1..1.5", max_far=0.3
+    ),
+    "worse_than_chance": lambda: opis.evaluate(
+        np.eye(3)[[0, 1, 0, 1, 2, 0]] + 0.01, [0, 0, 1, 1, 2, 3], calibration="distance:0.1..1.5"
     ),
     "two": lambda: opis.evaluate(*data.MADE["two_classes"]),
     "hostile_names": lambda: opis.evaluate(
@@ -79,7 +106,7 @@ def test_the_suffix_chooses_the_format(small, suffix, begins, tmp_path):
 
 
 def test_what_cannot_be_drawn_is_refused(small, tmp_path):
-    with pytest.raises(SettingsError, match="utility, rates, det, histogram, classes"):
+    with pytest.raises(SettingsError, match="utility, rates, det, roc, histogram, classes"):
         draw(small, "pie")
     with pytest.raises(RunError, match=r"\.png, \.svg, \.pdf"):
         save_figure(small.plot(), tmp_path / "plot.gif")

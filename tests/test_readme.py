@@ -27,7 +27,7 @@ def option_tables() -> str:
     """A table of options for each command, from what ``--help`` is made of."""
     import typer
 
-    from opis_cli.cli import app
+    from opis_cli.cli_gate import app
 
     lines = []
     for name, command in typer.main.get_command(app).commands.items():
@@ -53,7 +53,7 @@ def real_output(command: str, folder: Path) -> str:
         words, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode in (0, 1), done.stderr
-    return "\n".join(line.rstrip() for line in done.stdout.splitlines()) + "\n"
+    return "".join(line.rstrip() + "\n" for line in done.stdout.splitlines())
 
 
 def up_to_date(text: str, folder: Path) -> str:

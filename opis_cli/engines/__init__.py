@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import pairwise
 from types import ModuleType
 from typing import Protocol
 
@@ -62,6 +63,8 @@ class Tally:
     nearest_genuine, nearest_impostor : ndarray of shape (N,), float32
         Highest score of each row with a row of its own class, and of another; -inf if none. An
         engine may leave out impostors beyond the grid's window.
+    inside : ndarray of shape (folds, T), int64
+        What of ``pooled_impostor`` lies inside each fold; whoever calls an engine fills it in.
     """
 
     genuine: Ints
@@ -70,13 +73,15 @@ class Tally:
     pooled_impostor: NDArray[np.int64]
     nearest_genuine: NDArray[np.float32]
     nearest_impostor: NDArray[np.float32]
+    inside: NDArray[np.int64]
 
     @classmethod
-    def empty(cls, rows: Rows, grid: Grid) -> "Tally":
+    def empty(cls, rows: Rows, grid: Grid, folds: int = 0) -> "Tally":
         """A tally of no pairs, in the smallest integers that can hold all of them."""
         keys = int(rows.keys.max()) + 1
         sizes = np.bincount(rows.labels).astype(np.int64)
-        per_key = np.bincount(rows.keys).astype(np.int64)
+        # Keys of one class are added up later.
+        per_key = np.maximum(np.bincount(rows.keys).astype(np.int64), sizes.max())
         shape = (keys, len(grid.by_class))
         nearest = np.full(len(rows.labels), -np.inf, np.float32)
         return cls(
@@ -86,6 +91,7 @@ class Tally:
             np.zeros(len(grid.thresholds), np.int64),
             nearest,
             nearest.copy(),
+            np.zeros((folds, len(grid.thresholds)), np.int64),
         )
 
     def add(self, other: "Tally") -> None:
@@ -97,13 +103,21 @@ class Tally:
             nearest = getattr(self, name)
             np.maximum(nearest, getattr(other, name), out=nearest)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that its arrays take."""
+        return sum(getattr(self, name).nbytes for name in Tally.__dataclass_fields__)
+
     def copy(self) -> "Tally":
         """A tally of its own."""
         return Tally(*(getattr(self, name).copy() for name in Tally.__dataclass_fields__))
 
 
 def _smallest(largest: int) -> type[np.unsignedinteger]:
-    return np.uint32 if largest < 2**32 else np.uint64
+    for kind in (np.uint16, np.uint32):
+        if largest <= np.iinfo(kind).max:
+            return kind
+    return np.uint64
 
 
 class CountPairs(Protocol):
@@ -120,11 +134,36 @@ class CountPairs(Protocol):
     ) -> None: ...
 
 
-def tiles_of(count: int, side: int) -> Iterator[Tile]:
-    """Every unordered pair of ``count`` rows once, in square tiles."""
-    for a in range(0, count, side):
-        for c in range(a, count, side):
-            yield Tile(a, min(a + side, count), c, min(c + side, count))
+def tiles_of(stop: int, side: int, start: int = 0) -> Iterator[Tile]:
+    """Every unordered pair of the rows ``start:stop`` once, in square tiles."""
+    for a in range(start, stop, side):
+        for c in range(a, stop, side):
+            yield Tile(a, min(a + side, stop), c, min(c + side, stop))
+
+
+def tiles_between(starts: Ints, side: int) -> Iterator[Tile]:
+    """Every pair of rows of two blocks once, block ``k`` being ``starts[k]:starts[k + 1]``."""
+    for a0, a1 in pairwise(starts):
+        for a in range(a0, a1, side):
+            for c0, c1 in pairwise(starts[starts >= a1]):
+                for c in range(c0, c1, side):
+                    yield Tile(a, min(a + side, a1), c, min(c + side, c1))
+
+
+def tiles_along(ends: Ints, side: int) -> Iterator[Tile]:
+    """Every pair of rows of one class once, with some others; few rows beyond ``side`` a tile.
+
+    ``ends`` (N,) is one past the last row of each row's class.
+    """
+    start = 0
+    while start < len(ends):
+        # The class of the last row that fits may not fit: then those before it, if any.
+        last = min(start + side, len(ends)) - 1
+        stop = int(ends[last])
+        if stop - start > side and ends[start] < stop:
+            stop = int(np.searchsorted(ends, stop))
+        yield from tiles_of(stop, side, start)
+        start = stop
 
 
 def is_installed(engine: str) -> bool:

@@ -19,6 +19,7 @@ from opis_cli import readers
 from opis_cli.distance import Rows, prepare
 from opis_cli.engines import Advance, Tally, Tile, numba
 from opis_cli.errors import RunError
+from opis_cli.keys import arrange
 from opis_cli.records import Embeddings, Grid
 from opis_cli.remote import everywhere
 from opis_cli.settings import Settings
@@ -67,11 +68,14 @@ class Recipe:
             labels=None if settings.labels is None else everywhere(settings.labels),
             metric=settings.metric,
             on_bad_rows=settings.on_bad_rows,
+            max_pairs=settings.max_pairs,
+            seed=settings.seed,
         )
         found = embeddings.source
         if (found.sha256, found.labels_sha256) != (self.sha256, self.labels_sha256):
             raise RunError(f"{self.path}: a worker reads another file under this name")
-        return prepare(embeddings, settings.metric)
+        arranged = arrange(embeddings, settings)
+        return prepare(arranged.embeddings, settings.metric, arranged.keys)
 
 
 # Rows of the latest recipe on this worker; its threads share them.

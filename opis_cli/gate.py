@@ -1,0 +1,205 @@
+"""The gate: limits against figures, and a verdict. No figure is chosen here; all were before."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+import opis_cli
+from opis_cli import bootstrap, comparison
+from opis_cli.checks import Check, absolute, worsening
+from opis_cli.comparison import CHOICE, SCALE, Change, ClassChange
+from opis_cli.files import read_threshold
+from opis_cli.limits import DEFAULT_CONFIDENCE, Demands
+from opis_cli.operating import Operating
+
+if TYPE_CHECKING:
+    from opis_cli.runs import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The threshold that rates are judged at, and the grid thresholds they are counted at."""
+
+    threshold: float
+    kind: Literal["deployed", "recommended"]
+    far_at: float
+    frr_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The run that was compared with."""
+
+    path: str
+    same_classes: bool
+    classes: int
+    replicates: int
+    seed: int
+    most_worse: tuple[ClassChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a run holds all its limits, and everything that it was judged by."""
+
+    passed: bool
+    checks: tuple[Check, ...]
+    run: str
+    opis_version: str
+    created: str
+    source_sha256: str
+    metric: str
+    judged: Judged | None
+    baseline: Baseline | None
+    confidence: float | None
+    figures: dict[str, float | None]
+    notes: tuple[str, ...]
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that do not hold."""
+        return tuple(check for check in self.checks if not check.passed)
+
+
+def judge(
+    run: "Run",
+    demands: Demands,
+    *,
+    threshold: str | None = None,
+    baseline: "Run | None" = None,
+    path: str = "",
+    seed: int = 0,
+    replicates: int = bootstrap.REPLICATES,
+) -> Verdict:
+    """Hold the figures of a run against limits.
+
+    Parameters
+    ----------
+    run : Run
+    demands : Demands
+    threshold : str, optional
+        The deployed threshold, a number or a ``threshold.json``; by default the one that the run
+        was evaluated with, else the one that it recommends.
+    baseline : Run, optional
+        The run that ``demands.baseline`` names.
+    path : str
+        What the verdict calls the run.
+    seed, replicates : int
+        Of the bootstrap over classes.
+
+    Raises
+    ------
+    SettingsError
+        The threshold is of another metric, or the runs do not compare.
+    """
+    deployed = None if run.report.deployed is None else run.report.deployed.threshold
+    if threshold is not None:
+        deployed = read_threshold(threshold, run.settings.metric)
+    at = comparison.operating_of(run, deployed)
+    changes: dict[str, Change] = {}
+    if baseline is not None:
+        _check_comparable(run, baseline, demands, at, path)
+    if baseline is not None and any(limit.rule.against_baseline for limit in demands.limits):
+        changes = comparison.changes(
+            run,
+            baseline,
+            confidence=demands.confidence or DEFAULT_CONFIDENCE,
+            seed=seed,
+            at=(at, comparison.operating_of(baseline, deployed)),
+            replicates=replicates,
+        )
+    checks = tuple(
+        worsening(limit, changes, demands)
+        if limit.rule.against_baseline
+        else absolute(limit, run, at)
+        for limit in demands.limits
+    )
+    return Verdict(
+        passed=all(check.passed for check in checks),
+        checks=checks,
+        run=path or run.report.source.path,
+        opis_version=opis_cli.__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        source_sha256=run.report.source.sha256,
+        metric=run.settings.metric,
+        judged=None if at is None else Judged(at.threshold, at.kind, at.far_at, at.frr_at),
+        baseline=None
+        if baseline is None
+        else _baseline(run, baseline, demands.baseline or "", seed, replicates),
+        confidence=demands.confidence,
+        figures=_figures(run, at),
+        notes=_notes(run, baseline, demands, at),
+    )
+
+
+def _check_comparable(
+    run: "Run", baseline: "Run", demands: Demands, at: Operating | None, path: str
+) -> None:
+    """Refuse a baseline of other settings; those of the recommendation only where it is used."""
+    asked = {limit.rule.name for limit in demands.limits}
+    chosen = at is None or at.kind == "recommended"
+    names: tuple[str, ...] = SCALE
+    if "max-threshold-shift" in asked or (chosen and "max-frr-increase" in asked):
+        names += CHOICE
+    of = f"the baseline {demands.baseline}"
+    comparison.check_comparable(run, baseline, names, path or "the run", of)
+
+
+def _figures(run: "Run", at: Operating | None) -> dict[str, float | None]:
+    """The figures of the run, for whatever reads a verdict."""
+    report = run.report
+    return {
+        "opis": report.opis,
+        "eps_opis": report.eps_opis.value,
+        "recall_at_1": report.recall_at_1,
+        "eer": report.eer.rate,
+        "threshold": None if at is None else at.threshold,
+        "far": None if at is None else at.far,
+        "frr": None if at is None else at.frr,
+    }
+
+
+def _baseline(run: "Run", base: "Run", path: str, seed: int, replicates: int) -> Baseline:
+    same = comparison.same_classes(run, base) is not None
+    worse = tuple(one for one in comparison.class_changes(run, base)[:10] if one.change < 0)
+    return Baseline(path, same, len(base.counts.sizes), replicates if same else 0, seed, worse)
+
+
+def _notes(
+    run: "Run", baseline: "Run | None", demands: Demands, at: Operating | None
+) -> tuple[str, ...]:
+    """What must be known to trust the verdict."""
+    notes = []
+    if at is not None and not at.exact:
+        below = "no threshold" if at.frr_at is None else f"{at.frr_at:.7g}"
+        notes.append(
+            f"The deployed threshold {at.threshold:.7g} is no grid threshold of the run: FAR is "
+            f"that at the next above, {at.far_at:.7g}, and FRR that at the next below, {below}. "
+            f"`opis evaluate --threshold {at.threshold!r}` counts both exactly."
+        )
+    if at is not None and (at.class_far_at, at.class_frr_at) != (at.far_at, at.frr_at):
+        below = "none" if at.class_frr_at is None else f"{at.class_frr_at:.7g}"
+        notes.append(
+            f"Rates of classes are counted at {at.class_far_at:.7g} (FAR) and {below} (FRR), the "
+            "next thresholds with counts by class, and are at most these."
+        )
+    if baseline is not None:
+        notes += _baseline_notes(run, baseline, demands)
+    return tuple(notes)
+
+
+def _baseline_notes(run: "Run", baseline: "Run", demands: Demands) -> list[str]:
+    notes = []
+    if not any(limit.rule.against_baseline for limit in demands.limits):
+        notes.append("No limit is set against the baseline, so nothing was judged by it.")
+    elif comparison.same_classes(run, baseline) is None:
+        notes.append(
+            "The classes are not those of the baseline, so there is no paired interval: the "
+            "differences themselves decide."
+        )
+    elif demands.confidence is None:
+        notes.append(
+            "Differences themselves decide, chance included; --confidence 0.95 fails only what "
+            "the classes prove."
+        )
+    return notes

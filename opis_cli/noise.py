@@ -1,0 +1,77 @@
+"""OPIS less the noise of small classes.
+
+OPIS is a variance, so a class's curve being estimated from few rows adds to it even where all
+classes are alike. The curves of two random halves of a class have independent noise: of the product
+of their deviations from the mean curve only the signal is left, on average. With utilities ``A_i``
+and ``B_i`` of the halves, ``value = mean over classes of 1 / (t_hi - t_lo) * integral of
+(A_i - Abar)(B_i - Bbar) dt``. Nothing is clipped: by chance the value may be negative.
+
+The mean of a utility depends a little on how many rows it is estimated from, so classes of mixed
+sizes differ by more than noise, and some bias is left.
+"""
+
+import numpy as np
+
+from opis_cli import bootstrap, curves
+from opis_cli.bootstrap import REPLICATES
+from opis_cli.curves import Curve
+from opis_cli.intervals import LEAST_FREEDOM, LEVEL, freedom_of
+from opis_cli.records import Halves, PairCounts
+from opis_cli.report import OpisCorrected
+from opis_cli.scores import trapezoid_weights
+
+
+def corrected(
+    counts: PairCounts, beta: float, seed: int, level: float = LEVEL
+) -> OpisCorrected | None:
+    """Noise-corrected OPIS over the halves that were counted; None with fewer than two classes."""
+    halves = counts.halves
+    if halves is None or len(halves.classes) < 2:
+        return None
+    from scipy.special import stdtrit
+
+    integral = trapezoid_weights(halves.thresholds)
+    first, second = (_deviations(half) for half in _utilities(counts, halves, beta))
+    products = (first * second) @ integral
+    value, count = float(products.mean()), len(products)
+    drawn = np.concatenate(list(bootstrap.draws(count, REPLICATES, seed))) / count
+    drawn_values = drawn @ products - ((drawn @ first) * (drawn @ second)) @ integral
+    freedom = max(float(freedom_of(products - value)), LEAST_FREEDOM)
+    error = max(float(drawn_values.std()), _error_if_alike(first, second, integral))
+    reach = float(stdtrit(freedom, (1 + level) / 2)) * error
+    columns = np.searchsorted(counts.grid.class_thresholds, halves.thresholds)
+    whole = curves.class_utility(counts, beta, halves.classes, columns)
+    plain = float((_deviations(whole) ** 2 @ integral).mean())
+    sizes = halves.sizes.sum(axis=0)
+    return OpisCorrected(
+        value=value,
+        interval=(value - reach, value + reach),
+        noise_share=1 - value / plain if plain > 0 else None,
+        classes=count,
+        plain=plain,
+        sizes=(int(sizes.min()), int(sizes.max())),
+    )
+
+
+def _utilities(counts: PairCounts, halves: Halves, beta: float) -> Curve:
+    """Utility of both halves of each class, shape (2, S, P)."""
+    others = counts.rows - counts.sizes[halves.classes]
+    sizes = halves.sizes[:, :, None]
+    far = halves.impostor / (sizes * others[:, None])
+    frr = 1 - halves.genuine / (sizes * (sizes - 1) // 2)
+    return curves.utility(far, frr, beta)
+
+
+def _error_if_alike(first: Curve, second: Curve, integral: Curve) -> float:
+    """Standard error if the halves of a class had nothing in common.
+
+    It is that over all ways to pair first with second halves. The bootstrap's falls below it where
+    errors are so rare that no class has them in both halves.
+    """
+    count = len(first)
+    both = (first.T @ first / count) * (second.T @ second / count)
+    return float(np.sqrt(integral @ both @ integral / count))
+
+
+def _deviations(utilities: Curve) -> Curve:
+    return np.asarray(utilities - utilities.mean(axis=0))

@@ -1,0 +1,103 @@
+"""Rates at a threshold that is in use, whether it is one of the grid's or lies between two."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from opis_cli import curves
+from opis_cli.recommend import ClassRates
+from opis_cli.records import PairCounts
+
+
+@dataclass(frozen=True, slots=True)
+class Operating:
+    """Rates at a threshold, which never flatter.
+
+    Between two grid thresholds, FAR is that of the next one above and FRR that of the next one
+    below: the true rates are at most these. Counts by class are kept at fewer thresholds, so the
+    classes' rates have neighbours of their own.
+
+    Attributes
+    ----------
+    threshold : float
+    kind : {"deployed", "recommended"}
+    far, frr : float
+        Pooled.
+    far_at, frr_at : float or None
+        The grid thresholds that these are counted at; None below the whole grid, where no pair
+        is surely accepted.
+    classes : ClassRates
+        Rates and utility of the evaluable classes.
+    class_far_at, class_frr_at : float or None
+    """
+
+    threshold: float
+    kind: Literal["deployed", "recommended"]
+    far: float
+    frr: float
+    far_at: float
+    frr_at: float | None
+    classes: ClassRates
+    class_far_at: float
+    class_frr_at: float | None
+
+    @property
+    def exact(self) -> bool:
+        """Whether the pooled rates were counted at this very threshold."""
+        return self.far_at == self.frr_at
+
+    @property
+    def classes_exact(self) -> bool:
+        """Whether the classes' rates were counted at this very threshold."""
+        return self.class_far_at == self.class_frr_at
+
+
+def rates_at(
+    counts: PairCounts,
+    threshold: float,
+    beta: float,
+    kind: Literal["deployed", "recommended"] = "deployed",
+) -> Operating:
+    """Pooled and class rates at any threshold.
+
+    Parameters
+    ----------
+    counts : PairCounts
+    threshold : float
+        A distance, not negative.
+    beta : float
+        Weight of sensitivity in the utility.
+    kind : {"deployed", "recommended"}
+    """
+    thresholds, by_class = counts.grid.thresholds, counts.grid.class_thresholds
+    below, above = _neighbours(thresholds, threshold)
+    class_below, class_above = _neighbours(by_class, threshold)
+    classes = curves.evaluable_classes(counts)
+    far = curves.class_far(counts, classes, np.array([class_above]))[:, 0]
+    frr = np.ones(len(classes))
+    if class_below >= 0:
+        frr = curves.class_frr(counts, classes, np.array([class_below]))[:, 0]
+    return Operating(
+        threshold=threshold,
+        kind=kind,
+        far=float(curves.pooled_far(counts)[above]),
+        frr=float(curves.pooled_frr(counts)[below]) if below >= 0 else 1.0,
+        far_at=float(thresholds[above]),
+        frr_at=float(thresholds[below]) if below >= 0 else None,
+        classes=ClassRates(far, frr, curves.utility(far, frr, beta)),
+        class_far_at=float(by_class[class_above]),
+        class_frr_at=float(by_class[class_below]) if class_below >= 0 else None,
+    )
+
+
+def _neighbours(thresholds: curves.Curve, at: float) -> tuple[int, int]:
+    """Indices of the last threshold that is at most ``at`` and the first that is at least it.
+
+    The former is -1 where there is none. Beyond the last threshold, as at it, every pair is
+    accepted, so it stands for both.
+    """
+    last = len(thresholds) - 1
+    below = int(np.searchsorted(thresholds, at, side="right")) - 1
+    above = min(int(np.searchsorted(thresholds, at)), last)
+    return (last, last) if at >= thresholds[last] else (below, above)

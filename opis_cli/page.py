@@ -1,0 +1,161 @@
+"""The verdict as one HTML page for people: no network, no other file, every class in a table.
+
+Names come from the data. Jinja2 escapes them where they are text; the classes' table is made by
+a script from JSON, by text nodes alone. A content security policy allows this page's own script,
+by its hash, and nothing from outside.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import io
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from opis_cli import comparison
+from opis_cli.gate import Verdict
+from opis_cli.limits import Unit
+from opis_cli.operating import rates_at
+from opis_cli.report import Deployed
+from opis_cli.text import number, plain, rate
+from opis_cli.verdicts import cells, evidence, headline, shown, signed, subject
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from opis_cli.runs import Run
+
+_NAME_WIDTH = 200
+COLUMNS = (
+    ("class", "name", "The class, as in the data"),
+    ("rows", "count", "Rows of the class"),
+    ("FAR", "rate", "Accepted share of the impostor pairs with one end in the class"),
+    ("FRR", "rate", "Rejected share of the class's genuine pairs"),
+    ("utility", "number", "F-score of 1 - FAR and 1 - FRR, at the threshold"),
+    ("mean utility", "number", "Over the calibration range"),
+    ("OPIS part", "number", "Mean squared distance from the mean curve, over the range"),
+    ("recall@1", "rate", "Share of its rows whose nearest other row is of the class"),
+    ("best threshold", "number", "Where the utility of this class alone is highest"),
+    ("change", "change", "Of the mean utility, against the baseline"),
+)
+
+
+def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
+    """The page as HTML text.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    run : Run
+        That was judged.
+    base : Run, optional
+        The baseline.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    files = resources.files("opis_cli").joinpath("web")
+    read = {name: files.joinpath(name).read_text("utf-8") for name in _FILES}
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
+    environment.filters |= {"plain": plain, "number": number, "rate": rate}
+    seen = _as_judged(run, verdict)
+    script = read["page.js"]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.from_string(read["page.html"]).render(
+        verdict=verdict,
+        report=run.report,
+        headline=headline(verdict),
+        subject=subject(verdict),
+        checks=[
+            (check, cells(check), evidence(check, verdict.confidence)) for check in verdict.checks
+        ],
+        shown=shown,
+        signed=signed,
+        intervals=_intervals(verdict, run),
+        pictures=[
+            (f"{what} of every class against the threshold", _picture(seen.plot(kind)))
+            for what, kind in (("Utility", "utility"), ("FAR and FRR", "rates"))
+        ],
+        columns=[column for column in COLUMNS if base is not None or column[1] != "change"],
+        classes=_classes(verdict, run, base),
+        script=script,
+        digest=digest,
+        style=read["page.css"],
+    )
+
+
+_FILES = ("page.html", "page.js", "page.css")
+
+
+def _as_judged(run: "Run", verdict: Verdict) -> "Run":
+    """The run with the deployed threshold that was judged, for the pictures to mark."""
+    at = verdict.judged
+    if at is None or at.kind == "recommended":
+        return run
+    far, frr = verdict.figures["far"], verdict.figures["frr"]
+    deployed = Deployed(at.threshold, far, frr, None, None, None, None)
+    return dataclasses.replace(run, report=dataclasses.replace(run.report, deployed=deployed))
+
+
+def _intervals(verdict: Verdict, run: "Run") -> dict[str, str]:
+    """95 % intervals of the run's own figures, as text; nothing where there is none."""
+    if len(run.counts.sizes) < 2:
+        return {}
+    at = None
+    if verdict.judged is not None:
+        judged = verdict.judged
+        at = rates_at(run.counts, judged.threshold, run.settings.beta, judged.kind)
+    found = comparison.intervals(run, at, confidence=0.95, seed=run.settings.seed)
+    units: dict[str, Unit] = {"recall_at_1": "rate", "frr": "rate", "threshold": "distance"}
+    return {
+        name: " to ".join(shown(end, units.get(name, "number")) for end in ends)
+        for name, ends in found.items()
+        if ends is not None
+    }
+
+
+def _picture(figure: "Figure") -> str:
+    """A figure as an SVG in a data address, where no name in it can be markup of the page."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _classes(verdict: Verdict, run: "Run", base: "Run | None") -> list[list[Any]]:
+    """A row a class, in the order of ``COLUMNS``; None where a class has no such figure."""
+    counts, found = run.counts, run.consistency
+    table = run.classes()
+    judged = verdict.judged
+    for name in ("far", "frr", "utility"):
+        column = np.full(len(table), np.nan)
+        if judged is not None:
+            at = rates_at(counts, judged.threshold, run.settings.beta)
+            column[found.classes] = getattr(at.classes, name)
+        table[name] = column
+    rows = [
+        [plain(name, _NAME_WIDTH), *figures]
+        for name, *figures in zip(
+            table["class"].tolist(),
+            table["size"].tolist(),
+            *(_rounded(table[name].tolist()) for name in _FIGURES),
+            strict=True,
+        )
+    ]
+    if base is not None:
+        changes = {str(one.class_name): one.change for one in comparison.class_changes(run, base)}
+        for row, name in zip(rows, table["class"].tolist(), strict=True):
+            row += _rounded([changes.get(str(name), np.nan)])
+    return rows
+
+
+_FIGURES = (
+    *("far", "frr", "utility", "mean_utility", "opis_contribution", "recall_at_1"),
+    "best_threshold",
+)
+
+
+def _rounded(values: list[float]) -> list[float | None]:
+    """Six significant digits, as many as a person reads; None for NaN."""
+    return [None if value != value else float(f"{value:.6g}") for value in values]

@@ -1,0 +1,338 @@
+"""The gate: every limit decides as it says, by figures of the report and of brute force."""
+
+import dataclasses
+import json
+import re
+
+import data
+import numpy as np
+import pytest
+
+import opis_cli as opis
+from opis_cli import gate
+from opis_cli.errors import SettingsError
+from opis_cli.limits import RULE, Demands, Limit
+
+
+def demands(confidence=None, **limits):
+    """Limits by Python name; a percentage is of the baseline's figure."""
+    found = []
+    for field, value in limits.items():
+        relative = isinstance(value, str)
+        amount = float(value.rstrip("%")) / 100 if relative else value
+        found.append(Limit(RULE[field.replace("_", "-")], amount, relative))
+    return Demands(tuple(found), "old", confidence)
+
+
+def judge(run, demands, **more):
+    """The gate's verdict, by fewer draws than it makes by default."""
+    return gate.judge(run, demands, **{"replicates": 60} | more)
+
+
+def check_of(verdict):
+    (check,) = verdict.checks
+    return check
+
+
+@pytest.fixture(scope="module")
+def run():
+    return opis.evaluate(*data.MADE["blobs"])
+
+
+@pytest.fixture(scope="module")
+def worse():
+    """The same classes, embedded less well."""
+    return opis.evaluate(*data.blobs(600, 12, spread=0.8))
+
+
+def figure(run, name):
+    report, table = run.report, run.classes()
+    chosen = report.recommendation
+    return {
+        "max_opis": report.opis,
+        "max_eps_opis": report.eps_opis.value,
+        "max_far": chosen.far,
+        "max_frr": chosen.frr,
+        "min_recall_at_1": report.recall_at_1,
+        "min_classes_meeting_bounds": chosen.classes_meeting_bounds,
+        "max_class_far": table["far"].max(),
+        "max_class_frr": table["frr"].max(),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    "name", [rule.field for rule in RULE.values() if not rule.against_baseline]
+)
+def test_a_limit_holds_to_its_very_value_and_not_beyond(run, name):
+    value = figure(run, name)
+    least = name.startswith("min")
+    held = check_of(judge(run, demands(**{name: value})))
+    assert held.passed and held.value == value and held.margin == 0
+    beyond = np.nextafter(value, 1.0 if least else 0.0)
+    broken = judge(run, demands(**{name: beyond}))
+    assert not broken.passed and check_of(broken).margin < 0
+
+
+def test_the_worst_class_is_named(run):
+    check = check_of(judge(run, demands(max_class_frr=0.01)))
+    table = run.classes().set_index("class")
+    assert check.class_name == table["frr"].idxmax()
+    assert f"class {check.class_name}, {table['size'][check.class_name]} rows" in check.remark
+
+
+def test_rates_are_at_the_deployed_threshold_where_there_is_one(run):
+    # Of the run, of the file it is called by, and of neither.
+    own = opis.evaluate(*data.MADE["blobs"], threshold="0.5")
+    assert judge(own, demands(max_far=1.0)).judged.kind == "deployed"
+    assert check_of(judge(own, demands(max_far=1.0))).value == own.report.deployed.far
+    assert judge(run, demands(max_far=1.0)).judged.kind == "recommended"
+    column = len(run.counts.grid.thresholds) // 2
+    at = float(run.counts.grid.thresholds[column])
+    verdict = judge(run, demands(max_far=1.0), threshold=str(at))
+    assert check_of(verdict).value == run.counts.pooled_impostor[column] / run.counts.impostor_total
+    assert (verdict.judged.far_at, verdict.judged.frr_at, verdict.notes) == (at, at, ())
+
+
+def test_off_the_grid_rates_come_from_both_neighbours_and_the_verdict_says_so(run):
+    thresholds = run.counts.grid.thresholds
+    column = len(thresholds) // 2
+    at = float(thresholds[column] * 0.7 + thresholds[column + 1] * 0.3)
+    verdict = judge(run, demands(max_far=1.0, max_frr=1.0), threshold=str(at))
+    far, frr = verdict.checks
+    counts = run.counts
+    assert far.value == counts.pooled_impostor[column + 1] / counts.impostor_total
+    rejected = counts.genuine_total - counts.pooled_genuine[column]
+    assert frr.value == rejected / counts.genuine_total
+    assert f"{thresholds[column + 1]:.7g}" in far.remark
+    assert "no grid threshold" in verdict.notes[0] and repr(at) in verdict.notes[0]
+
+
+def test_classes_are_judged_where_they_were_counted():
+    """Beyond the window only a few thresholds have counts by class: theirs bound the rates."""
+    vectors, labels = data.blobs(7_000, 300, 32, spread=1.3)
+    run = opis.evaluate(vectors, labels)
+    by_class = run.counts.grid.class_thresholds
+    between = by_class[-2] * 0.5 + by_class[-3] * 0.5
+    verdict = judge(run, demands(max_class_far=1.0, max_class_frr=1.0), threshold=str(between))
+    exact = opis.evaluate(vectors, labels, threshold=str(between))
+    truth = judge(exact, demands(max_class_far=1.0, max_class_frr=1.0))
+    for bound, true in zip(verdict.checks, truth.checks, strict=True):
+        assert bound.value >= true.value and "at most" in bound.remark
+        assert "at most" not in true.remark
+    assert any("counts by class" in note for note in verdict.notes)
+
+
+def test_what_is_undefined_fails_and_says_so():
+    vectors, _ = data.blobs(30, 3)
+    labels = [0] * 10 + list(range(1, 21))
+    one = opis.evaluate(vectors, labels)
+    for name in ("max_opis", "max_eps_opis"):
+        check = check_of(judge(one, demands(**{name: 1.0})))
+        assert not check.passed and check.value is None and "undefined" in check.remark
+    none = opis.evaluate(*data.MADE["blobs"], max_far=1e-3, max_frr=1e-3)
+    for name in ("max_far", "max_frr", "min_classes_meeting_bounds", "max_class_far"):
+        check = check_of(judge(none, demands(**{name: 0.0 if name.startswith("min") else 1.0})))
+        assert not check.passed and "--threshold" in check.remark
+    assert judge(none, demands(max_opis=1.0)).passed
+    assert check_of(judge(none, demands(max_far=1.0), threshold="0.5")).passed
+    for run, base in ((none, one), (one, none)):
+        with pytest.raises(SettingsError, match="max-f"):
+            judge(run, demands(max_threshold_shift=1.0), baseline=base)
+    check = check_of(judge(one, demands(max_opis_increase=1.0), baseline=one))
+    assert not check.passed and "undefined" in check.remark
+
+
+def test_worsening_is_of_the_figures_and_a_percentage_of_the_baselines(run, worse):
+    new, old = worse.report, run.report
+    expected = {
+        "max_opis_increase": new.opis - old.opis,
+        "max_frr_increase": new.recommendation.frr - old.recommendation.frr,
+        "max_recall_drop": old.recall_at_1 - new.recall_at_1,
+        "max_threshold_shift": abs(new.recommendation.threshold - old.recommendation.threshold),
+    }
+    for name, value in expected.items():
+        check = check_of(judge(worse, demands(**{name: "50%"}), baseline=run))
+        assert check.value == pytest.approx(value) and value > 0
+        assert check.limit == pytest.approx(0.5 * check.baseline)
+        assert check.passed == (check.value <= check.limit)
+        better = check_of(judge(run, demands(**{name: 0.0}), baseline=worse))
+        assert better.passed == (name != "max_threshold_shift")
+
+
+def test_the_frr_of_both_is_at_the_deployed_threshold(run, worse):
+    check = check_of(judge(worse, demands(max_frr_increase=1.0), baseline=run, threshold="0.5"))
+
+    def frr(one):
+        index = np.searchsorted(one.counts.grid.thresholds, 0.5, side="right") - 1
+        return 1 - one.counts.pooled_genuine[index] / one.counts.genuine_total
+
+    assert check.value == pytest.approx(frr(worse) - frr(run))
+
+
+def test_a_difference_of_decimals_is_one(run):
+    """0.8 - 0.7 is above 0.1 in binary fractions, and must not fail a limit of 0.1."""
+
+    def with_recall(value):
+        return dataclasses.replace(run, report=dataclasses.replace(run.report, recall_at_1=value))
+
+    assert judge(with_recall(0.7), demands(max_recall_drop=0.1), baseline=with_recall(0.8)).passed
+    assert not judge(
+        with_recall(0.699), demands(max_recall_drop=0.1), baseline=with_recall(0.8)
+    ).passed
+
+
+@pytest.mark.parametrize("name", [rule.field for rule in RULE.values() if rule.against_baseline])
+def test_with_a_confidence_the_lower_limit_decides(run, worse, name):
+    """Whatever the limit: failed if and only if the lower limit exceeds it."""
+    first = check_of(judge(worse, demands(0.95, **{name: 0.0}), baseline=run))
+    low, high = first.interval
+    assert low <= first.value <= high and first.detectable > 0
+    for limit in (low * 0.99, low * 1.01, first.value, high):
+        if limit < 0:
+            continue
+        check = check_of(judge(worse, demands(0.95, **{name: limit}), baseline=run))
+        assert check.passed == (low <= limit)
+        assert check.passed == (check.margin >= 0)
+        # Without a confidence the difference itself decides, and the interval is told.
+        plain = check_of(judge(worse, demands(**{name: limit}), baseline=run))
+        assert plain.passed == (plain.value <= limit) and plain.interval == check.interval
+
+
+def test_the_same_seed_gives_the_same_verdict_and_fewer_classes_prove_less(run, worse):
+    verdicts = [
+        judge(worse, demands(0.95, max_opis_increase=0.0), baseline=run, seed=seed)
+        for seed in (1, 1, 2)
+    ]
+    intervals = [check_of(verdict).interval for verdict in verdicts]
+    assert intervals[0] == intervals[1] != intervals[2]
+    few = [
+        opis.evaluate(v[labels < 3], labels[labels < 3], calibration="far:0.05..0.3")
+        for v, labels in (data.MADE["blobs"], data.blobs(600, 12, spread=0.8))
+    ]
+    many = [
+        opis.evaluate(v, labels, calibration="far:0.05..0.3")
+        for v, labels in (data.MADE["blobs"], data.blobs(600, 12, spread=0.8))
+    ]
+    found = [
+        check_of(judge(new, demands(0.95, max_frr_increase=0.0), baseline=old, threshold="0.5"))
+        for old, new in (few, many)
+    ]
+    assert found[0].detectable > found[1].detectable
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"metric": "euclidean"}, "metric is cosine.*euclidean"),
+        ({"beta": 2.0}, "beta is 1.0.*2.0"),
+        ({"calibration": "far:0.02..0.2"}, r"calibration is far:0.01\.\.0.1 .*far:0.02\.\.0.2"),
+    ],
+)
+def test_runs_that_do_not_compare_are_refused_with_the_difference(run, settings, says):
+    other = opis.evaluate(*data.MADE["blobs"], **settings)
+    with pytest.raises(SettingsError, match=says):
+        judge(run, demands(max_opis=1.0), baseline=other, path="new")
+
+
+def test_bounds_matter_only_where_a_recommendation_is_compared(run):
+    other = opis.evaluate(*data.MADE["blobs"], max_far=0.05)
+    same = opis.evaluate(*data.MADE["blobs"], calibration="far:0.010..0.10")
+    assert judge(run, demands(max_opis_increase=0.0), baseline=same).passed
+    assert judge(run, demands(max_opis_increase=1.0), baseline=other).passed
+    assert judge(run, demands(max_frr_increase=1.0), baseline=other, threshold="0.5").passed
+    for name in ("max_frr_increase", "max_threshold_shift"):
+        with pytest.raises(SettingsError, match=r"max-far is 0.01 .* 0.05"):
+            judge(run, demands(**{name: 1.0}), baseline=other)
+
+
+def test_other_classes_have_no_paired_interval_and_the_difference_decides(run):
+    other = opis.evaluate(*data.blobs(500, 10, spread=0.8))
+    verdict = judge(other, demands(0.95, max_opis_increase=0.0), baseline=run)
+    check = check_of(verdict)
+    assert check.interval is None and check.passed == (check.value <= 0)
+    assert not verdict.baseline.same_classes and "no paired interval" in verdict.notes[0]
+
+
+@pytest.fixture(scope="module")
+def runs(run, worse, tmp_path_factory):
+    """A folder of runs, and of files that are none."""
+    folder = tmp_path_factory.mktemp("runs")
+    run.save(folder / "old")
+    worse.save(folder / "new")
+    opis.evaluate(*data.MADE["blobs"], beta=2.0).save(folder / "beta")
+    (folder / "bad.toml").write_text("[gate]\nmax-fat = 1\n")
+    (folder / "worse.toml").write_text("gate = 1\n")
+    (folder / "euclid.json").write_text('{"threshold": 1, "metric": "euclidean"}')
+    return folder
+
+
+CODES = {
+    "passes": (["new", "--max-opis", "1"], 0, ""),
+    "fails": (["new", "--max-opis", "0"], 1, ""),
+    "fails quietly": (["new", "--max-opis", "0", "-q"], 1, ""),
+    "against a baseline": (["new", "--baseline", "old", "--max-opis-increase", "0"], 1, ""),
+    "no limit": (["new"], 2, "opis gate --init"),
+    "no run": ([], 2, "--init"),
+    "missing run": (["none", "--max-opis", "1"], 2, "none"),
+    "missing baseline": (
+        ["new", "--baseline", "none", "--max-opis-increase", "1"],
+        2,
+        "none: no run is there",
+    ),
+    "no baseline": (["new", "--max-opis-increase", "1"], 2, "give --baseline RUN"),
+    "bad limit": (["new", "--max-far", "much"], 2, "--max-far"),
+    "bad percentage": (["new", "--baseline", "old", "--max-recall-drop", "x%"], 2, "5%"),
+    "bad key": (["new", "--config", "bad.toml"], 2, r"\[gate\]: unknown key 'max-fat'"),
+    "bad table": (["new", "--config", "worse.toml"], 2, "gate"),
+    "other metric": (["new", "--max-far", "1", "--threshold", "euclid.json"], 2, "euclidean"),
+    "mismatched baseline": (
+        ["new", "--baseline", "beta", "--max-opis-increase", "1"],
+        2,
+        "beta is 1.0 .* 2.0",
+    ),
+    "report in no place": (["new", "--max-opis", "1", "--junit", "old"], 2, "old: cannot be"),
+}
+
+
+@pytest.mark.parametrize("case", CODES)
+def test_exit_codes(case, runs, cli):
+    words, code, says = CODES[case]
+    done = cli("gate", *words, cwd=runs)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    if code == 2:
+        assert done.stdout == ""
+        assert re.search(says, " ".join(done.stderr.split())), done.stderr
+    else:
+        assert done.stderr == "" and (done.stdout == "") == ("-q" in words)
+
+
+def test_limits_in_the_file_and_a_source_with_its_deployed_threshold(cli, tmp_path):
+    assert cli("gate", "--init").returncode == 0
+    assert cli("gate", "--init").returncode == 2
+    source = data.SAMPLES / "wordnet.parquet"
+    found = cli("gate", source, "--json")
+    verdict = json.loads(found.stdout)
+    assert found.returncode == 0 and [one["name"] for one in verdict["checks"]] == ["max-far"]
+    deployed = json.loads(cli("gate", source, "--json", "--threshold", "0.5").stdout)
+    # Evaluated for it, so it is counted exactly.
+    assert deployed["judged"] == {
+        "threshold": 0.5,
+        "kind": "deployed",
+        "far_at": 0.5,
+        "frr_at": 0.5,
+    }
+    assert deployed["notes"] == []
+
+
+def test_the_terminal_tells_value_limit_margin_and_why(runs, cli):
+    done = cli(
+        *("gate", "new", "--baseline", "old", "--max-opis", "1", "--max-frr", "0.01"),
+        *("--max-opis-increase", "0.5", "--threshold", "0.5", "--confidence", "0.9"),
+        cwd=runs,
+    )
+    lines = " ".join(done.stdout.split())
+    assert "Gate failed: 1 of 3 checks" in lines
+    assert "FAIL max-frr" in lines and "ok max-opis-increase" in lines
+    assert "each end at 90 %" in lines and "the least that these classes can show is" in lines
+    assert "no grid threshold" in lines and "Classes that lost most" in lines

@@ -1,0 +1,173 @@
+"""A verdict's reports, read by the programs they are for; names from the data stay text."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+
+import data
+import numpy as np
+import pytest
+from junitparser import JUnitXml
+from markdown_it import MarkdownIt
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+import opis_cli as opis
+from opis_cli import verdicts
+from opis_cli.gate import judge
+from opis_cli.limits import RULES, Demands, Limit
+from opis_cli.report import to_json
+from opis_cli.summary_gate import verdict as terminal
+
+HOSTILE = (
+    "<script>alert(1)</script>|`a`*b*_c_~d~",
+    "[x](http://evil.example) ![y](//z)",
+    "\n::error::pwned\r\n##[error]x %0A",
+    "www.evil.example a@evil.example #1 @me",
+    "\x00\x1b[31m\u202e\ufffe&amp;",
+    "'\"><img src=x onerror=alert(1)>",
+)
+
+
+def hostile_run(spread, **settings):
+    vectors, labels = data.blobs(240, len(HOSTILE), spread=spread)
+    return opis.evaluate(vectors, np.array(HOSTILE, object)[labels], **settings)
+
+
+@pytest.fixture(scope="module")
+def failed():
+    """Every limit, none of which holds, over classes of hostile names."""
+    limits = tuple(Limit(rule, 1.0 if rule.least else 0.0) for rule in RULES)
+    demands = Demands(limits, "old | <b>run</b>", 0.9)
+    old, new = hostile_run(0.5), hostile_run(0.9)
+    return judge(new, demands, baseline=old, path="new `run`", threshold="0.5", replicates=50)
+
+
+# The attributes and children that the schema junit-10.xsd of Jenkins allows and requires.
+ALLOWED = {
+    "testsuites": ({"name", "time", "tests", "failures", "errors"}, set(), {"testsuite"}),
+    "testsuite": (
+        {"name", "tests", "failures", "errors", "time", "skipped", "timestamp"},
+        {"name", "tests", "failures", "errors"},
+        {"properties", "testcase"},
+    ),
+    "properties": (set(), set(), {"property"}),
+    "property": ({"name", "value"}, {"name", "value"}, set()),
+    "testcase": ({"name", "time", "classname"}, {"name"}, {"failure"}),
+    "failure": ({"type", "message"}, set(), set()),
+}
+
+
+def test_junit_holds_to_the_published_schema_and_other_parsers_read_it(failed, tmp_path):
+    text = verdicts.junit(failed)
+    for element in ET.fromstring(text.encode()).iter():
+        allowed, required, children = ALLOWED[element.tag]
+        assert required <= set(element.attrib) <= allowed
+        assert {child.tag for child in element} <= children
+        if "time" in element.attrib:
+            assert re.fullmatch(r"\d+\.\d{1,3}", element.attrib["time"])
+    (tmp_path / "junit.xml").write_text(text, encoding="utf-8")
+    (suite,) = JUnitXml.fromfile(str(tmp_path / "junit.xml"))
+    assert (suite.tests, suite.failures, suite.errors) == (12, 12, 0)
+    names = [case.name for case in suite]
+    assert names == [check.name for check in failed.checks] and len(set(names)) == 12
+    for case, check in zip(suite, failed.checks, strict=True):
+        (failure,) = case.result
+        assert failure.message == failure.text
+        assert failure.message.startswith(f"{check.name}: ")
+    properties = {one.name: float(one.value) for one in suite.properties()}
+    assert properties["opis"] == pytest.approx(failed.figures["opis"])
+
+
+def test_a_passing_check_is_listed_without_failure():
+    limit = Limit(RULES[0], 1.0)
+    verdict = judge(hostile_run(0.5), Demands((limit,), None, None))
+    (suite,) = JUnitXml.fromstring(verdicts.junit(verdict).encode())
+    assert (suite.tests, suite.failures) == (1, 0)
+    assert "✅" in verdicts.markdown(verdict) and list(verdicts.annotations(verdict)) == []
+
+
+def test_markdown_has_no_markup_of_the_data(failed):
+    text = verdicts.markdown(failed)
+    for linkify in (False, True):
+        parser = MarkdownIt("commonmark", {"linkify": linkify}).enable("table")
+        tokens = parser.parse(text)
+        inline = [child for token in tokens for child in token.children or ()]
+        assert {token.type for token in tokens if token.nesting == 0} == {"inline"}
+        # Softbreaks aside, nothing but text: no code, link, image, emphasis or HTML.
+        assert {child.type for child in inline} <= {"text", "text_special"}
+    tables = re.findall(r"<tr>(.*?)</tr>", parser.render(text), re.S)
+    widths = {row.count("<td") + row.count("<th") for row in tables}
+    assert widths == {6, 5}
+    assert all(ord(char) >= 32 or char == "\n" for char in text)
+
+
+def test_metrics_are_openmetrics(failed):
+    text = verdicts.gitlab_metrics(failed)
+    samples = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert samples["opis"] == pytest.approx(failed.figures["opis"], abs=1e-8)
+    assert samples["opis_frr"] == pytest.approx(failed.figures["frr"], abs=1e-8)
+    assert samples["opis_failed_checks"] == 12
+    assert text.endswith("\n# EOF\n") and "e-" not in text
+
+
+def test_annotations_are_ten_at_most_and_one_line_each(failed):
+    lines = list(verdicts.annotations(failed))
+    assert len(lines) == 10
+    for line in lines:
+        assert re.fullmatch(r"::error title=[^:,\r\n]*(%3A[^:,\r\n]*)?::[^\r\n]*", line), line
+        assert "%" not in re.sub("%(25|0D|0A|3A|2C)", "", line)
+    named = " ".join(lines)
+    assert all(check.name in named for check in failed.checks)
+
+
+def test_outputs_are_one_line_each(failed):
+    lines = verdicts.github_outputs(failed).splitlines()
+    values = dict(line.split("=", 1) for line in lines)
+    assert values["passed"] == "false" and values["failed"].split(",")[0] == "max-opis"
+    assert float(values["opis"]) == pytest.approx(failed.figures["opis"])
+
+
+def test_json_keeps_names_as_they_are(failed):
+    verdict = json.loads(to_json(failed))
+    named = [check["class"] for check in verdict["checks"] if check["class"] is not None]
+    assert named and set(named) <= set(HOSTILE)
+    assert verdict["passed"] is False and verdict["judged"]["kind"] == "deployed"
+
+
+def test_the_terminal_shows_no_control_characters(failed, capsys):
+    from rich.console import Console
+
+    Console(width=80).print(terminal(failed))
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e]", capsys.readouterr().out)
+
+
+def test_on_github_every_report_is_found_by_itself(cli, tmp_path, monkeypatch):
+    hostile_run(0.9).save(tmp_path / "run")
+    summary, output = tmp_path / "summary.md", tmp_path / "output.txt"
+    summary.write_text("before\n")
+    for name, value in (
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_STEP_SUMMARY", str(summary)),
+        ("GITHUB_OUTPUT", str(output)),
+    ):
+        monkeypatch.setenv(name, value)
+    done = cli("gate", "run", "--max-opis", "0", "--max-class-far", "0")
+    assert done.returncode == 1
+    assert summary.read_text().startswith("before\n### ❌ Gate failed: 2 of 2 checks")
+    assert "passed=false\nfailed=max-opis,max-class-far\n" in output.read_text()
+    lines = done.stdout.splitlines()
+    # What the data could say lies between these two, where the runner heeds no command.
+    token = lines[0].removeprefix("::stop-commands::")
+    end = lines.index(f"::{token}::")
+    assert len(token) == 32 and end > 3
+    assert [line.split("::")[1] for line in lines[end + 1 :]] == [
+        "error title=opis gate%3A max-opis",
+        "error title=opis gate%3A max-class-far",
+    ]
+    aside = cli("gate", "run", "--max-opis", "0", "--json")
+    assert json.loads(aside.stdout)["passed"] is False
+    assert aside.stderr.startswith("::error title=opis gate%3A max-opis::")

@@ -5,7 +5,8 @@ a label, and that there are pairs of both kinds.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from opis_cli import arrow
 from opis_cli.errors import InputError
-from opis_cli.records import Embeddings, Floats, Ints, Source
+from opis_cli.records import Column, Embeddings, Floats, Ints, Source
 
 ARRAYS = "<arrays>"
 CHUNK_BYTES = 16 << 20
@@ -21,7 +22,14 @@ ROWS_SHOWN = 5
 
 
 def from_arrays(
-    vectors: Any, labels: Any, *, metric: str = "cosine", on_bad_rows: str = "error"
+    vectors: Any,
+    labels: Any,
+    *,
+    columns: Mapping[str, Any] | None = None,
+    needed: Mapping[str, bool] | None = None,
+    metric: str = "cosine",
+    on_bad_rows: str = "error",
+    paired: bool = True,
 ) -> Embeddings:
     """Clean embeddings from array-likes: NumPy arrays, lists, pandas Series.
 
@@ -31,9 +39,15 @@ def from_arrays(
         Floats of 16, 32 or 64 bits are kept as they are, integers become floats.
     labels : array-like of shape (N,)
         Integers or text; None and NaN are missing.
+    columns : mapping of names to array-likes of shape (N,), optional
+        Further columns, of integers or text.
+    needed : mapping of names to bool, optional
+        Which of them to keep, and whether a row without a value there is bad.
     metric : {"cosine", "euclidean"}
         Under cosine a vector of zeros is a bad row.
     on_bad_rows : {"error", "drop"}
+    paired : bool
+        Whether the rows make pairs among themselves.
 
     Raises
     ------
@@ -42,8 +56,23 @@ def from_arrays(
     """
     matrix, nulls = _matrix(vectors)
     plain = arrow.join_labels(arrow.label_chunks(labels, ARRAYS), ARRAYS)
-    source = Source(ARRAYS, _sha256(matrix, plain))
-    return clean(matrix, nulls, plain, source, metric=metric, on_bad_rows=on_bad_rows)
+    others, needed = {}, needed or {}
+    for name in needed:
+        if name not in (columns or {}):
+            raise InputError(f"{ARRAYS}: no column {name!r}; give it: columns={{{name!r}: values}}")
+        where = f"{ARRAYS}, column {name!r}"
+        others[name] = arrow.join_labels(arrow.label_chunks((columns or {})[name], where), where)
+    return clean(
+        matrix,
+        nulls,
+        plain,
+        Source(ARRAYS, _sha256(matrix, plain, *others.values())),
+        columns=others,
+        needed=needed,
+        metric=metric,
+        on_bad_rows=on_bad_rows,
+        paired=paired,
+    )
 
 
 def as_matrix(values: NDArray[Any], where: str) -> Floats:
@@ -75,8 +104,11 @@ def clean(
     source: Source,
     *,
     labels_path: str | None = None,
+    columns: Mapping[str, arrow.Array] | None = None,
+    needed: Mapping[str, bool] | None = None,
     metric: str,
     on_bad_rows: str,
+    paired: bool = True,
 ) -> Embeddings:
     """Check rows, leave bad ones out if asked to, and index the classes.
 
@@ -90,8 +122,13 @@ def clean(
     source : Source
     labels_path : str, optional
         The separate file that the labels come from, to be named in errors.
+    columns : mapping of names to Arrow arrays of ``arrow.join_labels``, length N, optional
+    needed : mapping of names to bool, optional
+        Whether a row without a value in a column is bad.
     metric : {"cosine", "euclidean"}
     on_bad_rows : {"error", "drop"}
+    paired : bool
+        Whether the rows must make pairs among themselves.
 
     Raises
     ------
@@ -107,8 +144,13 @@ def clean(
         )
     if dim == 0 and not nulls.all():
         raise InputError(f"{source.path}: the vectors have no dimensions; wanted at least one")
-    codes, names = arrow.encode_labels(labels, labels_path or source.path)
+    where = labels_path or source.path
+    codes, names = arrow.encode_labels(labels, where)
+    others = _columns(columns or {}, count, where)
     kinds = _bad_rows(vectors, nulls, codes, metric)
+    for name in others:
+        if (needed or {}).get(name):
+            kinds[f"nulls in column {name!r}"] = np.flatnonzero(others[name].codes < 0)
     bad = np.unique(np.concatenate(list(kinds.values())))
     if bad.size and on_bad_rows != "drop":
         raise InputError(_describe(kinds, bad.size, source.path))
@@ -116,12 +158,28 @@ def clean(
     if bad.size:
         rows = np.delete(rows, bad)
         vectors, codes = vectors[rows], codes[rows]
+        others = {
+            name: replace(column, codes=column.codes[rows]) for name, column in others.items()
+        }
     sizes = np.bincount(codes, minlength=len(names))
-    _check_pairs(sizes, names, bad.size, source.path)
+    if paired:
+        _check_pairs(sizes, names, bad.size, source.path)
     used = sizes > 0
     # Classes that lost all their rows are gone, and those behind them move up.
     codes = (np.cumsum(used) - 1)[codes]
-    return Embeddings(vectors, codes, names[used], rows, bad.size, source)
+    return Embeddings(vectors, codes, names[used], rows, bad.size, source, others)
+
+
+def _columns(columns: Mapping[str, arrow.Array], count: int, where: str) -> dict[str, Column]:
+    for name, values in columns.items():
+        if len(values) != count:
+            raise InputError(
+                f"{where}: column {name!r} has {len(values)} values for {count} vectors"
+            )
+    return {
+        name: arrow.column_of(values, f"{where}, column {name!r}")
+        for name, values in columns.items()
+    }
 
 
 def _matrix(values: Any) -> tuple[Floats, arrow.Bools]:
@@ -159,15 +217,17 @@ def _chunks(vectors: Floats) -> Iterator[Floats]:
         yield vectors[start : start + step]
 
 
-def _sha256(vectors: Floats, labels: arrow.Array) -> str:
-    """Digest of the vectors' bytes row by row, then of the labels'; a null label as 0 or ``""``."""
+def _sha256(vectors: Floats, *columns: arrow.Array) -> str:
+    """Digest of the vectors' bytes row by row, then of the labels' and other columns'; a null as 0
+    or ``""``."""
     digest = hashlib.sha256()
     for chunk in _chunks(vectors):
         digest.update(np.ascontiguousarray(chunk).tobytes())
-    if str(labels.type) == "int64":
-        digest.update(labels.fill_null(0).to_numpy().tobytes())
-    else:
-        digest.update("\n".join(labels.fill_null("").to_pylist()).encode())
+    for column in columns:
+        if str(column.type) == "int64":
+            digest.update(column.fill_null(0).to_numpy().tobytes())
+        else:
+            digest.update("\n".join(column.fill_null("").to_pylist()).encode())
     return digest.hexdigest()
 
 

@@ -6,6 +6,7 @@ Nothing is ever unpickled, and a ``.npy`` is mapped into memory rather than read
 import csv
 import hashlib
 import zipfile
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,45 @@ from numpy.typing import NDArray
 
 from opis_cli import arrow, embeddings, parquet, remote
 from opis_cli.errors import InputError
+from opis_cli.gallery import with_gallery
 from opis_cli.parquet import LABEL_NAMES, check_file, choose, reading, show
 from opis_cli.records import Embeddings, Floats, Source
+from opis_cli.settings import Settings
 
 Raw = tuple[Floats, arrow.Bools, list[arrow.Array]]  # vectors, null rows, labels if there are any
+
+
+def read_as(path: str | Path, settings: Settings) -> Embeddings:
+    """Read embeddings as settings say, with the gallery that they are searched in, if any.
+
+    Raises
+    ------
+    InputError
+        As ``read`` does, and where queries and gallery do not fit together.
+    """
+
+    def part(source: str | Path, labels: str | None, columns: Mapping[str, bool]) -> Embeddings:
+        return read(
+            source,
+            embedding_column=settings.embedding_column,
+            label_column=settings.label_column,
+            labels=labels,
+            columns=columns,
+            metric=settings.metric,
+            on_bad_rows=settings.on_bad_rows,
+            paired=settings.gallery is None,
+        )
+
+    queries = part(path, settings.labels, settings.columns)
+    if settings.gallery is None:
+        return queries
+    # Pairs are credited to queries alone: a gallery needs no groups.
+    return with_gallery(
+        queries,
+        part(
+            settings.gallery, settings.gallery_labels, replace(settings, group_column=None).columns
+        ),
+    )
 
 
 def read(
@@ -28,8 +64,10 @@ def read(
     embedding_column: str | None = None,
     label_column: str | None = None,
     labels: str | Path | None = None,
+    columns: Mapping[str, bool] | None = None,
     metric: str = "cosine",
     on_bad_rows: str = "error",
+    paired: bool = True,
 ) -> Embeddings:
     """Read embeddings and labels, and check them.
 
@@ -38,18 +76,24 @@ def read(
     path : path
         A ``.parquet`` file, a folder of such parts, a ``.npy`` of shape (rows, dims), or a
         ``.npz`` with the arrays ``embeddings`` and ``labels``; also at an ``s3://`` or ``gs://``
-        address.
+        address; or a pattern of such shards (``part-*.npy``), taken in the order of the numbers in
+        their names.
     embedding_column : str, optional
         Column of lists, or a pattern such as ``emb_*`` of columns of numbers; in a ``.npz`` the
         name of an array. A usual name is found by itself.
     label_column : str, optional
         Likewise; with ``labels``, a column of that file.
     labels : path, optional
-        A file of labels, one for each row: ``.npy``, ``.parquet``, ``.csv``, ``.tsv`` or text.
-        It has precedence over labels in ``path``.
+        A file of labels, one for each row: ``.npy``, ``.parquet``, ``.csv``, ``.tsv`` or text; or
+        a pattern of such files. It has precedence over labels in ``path``.
+    columns : mapping of names to bool, optional
+        Further columns to read, from where the labels are, and whether a row that has no value
+        there is bad.
     metric : {"cosine", "euclidean"}
     on_bad_rows : {"error", "drop"}
         What to do about rows that are null, not finite, or zero under cosine.
+    paired : bool
+        Whether the rows must make pairs among themselves.
 
     Returns
     -------
@@ -62,48 +106,104 @@ def read(
         A file is unreadable, a column is not found or not of a usable type, lengths differ,
         there are bad rows that are not to be dropped, or the rows make no pairs.
     """
-    with remote.fetched(path) as file, ExitStack() as stack:
-        labels_file = None if labels is None else stack.enter_context(remote.fetched(labels))
-        found = _read(
-            file,
-            labels_file,
-            embedding_column=embedding_column,
-            label_column=label_column,
+    with remote.fetched(path) as files, ExitStack() as stack:
+        labels_files = [] if labels is None else stack.enter_context(remote.fetched(labels))
+        for file in [*files, *labels_files]:  # before the vectors, which may take minutes
+            check_file(file)
+        vectors, nulls, chunks, sizes = _read_sources(
+            files, embedding_column, label_column, with_labels=not labels_files
+        )
+        # Labels and columns come from one place; how many rows each file there has, if known.
+        places, where = labels_files or files, _named(labels_files or files)
+        if len(places) != len(sizes):
+            sizes = [len(vectors)] if len(places) == 1 else [-1] * len(places)
+        for file, size in zip(labels_files, sizes, strict=False):
+            chunks += _read_labels(file, label_column, size)
+        others = {
+            name: [
+                chunk
+                for k, file in enumerate(places)
+                for chunk in _read_column(file, name, sizes[k])
+            ]
+            for name in columns or {}
+        }
+        found = embeddings.clean(
+            vectors,
+            nulls,
+            arrow.join_labels(chunks, where),
+            Source(
+                _named(files),
+                sha256_of(*files),
+                sha256_of(*labels_files) if labels_files else None,
+            ),
+            labels_path=where,
+            columns={
+                name: arrow.join_labels(parts, f"{where}, column {name!r}")
+                for name, parts in others.items()
+            },
+            needed=columns,
             metric=metric,
             on_bad_rows=on_bad_rows,
+            paired=paired,
         )
     return replace(found, source=replace(found.source, path=str(path)))
 
 
-def _read(
-    path: Path,
-    labels_path: Path | None,
-    *,
+def _named(paths: Sequence[Path]) -> str:
+    """What to call files in an error."""
+    return str(paths[0]) if len(paths) == 1 else f"{paths[0]} to {paths[-1]}"
+
+
+def _read_sources(
+    paths: Sequence[Path],
     embedding_column: str | None,
     label_column: str | None,
-    metric: str,
-    on_bad_rows: str,
-) -> Embeddings:
-    """``read`` for files on disk."""
-    check_file(path)
-    if labels_path is not None:  # before the vectors, which may take minutes
-        check_file(labels_path)
-    vectors, nulls, chunks = _read_source(
-        path, embedding_column, label_column, with_labels=labels_path is None
+    *,
+    with_labels: bool,
+) -> tuple[Floats, arrow.Bools, list[arrow.Array], list[int]]:
+    """``_read_source`` of several files together, and how many rows each has."""
+    if len(paths) > 1 and all(path.suffix.lower() == ".parquet" for path in paths):
+        found = parquet.read_parquet(paths, embedding_column, label_column, with_labels=with_labels)
+        return *found, [-1] * len(paths)
+    parts = [
+        _read_source(path, embedding_column, label_column, with_labels=with_labels)
+        for path in paths
+    ]
+    sizes = [len(vectors) for vectors, _, _ in parts]
+    if len(parts) == 1:
+        return *parts[0], sizes
+    # A part whose vectors are all null shows no dimension.
+    matrices = {path: part[0] for path, part in zip(paths, parts, strict=True)}
+    dims = {path: matrix.shape[1] for path, matrix in matrices.items() if matrix.shape[1]}
+    for path, dim in dims.items():
+        if dim != next(iter(dims.values())):
+            raise InputError(
+                f"{path}: vectors of {dim} dimensions, those of {next(iter(dims))} have "
+                f"{next(iter(dims.values()))}; shards must be of one model"
+            )
+    dim = max(dims.values(), default=0)
+    vectors = np.concatenate(
+        [m if m.shape[1] else np.zeros((len(m), dim), m.dtype) for m in matrices.values()]
     )
-    where = str(path if labels_path is None else labels_path)
-    labels_sha256 = None
-    if labels_path is not None:
-        chunks = _read_labels(labels_path, label_column, len(vectors))
-        labels_sha256 = sha256_of(labels_path)
-    return embeddings.clean(
-        vectors,
-        nulls,
-        arrow.join_labels(chunks, where),
-        Source(str(path), sha256_of(path), labels_sha256),
-        labels_path=where,
-        metric=metric,
-        on_bad_rows=on_bad_rows,
+    nulls = np.concatenate([nulls for _, nulls, _ in parts])
+    return vectors, nulls, [chunk for _, _, chunks in parts for chunk in chunks], sizes
+
+
+def _read_column(path: Path, name: str, rows: int) -> list[arrow.Array]:
+    """A further column of a file with that many rows."""
+    import pyarrow as pa
+
+    suffix = path.suffix.lower()
+    if path.is_dir() or suffix == ".parquet":
+        return parquet.read_parquet_column(path, name)
+    if suffix == ".npz":
+        return arrow.label_chunks(_read_npz(path, [name])[0], str(path))
+    if suffix in (".csv", ".tsv"):
+        texts = _read_csv(path, name, rows, "," if suffix == ".csv" else "\t")
+        return [pa.array([text or None for text in texts], pa.large_string())]
+    raise InputError(
+        f"{path}: a {suffix} file has no column {name!r}; columns are read from where the labels "
+        "are: Parquet, CSV, TSV or .npz"
     )
 
 
@@ -113,7 +213,7 @@ def _read_source(
     """Vectors, null rows and, if wanted, labels of the embeddings file."""
     suffix = path.suffix.lower()
     if path.is_dir() or suffix == ".parquet":
-        return parquet.read_parquet(path, embedding_column, label_column, with_labels=with_labels)
+        return parquet.read_parquet([path], embedding_column, label_column, with_labels=with_labels)
     labels: list[arrow.Array] = []
     if suffix == ".npy":
         if with_labels:
@@ -197,10 +297,10 @@ def _read_csv(path: Path, column: str | None, rows: int, delimiter: str) -> list
     return texts[1:] if not lone or len(texts) == rows + 1 else texts
 
 
-def sha256_of(path: Path) -> str:
-    """Digest of a file, or of a folder's Parquet parts in the order of their names."""
+def sha256_of(*paths: Path) -> str:
+    """Digest of files in this order; of a folder, its Parquet parts in the order of their names."""
     digest = hashlib.sha256()
-    for part in parquet.parquet_files(path):
+    for part in [part for path in paths for part in parquet.parquet_files(path)]:
         with reading(part, "file"), part.open("rb") as file:
             hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()

@@ -22,7 +22,8 @@ Terms: a pair of rows is *genuine* when the labels are equal and an *impostor* o
 *accepted* at threshold ``t`` if and only if its distance is at most ``t``.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,12 +40,30 @@ class Source:
     """Where embeddings came from.
 
     ``sha256`` is that of the embeddings file's bytes (of all parts in name order for a folder; of
-    the array's bytes for arrays), ``labels_sha256`` that of a separate labels file.
+    the array's bytes for arrays), ``labels_sha256`` that of a separate labels file. ``gallery`` is
+    where the rows came from that these are searched in, if that is somewhere else.
     """
 
     path: str
     sha256: str
     labels_sha256: str | None = None
+    gallery: "Source | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column beside the labels: a customer, a camera, a session.
+
+    Attributes
+    ----------
+    codes : ndarray of shape (N,), int64
+        Index of each row's value in ``names``; -1 where it has none.
+    names : ndarray of shape (K,), int64 or str objects
+        Distinct values, sorted.
+    """
+
+    codes: Ints
+    names: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +83,10 @@ class Embeddings:
     dropped_rows : int
         Bad rows that were left out on request.
     source : Source
+    columns : mapping of names to Column
+        Further columns that were asked for.
+    gallery_rows : int, optional
+        How many rows, the last ones, are a gallery that the rows before them are searched in.
     """
 
     vectors: Floats
@@ -72,6 +95,8 @@ class Embeddings:
     rows: Ints
     dropped_rows: int
     source: Source
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    gallery_rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +133,10 @@ class PairCounts:
     """How many pairs are accepted at each threshold: all that later stages need.
 
     An impostor pair lies in two classes, so ``impostor`` counts it for both; the pooled counts
-    have every pair once.
+    have every pair once. The last threshold accepts every pair, so counts at it are totals.
+
+    Where a group column was asked for, *class* stands for group: a pair counts for the group of
+    each of its rows. Pairs of queries with a gallery count for the query's class or group alone.
 
     Attributes
     ----------
@@ -118,8 +146,6 @@ class PairCounts:
     unit : bool
         Whether a threshold has an equivalent on unit vectors: always under cosine, under the
         Euclidean metric when the vectors were of unit length.
-    rounding : float
-        How far a score may be off: of a distance under cosine, of half its square under Euclidean.
     class_names : ndarray of shape (K,)
     sizes : ndarray of shape (K,), int64
         Rows of each class.
@@ -129,6 +155,17 @@ class PairCounts:
         Accepted pairs at ``grid.thresholds``.
     nearest_hits : ndarray of shape (K,), int64
         Rows of each class whose nearest other row has the same label.
+    rounding : float
+        How far a score may be off: of a distance under cosine, of half its square under Euclidean.
+    searches : ndarray of shape (K,), int64, optional
+        Rows of each class that have a genuine pair; all of every evaluable class by default.
+    excluded : int
+        Pairs that were left out.
+    open_set : ndarray of shape (T,), int64, optional
+        Queries without a genuine pair that accept a gallery row, at ``grid.thresholds``; None
+        where there is no gallery.
+    duplicates : ndarray, int64, optional
+        Numbers of the rows that equal another one; None where this was not looked for.
     """
 
     grid: Grid
@@ -142,33 +179,42 @@ class PairCounts:
     pooled_impostor: Ints
     nearest_hits: Ints
     rounding: float = 0.0
+    searches: Ints | None = None
+    excluded: int = 0
+    open_set: Ints | None = None
+    duplicates: Ints | None = None
 
     @property
     def rows(self) -> int:
-        """Number of rows, N."""
+        """Number of rows that pairs are credited to, N: the queries, where there is a gallery."""
         return int(self.sizes.sum())
 
     @property
     def genuine_pairs(self) -> Ints:
-        """Genuine pairs of each class, ``n (n - 1) / 2``, shape (K,)."""
-        return self.sizes * (self.sizes - 1) // 2
+        """Genuine pairs of each class, shape (K,): ``n (n - 1) / 2`` where all rows are paired."""
+        return self.genuine[:, -1].astype(np.int64)
 
     @property
     def impostor_pairs(self) -> Ints:
-        """Impostor pairs with one end in each class, ``n (N - n)``, shape (K,)."""
-        return self.sizes * (self.rows - self.sizes)
+        """Impostor pairs of each class, shape (K,): ``n (N - n)`` where all rows are paired."""
+        return self.impostor[:, -1].astype(np.int64)
 
     @property
     def genuine_total(self) -> int:
         """All genuine pairs."""
-        return int(self.genuine_pairs.sum())
+        return int(self.pooled_genuine[-1])
 
     @property
     def impostor_total(self) -> int:
         """All impostor pairs, each once."""
-        return int(self.impostor_pairs.sum()) // 2
+        return int(self.pooled_impostor[-1])
 
     @property
     def evaluable(self) -> NDArray[np.bool_]:
-        """Which classes have a genuine pair, shape (K,)."""
-        return self.sizes >= 2
+        """Which classes have pairs of both kinds, shape (K,)."""
+        return (self.genuine_pairs > 0) & (self.impostor_pairs > 0)
+
+    @property
+    def searchers(self) -> Ints:
+        """Rows of each class that have a genuine row to find, shape (K,)."""
+        return np.where(self.evaluable, self.sizes, 0) if self.searches is None else self.searches

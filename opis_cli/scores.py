@@ -178,9 +178,8 @@ def trapezoid_weights(thresholds: Curve) -> Curve:
 
 
 def recall_at_1(counts: PairCounts) -> float:
-    """Share of the rows of evaluable classes whose nearest other row has the same label."""
-    evaluable = counts.evaluable
-    return float(counts.nearest_hits[evaluable].sum() / counts.sizes[evaluable].sum())
+    """Share of the rows with a genuine pair whose nearest other row has the same label."""
+    return float(counts.nearest_hits.sum() / counts.searchers.sum())
 
 
 def equal_error(counts: PairCounts) -> tuple[float, float]:

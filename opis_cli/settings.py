@@ -70,6 +70,11 @@ class Settings:
     embedding_column: str | None = None
     label_column: str | None = None
     labels: str | None = None
+    group_column: str | None = None
+    within_column: str | None = None
+    exclude_same: str | None = None
+    gallery: str | None = None
+    gallery_labels: str | None = None
     metric: Metric = "cosine"
     calibration: str = "far:0.01..0.10"
     beta: float = 1.0
@@ -120,6 +125,8 @@ class Settings:
         ):
             if given and self.engine != engine:
                 raise SettingsError(f"{option(field)} is for --engine {engine}; give both")
+        if self.gallery_labels is not None and self.gallery is None:
+            raise SettingsError("--gallery-labels is for --gallery; give both")
         parse_size(self.memory_limit)
         Calibration.parse(self.calibration)
 
@@ -127,6 +134,12 @@ class Settings:
     def calibration_range(self) -> Calibration:
         """The calibration range asked for."""
         return Calibration.parse(self.calibration)
+
+    @property
+    def columns(self) -> dict[str, bool]:
+        """Columns to read beside the labels, and whether every row must have a value there."""
+        asked = {self.exclude_same: False, self.group_column: True, self.within_column: True}
+        return {name: needed for name, needed in asked.items() if name is not None}
 
     @property
     def bounds(self) -> tuple[float | None, float | None]:

@@ -5,16 +5,16 @@ from functools import partial
 from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
-from opis_cli import engines, grid, scores
+from opis_cli import engines, grid, pilot, protocols, scores, search
 from opis_cli.checkpoint import Checkpoint
-from opis_cli.distance import ROUNDING, Rows, prepare
+from opis_cli.distance import ROUNDING, Rows
 from opis_cli.embeddings import ARRAYS
 from opis_cli.engines import CountPairs, Tally
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.machine import processors, resident_memory
-from opis_cli.records import Embeddings, Floats, Grid, Ints, PairCounts
+from opis_cli.protocols import Plan
+from opis_cli.records import Embeddings, Grid, PairCounts
 from opis_cli.settings import Settings
 
 Progress = Callable[[int, int], None]
@@ -29,7 +29,6 @@ _LEAST_WIDTH = 50
 """Roundings that a calibration range must be wide."""
 _LONG_WORK = 2_000_000_000
 _CHECKPOINT_PAIRS = 4_000_000_000
-_SIDE = 2_048
 _SCORING_BYTES = 150_000_000
 
 
@@ -69,23 +68,21 @@ def count_pairs(
     RunError
         The checkpoint is damaged, or of other work.
     """
-    sizes = np.bincount(embeddings.labels, minlength=len(embeddings.class_names)).astype(np.int64)
-    total = len(embeddings.labels) * (len(embeddings.labels) - 1) // 2
-    _plan_memory(embeddings, settings, total, announce)
-    rows = prepare(embeddings, settings.metric)
-    engine = choose_engine(settings.engine, total)
+    _refuse_memory(embeddings, settings)
+    plan = protocols.plan(embeddings, settings)
+    rows, engine = plan.rows, choose_engine(settings.engine, plan.pairs)
+    _announce_work(embeddings, settings, plan.pairs, announce)
     needs = grid.needs_of(settings.calibration_range, *settings.bounds, deployed)
     checkpoint, begun = None, None
     if settings.checkpoint is not None:
         checkpoint = Checkpoint.of(settings.checkpoint, embeddings, settings, engine)
         begun = checkpoint.load()
     placed = (
-        begun[0] if begun else grid.place_grid(grid.run_pilot(rows, settings.seed), needs, rows)
+        begun[0] if begun else grid.place_grid(pilot.run_pilot(plan, settings.seed), needs, rows)
     )
     for _ in range(_ATTEMPTS):
-        tally = _tally(embeddings, rows, placed, engine, settings, progress, checkpoint, begun)
-        hits = nearest_hits(embeddings, rows, placed, tally)
-        counts = _counts(embeddings, rows, placed, tally, sizes, hits)
+        tally = _tally(embeddings, plan, placed, engine, settings, progress, checkpoint, begun)
+        counts = _counts(embeddings, plan, placed, plan.settle(tally))
         low, high = scores.range_ends(counts, settings.calibration_range)
         _check_width(rows, low, high)
         if grid.grid_serves(counts, needs, low, high):
@@ -118,10 +115,8 @@ def _check_width(rows: Rows, low: float, high: float) -> None:
         )
 
 
-def _plan_memory(
-    embeddings: Embeddings, settings: Settings, total: int, announce: Announce
-) -> None:
-    """Say what the work takes, and refuse it where that is more than the limit."""
+def _refuse_memory(embeddings: Embeddings, settings: Settings) -> None:
+    """Refuse work that takes more memory than the limit, before it starts."""
     needed, limit = memory_needed(embeddings), settings.memory_limit_bytes
     if limit is not None and needed > limit:
         raise SettingsError(
@@ -129,12 +124,22 @@ def _plan_memory(
             f"{len(embeddings.class_names):,} classes need about {needed / 1e9:.2g} GB; "
             "raise the limit, or evaluate fewer classes at a time"
         )
-    if limit is not None or total >= _LONG_WORK:
+
+
+def _announce_work(
+    embeddings: Embeddings, settings: Settings, total: int, announce: Announce
+) -> None:
+    """Say what the work takes, if that may matter."""
+    if settings.memory_limit is not None or total >= _LONG_WORK:
+        needed = memory_needed(embeddings)
         announce(f"{total:,} pairs to count, in about {needed / 1e9:.2g} GB of memory")
 
 
-def _engine(name: str, embeddings: Embeddings, settings: Settings) -> tuple[CountPairs, int]:
-    """An engine with the settings that are its own, and the side of the tiles that it likes."""
+def _engine(
+    name: str, embeddings: Embeddings, settings: Settings, part: int
+) -> tuple[CountPairs, int]:
+    """An engine with the settings that are its own, for a pass of a plan, and the side of the
+    tiles that it likes."""
     module = engines.load(name)
     if name == "torch":
         tf32 = settings.dtype == "tf32"
@@ -142,7 +147,7 @@ def _engine(name: str, embeddings: Embeddings, settings: Settings) -> tuple[Coun
         return count_tiles, module.tile_side(settings.device)
     if name == "dask":
         in_memory = embeddings.source.path == ARRAYS
-        recipe = None if in_memory else module.Recipe.of(embeddings, settings)
+        recipe = None if in_memory else module.Recipe.of(embeddings, settings, part)
         return partial(
             module.count_pairs, scheduler=settings.scheduler, recipe=recipe
         ), module.TILE_SIDE
@@ -151,7 +156,7 @@ def _engine(name: str, embeddings: Embeddings, settings: Settings) -> tuple[Coun
 
 def _tally(
     embeddings: Embeddings,
-    rows: Rows,
+    plan: Plan,
     placed: Grid,
     engine: str,
     settings: Settings,
@@ -160,12 +165,9 @@ def _tally(
     begun: tuple[Grid, Tally, int] | None,
 ) -> Tally:
     """Run the engine over all tiles, or over those that a checkpoint has not."""
-    count = len(rows.labels)
-    total = count * (count - 1) // 2
-    count_tiles, side = _engine(engine, embeddings, settings)
-    tiles = engines.tiles_of(count, side)
-    tally, tiles_done = (begun[1], begun[2]) if begun else (Tally.empty(rows, placed), 0)
-    done = sum(tile.pairs for tile in islice(tiles, tiles_done))
+    total = sum(part.pairs for part in plan.passes)
+    tally, tiles_done = (begun[1], begun[2]) if begun else (Tally.empty(plan.rows, placed), 0)
+    done, seen = 0, 0
 
     def advance(pairs: int) -> None:
         nonlocal done
@@ -173,12 +175,17 @@ def _tally(
         progress(done, total)
 
     threads = settings.threads or processors()
-    if checkpoint is None:
-        count_tiles(rows, placed, tiles, tally, threads, advance)
-    else:
-        while part := list(islice(tiles, max(1, _CHECKPOINT_PAIRS // side**2))):
-            count_tiles(rows, placed, part, tally, threads, advance)
-            tiles_done += len(part)
+    for number, part in enumerate(plan.passes):
+        count_tiles, side = _engine(engine, embeddings, settings, number)
+        tiles = part.tiles(side)
+        for tile in islice(tiles, tiles_done - seen):
+            done, seen = done + tile.pairs, seen + 1
+        if checkpoint is None:
+            count_tiles(part.rows, placed, tiles, tally, threads, advance)
+            continue
+        while some := list(islice(tiles, max(1, _CHECKPOINT_PAIRS // side**2))):
+            count_tiles(part.rows, placed, some, tally, threads, advance)
+            seen = tiles_done = seen + len(some)
             checkpoint.save(placed, tally, tiles_done)
     found = int(tally.pooled_genuine.sum() + tally.pooled_impostor.sum())
     if found != total:
@@ -186,85 +193,28 @@ def _tally(
     return tally
 
 
-def _counts(
-    embeddings: Embeddings, rows: Rows, placed: Grid, tally: Tally, sizes: Ints, hits: Ints
-) -> PairCounts:
+def _counts(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> PairCounts:
     """Accepted counts from histograms, in place: they are the largest arrays there are."""
+    rows, found = plan.rows, search.found(embeddings, plan, placed, tally)
     for cells in (tally.genuine, tally.impostor):
         np.cumsum(cells, axis=1, out=cells)
-    # Both ends of a genuine pair lie in the class, so the class was credited twice.
-    np.floor_divide(tally.genuine, 2, out=tally.genuine)
+    if plan.halved:
+        # Both ends of a genuine pair lie in the class, so the class was credited twice.
+        np.floor_divide(tally.genuine, 2, out=tally.genuine)
     return PairCounts(
         grid=placed,
         metric=rows.metric,
         unit=rows.unit,
         rounding=ROUNDING * rows.scale,
-        class_names=embeddings.class_names,
-        sizes=sizes,
+        class_names=plan.names,
+        sizes=plan.by_key(np.ones(plan.queries, np.int64)),
         genuine=tally.genuine,
         impostor=tally.impostor,
         pooled_genuine=np.cumsum(tally.pooled_genuine),
         pooled_impostor=np.cumsum(tally.pooled_impostor),
-        nearest_hits=hits,
+        nearest_hits=found.hits,
+        searches=plan.by_key(plan.genuine > 0),
+        excluded=plan.excluded,
+        open_set=found.open_set,
+        duplicates=found.duplicates,
     )
-
-
-def nearest_hits(embeddings: Embeddings, rows: Rows, placed: Grid, tally: Tally) -> Ints:
-    """Rows of each class whose nearest other row has the same label, shape (K,).
-
-    Where float32 cannot tell the nearest genuine row from the nearest impostor, float64 does, and
-    the lowest row number wins a tie.
-    """
-    slack = 4 * ROUNDING * rows.scale
-    genuine, impostor = tally.nearest_genuine, tally.nearest_impostor
-    lonely = np.isneginf(genuine)
-    window_cut = rows.cuts(placed.thresholds[placed.window - 1])
-    far = np.flatnonzero(np.isneginf(impostor) & ~lonely & (genuine <= window_cut + slack))
-    impostor[far] = _nearest_impostors(rows, far)
-    hit = genuine > impostor
-    unsure = ~lonely & (genuine - slack <= impostor) & (impostor <= genuine + slack)
-    for row in np.flatnonzero(unsure):
-        hit[row] = _nearest_is_genuine(embeddings, rows, int(row))
-    classes = len(embeddings.class_names)
-    return np.bincount(rows.labels[hit & ~lonely], minlength=classes).astype(np.int64)
-
-
-def _nearest_impostors(rows: Rows, wanted: Ints) -> NDArray[np.float32]:
-    """Highest impostor scores of rows that have none in the window, and may need it."""
-    best = np.full(len(wanted), -np.inf, np.float32)
-    for start in range(0, len(wanted), _SIDE):
-        some = wanted[start : start + _SIDE]
-        for low in range(0, len(rows.labels), _SIDE):
-            others = slice(low, low + _SIDE)
-            scores = rows.vectors[some] @ rows.vectors[others].T
-            scores -= rows.half_squares[some, None] + rows.half_squares[None, others]
-            scores[rows.labels[some, None] == rows.labels[None, others]] = -np.inf
-            part = best[start : start + _SIDE]
-            np.maximum(part, scores.max(axis=1), out=part)
-    return best
-
-
-def _nearest_is_genuine(embeddings: Embeddings, rows: Rows, row: int) -> bool:
-    """Settle one row in float64, among the rows that float32 finds nearest."""
-    scores = rows.vectors @ rows.vectors[row]
-    scores -= rows.half_squares
-    scores[row] = -np.inf
-    near = np.flatnonzero(scores >= scores.max() - 4 * ROUNDING * rows.scale)
-    source = rows.order[near]
-    distances = _exact_distances(
-        embeddings.vectors[rows.order[row]], embeddings.vectors[source], rows.metric
-    )
-    # Equal rows can differ in the last bits of a float64 sum; they are ties all the same.
-    ties = distances <= distances.min() + 1e-14
-    first = source[ties].min()
-    return bool(embeddings.labels[first] == rows.labels[row])
-
-
-def _exact_distances(one: Floats, others: Floats, metric: str) -> NDArray[np.float64]:
-    """Distances of one vector to others in float64, by differences."""
-    one, others = np.asarray(one, np.float64), np.asarray(others, np.float64)
-    if metric == "cosine":
-        one = one / np.sqrt(np.sum(one**2))
-        others = others / np.sqrt(np.sum(others**2, axis=1, keepdims=True))
-        return np.asarray(np.sum((others - one) ** 2, axis=1) / 2)
-    return np.asarray(np.sum((others - one) ** 2, axis=1))

@@ -75,14 +75,7 @@ def evaluate_file(
 ) -> Run:
     """``evaluate`` for a file or folder, with all settings in one record."""
     start = time.perf_counter()
-    embeddings = readers.read(
-        source,
-        embedding_column=settings.embedding_column,
-        label_column=settings.label_column,
-        labels=settings.labels,
-        metric=settings.metric,
-        on_bad_rows=settings.on_bad_rows,
-    )
+    embeddings = readers.read_as(source, settings)
     seconds = time.perf_counter() - start
     return evaluate_embeddings(
         embeddings, settings, read_seconds=seconds, progress=progress, announce=announce

@@ -49,6 +49,12 @@ class Source:
     labels_sha256: str | None = None
     gallery: "Source | None" = None
 
+    @property
+    def digests(self) -> tuple[str | None, ...]:
+        """Digests of all the files."""
+        own = self.sha256, self.labels_sha256
+        return own if self.gallery is None else own + self.gallery.digests
+
 
 @dataclass(frozen=True, slots=True)
 class Column:

@@ -12,8 +12,8 @@ TERMINAL = {"cli", "__main__", "summary", "progress"}
 LAYERS = [
     {"errors", "text", "settings", "remote", "__init__"},
     {"records"},
-    {"arrow", "parquet", "embeddings", "readers", "distance", "curves"},
-    {"engines", "grid", "scores", "machine", "report"},
+    {"arrow", "parquet", "embeddings", "gallery", "readers", "distance", "curves"},
+    {"engines", "grid", "scores", "machine", "report", "protocols", "pilot", "search"},
     {"recommend", "drawing", "files", "plots"},
     {"checkpoint", "runs"},
     {"pairs"},

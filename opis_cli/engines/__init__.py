@@ -122,9 +122,14 @@ class CountPairs(Protocol):
 
 def tiles_of(count: int, side: int) -> Iterator[Tile]:
     """Every unordered pair of ``count`` rows once, in square tiles."""
-    for a in range(0, count, side):
-        for c in range(a, count, side):
-            yield Tile(a, min(a + side, count), c, min(c + side, count))
+    return cut(Tile(0, count, 0, count), side)
+
+
+def cut(block: Tile, side: int) -> Iterator[Tile]:
+    """The pairs of a large tile, each once, in tiles of at most ``side`` rows a side."""
+    for a in range(block.a, block.b, side):
+        for c in range(a if block.a == block.c else block.c, block.d, side):
+            yield Tile(a, min(a + side, block.b), c, min(c + side, block.d))
 
 
 def is_installed(engine: str) -> bool:

@@ -98,6 +98,15 @@ def subtract_halves(scores: Any, left: Any, right: Any) -> None:
 
 
 @_compiled
+def veto(scores: Any, left: Any, right: Any, score: Any) -> None:
+    """Give the pairs whose codes are equal a score that is no pair's."""
+    for i in range(scores.shape[0]):
+        row, code = scores[i], left[i]
+        for j in range(row.size):
+            row[j] = score if right[j] == code else row[j]
+
+
+@_compiled
 def scan(
     scores: Any,
     a: int,

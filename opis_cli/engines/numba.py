@@ -35,6 +35,7 @@ from opis_cli.engines.kernels import (
     credit_listed,
     scan,
     subtract_halves,
+    veto,
 )
 from opis_cli.records import Grid, Ints
 
@@ -213,6 +214,8 @@ class _Worker:
         np.matmul(rows.vectors[i0:i1], rows.vectors[j0 : tile.d].T, out=scores)
         if rows.centred:
             subtract_halves(scores, rows.half_squares[i0:i1], rows.half_squares[j0 : tile.d])
+        for codes in rows.vetoes:
+            veto(scores, codes[i0:i1], codes[j0 : tile.d], rows.veto_score)
         scan(scores, tile.a, i0, tile.c, j0, self.ends, rows.keys, cells, buffers)
         with self.lock:
             credit_listed(

@@ -18,6 +18,7 @@ import numpy as np
 from opis_cli.errors import RunError, SettingsError
 from opis_cli.records import Grid, PairCounts
 from opis_cli.report import Recommendation, Report, to_json
+from opis_cli.text import scale
 
 if TYPE_CHECKING:
     pass
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 PICTURES = (".png", ".svg", ".pdf")
 ACCEPT_RULE = "distance <= threshold"
+ACCEPT_SCORE_RULE = "score >= threshold"
 
 
 @contextlib.contextmanager
@@ -82,7 +84,9 @@ def save_counts(counts: PairCounts, file: Path) -> None:
         unit=counts.unit,
         rounding=counts.rounding,
         class_names=names if names.dtype.kind == "i" else _utf8(names),
+        excluded=counts.excluded,
         **{name: getattr(counts, name) for name in _COUNT_ARRAYS},
+        **{n: getattr(counts, n) for n in _OPTIONAL_ARRAYS if getattr(counts, n) is not None},
     )
 
 
@@ -94,6 +98,7 @@ _COUNT_ARRAYS = (
     "pooled_impostor",
     "nearest_hits",
 )
+_OPTIONAL_ARRAYS = ("searches", "open_set", "duplicates")
 
 
 def _utf8(names: Any) -> Any:
@@ -120,7 +125,9 @@ def load_counts(file: Path) -> PairCounts:
                 unit=bool(arrays["unit"]),
                 rounding=float(arrays["rounding"]),
                 class_names=names,
+                excluded=int(arrays["excluded"]) if "excluded" in arrays else 0,
                 **{name: arrays[name] for name in _COUNT_ARRAYS},
+                **{name: arrays[name] for name in _OPTIONAL_ARRAYS if name in arrays},
             )
         if not _fits_together(counts):
             raise ValueError("arrays do not fit together")
@@ -139,6 +146,8 @@ def _fits_together(counts: PairCounts) -> bool:
         counts.genuine.shape == counts.impostor.shape == shape
         and counts.pooled_genuine.shape == counts.pooled_impostor.shape == (size,)
         and len(counts.class_names) == len(counts.nearest_hits) == classes
+        and len(counts.searchers) == classes
+        and (counts.open_set is None or counts.open_set.shape == (size,))
         and 0 < grid.window <= size
         and bool(np.all(np.diff(grid.thresholds) > 0))
         and bool(np.all(np.diff(grid.by_class) > 0))
@@ -149,11 +158,12 @@ def _fits_together(counts: PairCounts) -> bool:
 
 def threshold_json(report: Report, chosen: Recommendation) -> str:
     """The small file to deploy: threshold, metric, rule, data and bounds."""
+    score = chosen.equivalents.score
     return to_json(
         {
-            "threshold": chosen.threshold,
+            "threshold": chosen.threshold if score is None else score,
             "metric": report.settings["metric"],
-            "accept": ACCEPT_RULE,
+            "accept": ACCEPT_RULE if score is None else ACCEPT_SCORE_RULE,
             "equivalents": dataclasses.asdict(chosen.equivalents),
             "max_far": chosen.max_far,
             "max_frr": chosen.max_frr,
@@ -201,7 +211,9 @@ def save_figure(figure: "Figure", file: Path) -> None:
 
 
 def read_threshold(text: str, metric: str) -> float:
-    """A deployed threshold: a number, or a ``threshold.json`` of the same metric.
+    """A deployed threshold, as a distance: a number, or a ``threshold.json`` of the same metric.
+
+    A score of scored pairs, which are the closer the higher it is, is a negative distance.
 
     Raises
     ------
@@ -212,6 +224,8 @@ def read_threshold(text: str, metric: str) -> float:
         threshold = float(text)
     except ValueError:
         threshold = _threshold_of_file(Path(text), metric)
+    if metric == "score" and math.isfinite(threshold):
+        return -threshold
     if not (math.isfinite(threshold) and threshold >= 0):
         raise SettingsError(f"--threshold {text}: a distance is finite and not negative")
     if metric == "cosine" and threshold > 2:
@@ -237,6 +251,6 @@ def _threshold_of_file(file: Path, metric: str) -> float:
         ) from None
     if written != metric:
         raise SettingsError(
-            f"--threshold {file}: made for the {written} metric, and these are {metric} distances"
+            f"--threshold {file}: made for the {written} metric, and these are {scale(metric)}s"
         )
     return threshold

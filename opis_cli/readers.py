@@ -49,13 +49,8 @@ def read_as(path: str | Path, settings: Settings) -> Embeddings:
     queries = part(path, settings.labels, settings.columns)
     if settings.gallery is None:
         return queries
-    # Pairs are credited to queries alone: a gallery needs no groups.
-    return with_gallery(
-        queries,
-        part(
-            settings.gallery, settings.gallery_labels, replace(settings, group_column=None).columns
-        ),
-    )
+    gallery = part(settings.gallery, settings.gallery_labels, settings.gallery_columns)
+    return with_gallery(queries, gallery)
 
 
 def read(

@@ -27,11 +27,14 @@ class SourceFacts:
     sha256: str
     labels_sha256: str | None
     rows: int
-    dim: int
+    dim: int | None
     classes: int
     evaluable_classes: int
     singleton_classes: int
     dropped_rows: int
+    group_column: str | None = None
+    gallery_rows: int | None = None
+    gallery_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Pairs:
     genuine: int
     impostor: int
     exhaustive: bool
+    excluded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +74,13 @@ class EpsOpis:
 
 @dataclass(frozen=True, slots=True)
 class Equivalents:
-    """A threshold on other scales, for unit vectors; accepted from there on up (cosine) or down."""
+    """A threshold on other scales, for unit vectors, or as the score that it stands for; accepted
+    from there on up (similarity, score) or down."""
 
     cosine_similarity: float | None
     euclidean_unit: float | None
     squared_euclidean_unit: float | None
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +164,24 @@ class WorstClass:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenSet:
+    """Queries without a genuine gallery row, and the share of them that is identified all the
+    same at the recommended threshold."""
+
+    queries: int
+    fpir: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Rows that equal another one: how many, their pairs, and the numbers of the first."""
+
+    rows: int
+    pairs: int
+    first: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Timings:
     """Seconds spent; ``write`` is 0 until a run is saved."""
 
@@ -181,7 +205,7 @@ class Report:
     calibration_range: CalibrationRange
     opis: float | None
     eps_opis: EpsOpis
-    recall_at_1: float
+    recall_at_1: float | None
     recommendation: Recommendation
     deployed: Deployed | None
     eer: EqualError
@@ -189,6 +213,8 @@ class Report:
     worst_classes: tuple[WorstClass, ...]
     timings: Timings
     counts_sha256: str | None
+    open_set: OpenSet | None = None
+    duplicates: Duplicates | None = None
 
 
 def to_dict(record: Any) -> Any:
@@ -252,7 +278,12 @@ def _record(hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         hints = typing.get_type_hints(hint)
         names = {f.name: f.metadata.get("key", f.name) for f in dataclasses.fields(hint)}
-        return hint(**{name: _record(hints[name], value[key]) for name, key in names.items()})
+        # What an older opis did not write has a default.
+        absent = {f.name for f in dataclasses.fields(hint) if f.default is not dataclasses.MISSING}
+        absent = {name for name in absent if names[name] not in value}
+        return hint(
+            **{n: _record(hints[n], value[key]) for n, key in names.items() if n not in absent}
+        )
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in args:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opis_cli import curves
+from opis_cli.curves import Curve
 from opis_cli.errors import RunError, SettingsError
 from opis_cli.files import load_counts, replacing, save_counts, threshold_json
 from opis_cli.readers import sha256_of
@@ -97,7 +98,7 @@ class Run:
         )
 
     def classes(self) -> "pd.DataFrame":
-        """A row a class, in the order of their names; singletons have nulls.
+        """A row a class (or ``group``), in the order of their names; singletons have nulls.
 
         ``far``, ``frr`` and ``utility`` are at the recommended threshold, null where there is none.
         """
@@ -109,7 +110,7 @@ class Run:
         scored: dict[str, Any] = {
             "mean_utility": found.mean_utilities,
             "opis_contribution": found.contributions,
-            "recall_at_1": (counts.nearest_hits / counts.sizes)[found.classes],
+            "recall_at_1": self._recall()[found.classes],
             "far": rates and rates.far,
             "frr": rates and rates.frr,
             "utility": rates and rates.utility,
@@ -117,7 +118,7 @@ class Run:
         }
         table = pd.DataFrame(
             {
-                "class": counts.class_names,
+                "class" if self.settings.group_column is None else "group": counts.class_names,
                 "size": counts.sizes,
                 "genuine_pairs": counts.genuine_pairs,
                 "impostor_pairs": counts.impostor_pairs,
@@ -129,6 +130,13 @@ class Run:
                 column[found.classes] = values
             table[name] = column
         return table
+
+    def _recall(self) -> Curve:
+        """Recall@1 of every class; NaN where no row has anything to find."""
+        found = np.full(len(self.counts.sizes), np.nan)
+        searchers = self.counts.searchers
+        np.divide(self.counts.nearest_hits, searchers, out=found, where=searchers > 0)
+        return found
 
     def plot(self, kind: str = "utility") -> "Figure":
         """A matplotlib Figure: ``utility``, ``rates``, ``det``, ``histogram`` or ``classes``."""
@@ -217,11 +225,18 @@ def load_run(path: str | Path) -> Run:
     run = Run(load_counts(path / COUNTS_FILE), report)
     try:
         settings = run.settings
-        if missing := set(dataclasses.asdict(settings)) - set(report.settings):
+        # A setting that an older opis did not know is one that nobody asked for.
+        known = dataclasses.asdict(settings).items()
+        missing = {name for name, value in known if value not in (None, False)}
+        if missing := missing - set(report.settings):
             raise TypeError(f"no setting {sorted(missing)[0]}")
     except (SettingsError, TypeError) as error:
         raise RunError(f"{path}: damaged report ({error}); evaluate the source again") from None
-    alike = run.counts.rows == report.source.rows and run.counts.metric == settings.metric
-    if not alike or sha256_of(path / COUNTS_FILE) != report.counts_sha256:
+    totals = run.counts.genuine_total, run.counts.impostor_total
+    alike = totals == (report.pairs.genuine, report.pairs.impostor)
+    if (
+        not (alike and run.counts.metric == settings.metric)
+        or sha256_of(path / COUNTS_FILE) != report.counts_sha256
+    ):
         raise RunError(f"{path}: report and counts are not of one run; evaluate the source again")
     return run

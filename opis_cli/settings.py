@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from opis_cli.errors import SettingsError
 
-Metric = Literal["cosine", "euclidean"]
+Metric = Literal["cosine", "euclidean", "distance", "score"]
+"""The last two are of scored pairs, which have no vectors."""
 Prefer = Literal["utility", "low-far", "low-frr", "worst-classes"]
 OnBadRows = Literal["error", "drop"]
 Engine = Literal["auto", "numpy", "numba", "torch", "dask"]
@@ -75,6 +76,9 @@ class Settings:
     exclude_same: str | None = None
     gallery: str | None = None
     gallery_labels: str | None = None
+    pairs: bool = False
+    score_column: str | None = None
+    higher_is_closer: bool | None = None
     metric: Metric = "cosine"
     calibration: str = "far:0.01..0.10"
     beta: float = 1.0
@@ -98,6 +102,8 @@ class Settings:
             value = _plain_value(getattr(self, field), hint, option(field))
             object.__setattr__(self, field, value)
             choices = get_args(hint) if get_origin(hint) is Literal else ()
+            if field == "metric" and not self.pairs:
+                choices = choices[:2]
             if choices and value not in choices:
                 raise SettingsError(f"{option(field)} is {value!r}; use {' or '.join(choices)}")
         for field in ("max_far", "max_frr", "eps"):
@@ -125,10 +131,31 @@ class Settings:
         ):
             if given and self.engine != engine:
                 raise SettingsError(f"{option(field)} is for --engine {engine}; give both")
+        self._check_pairs()
         if self.gallery_labels is not None and self.gallery is None:
             raise SettingsError("--gallery-labels is for --gallery; give both")
         parse_size(self.memory_limit)
         Calibration.parse(self.calibration)
+
+    @property
+    def gallery_columns(self) -> dict[str, bool]:
+        """Those to read of a gallery: pairs are credited to queries, so it needs no groups."""
+        return dataclasses.replace(self, group_column=None).columns
+
+    def _check_pairs(self) -> None:
+        """Refuse what scored pairs cannot have, and what only they have."""
+        if not self.pairs:
+            for field in ("score_column", "higher_is_closer"):
+                if getattr(self, field) is not None:
+                    raise SettingsError(f"{option(field)} is for --pairs; give both")
+            return
+        for field in ("labels", "within_column", "exclude_same", "gallery", "checkpoint"):
+            if getattr(self, field) is not None:
+                raise SettingsError(f"{option(field)} is for embeddings, not for --pairs")
+        if self.metric == "euclidean":
+            raise SettingsError("--metric is for embeddings; --pairs have a distance already")
+        if self.prefer == "worst-classes" and self.group_column is None:
+            raise SettingsError("--prefer worst-classes with --pairs needs --group-column")
 
     @property
     def calibration_range(self) -> Calibration:
@@ -215,8 +242,8 @@ def _plain_value(value: Any, hint: Any, where: str) -> Any:
         It is of another type.
     """
     kinds = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)] or [str]
-    if value is None and type(None) in kinds:
-        return None
+    if (value is None and type(None) in kinds) or (isinstance(value, bool) and bool in kinds):
+        return value
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         if float in kinds:
             return float(value)

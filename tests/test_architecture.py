@@ -12,11 +12,11 @@ TERMINAL = {"cli", "__main__", "summary", "progress"}
 LAYERS = [
     {"errors", "text", "settings", "remote", "__init__"},
     {"records"},
-    {"arrow", "parquet", "embeddings", "gallery", "readers", "distance", "curves"},
+    {"arrow", "parquet", "embeddings", "gallery", "readers", "tables", "distance", "curves"},
     {"engines", "grid", "scores", "machine", "report", "protocols", "pilot", "search"},
     {"recommend", "drawing", "files", "plots"},
     {"checkpoint", "runs"},
-    {"pairs"},
+    {"pairs", "scored"},
     {"pipeline", "summary", "progress"},
     {"cli"},
     {"__main__"},

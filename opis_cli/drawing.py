@@ -169,12 +169,13 @@ def finish(figure: Figure, run: "Run") -> Figure:
     """Add the title, and a legend beside each panel, where it hides nothing."""
     report = run.report
     eps = f"{100 * report.eps_opis.eps:g}%-OPIS"
-    many = "classes" if report.source.group_column is None else "groups"
-    of = "pairs" if report.settings.get("pairs") else "rows"
+    rows = f"{report.source.rows:,} {'pairs' if report.settings.get('pairs') else 'rows'}"
     title = (
         f"OPIS {number(report.opis, 3)}   {eps} {number(report.eps_opis.value, 3)}   "
-        f"{report.source.evaluable_classes:,} {many} with a curve, {report.source.rows:,} {of}"
+        f"{report.source.evaluable_classes:,} {report.source.many} with a curve, {rows}"
     )
+    if not report.source.evaluable_classes:
+        title = f"EER {rate(report.eer.rate)}   {rows}"
     if report.recommendation.threshold is None:
         title += "\nno threshold meets the bounds"
     figure.axes[0].set_title(title, loc="left", fontsize=10)

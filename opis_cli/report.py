@@ -36,6 +36,16 @@ class SourceFacts:
     gallery_rows: int | None = None
     gallery_sha256: str | None = None
 
+    @property
+    def one(self) -> str:
+        """What to call that which figures are by."""
+        return "class" if self.group_column is None else "group"
+
+    @property
+    def many(self) -> str:
+        """The same in the plural."""
+        return "classes" if self.group_column is None else "groups"
+
 
 @dataclass(frozen=True, slots=True)
 class Pairs:

@@ -70,7 +70,7 @@ def _header(report: Report) -> RenderableType:
 
 def _what_was_read(report: Report) -> str:
     """Rows, or queries and gallery, or scored pairs; and what the figures are by."""
-    source, one = report.source, _one_class(report)
+    source = report.source
     text = f"{source.rows:,} rows x {source.dim} dimensions"
     if source.gallery_rows is not None:
         text = f"{source.rows:,} queries in {source.gallery_rows:,} gallery rows x {source.dim}"
@@ -80,19 +80,14 @@ def _what_was_read(report: Report) -> str:
         text = f"{source.rows:,} scored pairs, the {closer} the closer"
     if not source.classes:
         return text
-    text += f", {source.classes:,} {one}s" if one == "group" else f", {source.classes:,} classes"
+    text += f", {source.classes:,} {source.many}"
     if not source.singleton_classes:
         return text
     return text + (
         f" ({source.singleton_classes:,} without pairs of both kinds)"
-        if one == "group" or source.gallery_rows is not None
+        if source.one == "group" or source.gallery_rows is not None
         else f" ({source.singleton_classes:,} singletons: impostors only)"
     )
-
-
-def _one_class(report: Report) -> str:
-    """What to call that which the figures are by."""
-    return "class" if report.source.group_column is None else "group"
 
 
 def _duplicates(report: Report) -> list[str]:
@@ -116,14 +111,15 @@ def _consistency(report: Report) -> RenderableType:
     if asked.by != "distance":
         how = f"pooled {asked.by.upper()} {rate(asked.low)} to {rate(asked.high)}"
     worst = f"{100 * eps.eps:g}%-OPIS"
-    one, searched = _one_class(report), report.source.gallery_rows is not None
-    none = f"undefined with one evaluable {one}"
+    searched = report.source.gallery_rows is not None
+    none = f"undefined with one evaluable {report.source.one}"
     if not report.source.evaluable_classes:
         none = "no classes; --group-column names groups"
     remark, gap = none, "undefined: no class is left to compare with"
     if report.opis is not None:
-        many = "groups" if one == "group" else "classes"
-        remark = f"{many} differ by about {number(math.sqrt(report.opis), 2)} in utility"
+        remark = (
+            f"{report.source.many} differ by about {number(math.sqrt(report.opis), 2)} in utility"
+        )
     if eps.value is not None:
         apart = number(math.sqrt(eps.value), 2)
         gap = f"worst {eps.worst_classes:,} against rest: {apart} in utility"
@@ -156,7 +152,7 @@ def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
         return _infeasible(chosen, bounds, metric)
     similarity = chosen.equivalents.cosine_similarity
     other = "" if similarity is None else f"cosine similarity >= {similarity:.6g}"
-    source, many = report.source, "Groups" if _one_class(report) == "group" else "Classes"
+    source = report.source
     where = f"these {source.rows:,} rows"
     if source.gallery_rows is not None:
         where = f"the {source.gallery_rows:,} gallery rows"
@@ -180,7 +176,8 @@ def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
     if chosen.false_accepts_per_query is not None:
         rows.append(("False accepts per query", per_query, f"searching {where}"))
     if chosen.classes_meeting_bounds is not None or source.classes:
-        rows.append((f"{many} within the bounds", rate(chosen.classes_meeting_bounds), bounds))
+        name = f"{source.many.capitalize()} within the bounds"
+        rows.append((name, rate(chosen.classes_meeting_bounds), bounds))
     return _section(f"Recommended threshold ({bounds}; prefer {chosen.prefer})", rows)
 
 
@@ -236,14 +233,13 @@ def _warnings(chosen: Recommendation, report: Report, window_end: float) -> list
 
 
 def _deployed(deployed: Deployed, report: Report) -> RenderableType:
-    many = "Groups" if _one_class(report) == "group" else "Classes"
     return _section(
         f"Deployed threshold {shown(deployed.threshold, report.settings['metric'], 6)}",
         [
             ("FAR", rate(deployed.far), f"class mean {rate(deployed.class_mean_far)}"),
             ("FRR", rate(deployed.frr), f"class mean {rate(deployed.class_mean_frr)}"),
             (
-                f"{many} within the bounds",
+                f"{report.source.many.capitalize()} within the bounds",
                 rate(deployed.classes_meeting_bounds),
                 _bounds(report.recommendation),
             ),
@@ -254,8 +250,7 @@ def _deployed(deployed: Deployed, report: Report) -> RenderableType:
 def _worst_classes(report: Report) -> RenderableType:
     infeasible = report.recommendation.threshold is None
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    one = _one_class(report)
-    table.add_column(f"  {one}")
+    table.add_column(f"  {report.source.one}")
     of = "pairs" if report.settings.get("pairs") else "rows"
     if report.source.gallery_rows is not None:
         of = "queries"
@@ -270,7 +265,7 @@ def _worst_classes(report: Report) -> RenderableType:
             number(worst.mean_utility if infeasible else worst.utility, 3),
         )
     where = "over the calibration range" if infeasible else "at this threshold"
-    many = "Groups" if one == "group" else "Classes"
+    many = report.source.many.capitalize()
     return Group(Text(f"{many} worst off {where}", style="bold cyan"), table)
 
 

@@ -97,9 +97,8 @@ def _duplicates(report: Report) -> list[str]:
         return []
     named = ", ".join(map(str, found.first)) + (", ..." if found.rows > len(found.first) else "")
     return [
-        f"{found.rows:,} rows equal another one (distance 0, {found.pairs:,} pairs): rows {named}. "
-        "Copies make a model look better than it is; leave them out, or their pairs with "
-        "--exclude-same."
+        f"{found.rows:,} rows equal another one ({found.pairs:,} pairs at distance 0): {named}. "
+        "Copies flatter a model: leave them out, or their pairs with --exclude-same."
     ]
 
 
@@ -157,7 +156,7 @@ def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
     if source.gallery_rows is not None:
         where = f"the {source.gallery_rows:,} gallery rows"
     if report.settings.get("within_column") is not None:
-        where += " of the same " + plain(report.settings["within_column"])
+        where = "those of the same " + plain(report.settings["within_column"])
     per_query = number(chosen.false_accepts_per_query, 3)
     accept = f"accept {scale(metric)} {'>=' if metric == 'score' else '<='}"
     rows = [

@@ -34,6 +34,8 @@ Doubles = NDArray[np.float64]
 # Largest error, about, of a float32 dot product of unit vectors. It is relative to the largest
 # squared length of a (centred) row under the Euclidean metric.
 ROUNDING = 5e-7
+CODES = 1 << 15
+"""Even steps in score over a grid's window, from which a table leads to cells."""
 _UNIT_TOLERANCE = 1e-3
 _LARGEST_SQUARE = 1e36
 # Mean cosine distance of unit vectors below which taking off their mean is worth its cost.
@@ -134,6 +136,41 @@ class Rows:
     def largest_distance(self) -> float:
         """A distance that no pair exceeds."""
         return 2.0 if self.metric == "cosine" else 2.0 * float(np.sqrt(self.scale)) * (1 + 1e-6)
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """Even steps in score from ``top`` down, by which kernels find cells in a table.
+
+    The code of a score is ``(top - score) * scale`` in float32, cut off, from 0 to ``CODES - 1``.
+    """
+
+    top: np.float32
+    scale: np.float32
+
+    @classmethod
+    def between(cls, top: np.float32, bottom: np.float32) -> "Codes":
+        """Codes that reach from one score down to another."""
+        return cls(top, np.float32((CODES - 1) / max(float(top) - float(bottom), 1e-30)))
+
+    def of(self, scores: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Codes of scores, in the arithmetic of the kernels."""
+        return np.asarray(np.clip(self._steps(scores), 0, CODES - 1).astype(np.int64))
+
+    def lowest(self, codes: Ints) -> NDArray[np.float32]:
+        """The lowest score of each code, as if the last one ended too."""
+        scores = (self.top - (codes + 1) / np.float64(self.scale)).astype(np.float32)
+        # A few steps away at most, as scores are rounded.
+        while np.any(above := self._steps(scores) >= codes + 1):
+            scores[above] = np.nextafter(scores[above], np.float32(np.inf))
+        lower = np.nextafter(scores, np.float32(-np.inf))
+        while np.any(more := self._steps(lower) < codes + 1):
+            scores[more] = lower[more]
+            lower = np.nextafter(scores, np.float32(-np.inf))
+        return scores
+
+    def _steps(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        return (self.top - scores) * self.scale
 
 
 def prepare(

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli.distance import ROUNDING, Rows
+from opis_cli.distance import ROUNDING, Codes, Rows
 from opis_cli.records import Floats, Grid, PairCounts
 from opis_cli.settings import Calibration
 
@@ -209,9 +209,11 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
             _shifted(rows, pilot.genuine.first_at(1 - frrs), +1),
             _shifted(rows, pilot.genuine.first_at(1 - frrs), +2),
             _shifted(rows, pilot.impostor.first_above(fars), -1),
-            given,
         ]
     )
+    if not pilot.exact:
+        fine = _on_codes(rows, fine, end)
+    fine = np.concatenate([fine, given, [0.0, end]])
     fine = np.unique(fine[(fine >= 0) & (fine <= end)])
     upper = _upper(pilot, rows, end, _UPPER_POINTS)
     count, classes = len(rows.labels), int(rows.keys.max()) + 1
@@ -242,6 +244,19 @@ def _shifted(rows: Rows, distances: Floats | float, steps: int) -> NDArray[np.fl
     """Thresholds so many safe steps above (+) or below (-) distances, whatever the rounding."""
     scores = rows.score(np.asarray(distances)) - steps * 4 * ROUNDING * rows.scale
     return np.asarray(np.minimum(rows.distance(scores), rows.largest_distance))
+
+
+def _on_codes(rows: Rows, thresholds: NDArray[np.float64], end: float) -> NDArray[np.float64]:
+    """Thresholds moved up to where a code ends, so that a table finds their cells at once.
+
+    Those that share a code with another one stay: the grid would lose one of them.
+    """
+    codes = Codes.between(*rows.cuts(np.array([0.0, end])))
+    own = codes.of(rows.cuts(thresholds))
+    lowest = codes.lowest(own).astype(np.float64)
+    _, place, shared = np.unique(own, return_inverse=True, return_counts=True)
+    moved = rows.distance(lowest + ROUNDING * rows.scale)
+    return np.asarray(np.where(shared[place] > 1, thresholds, moved))
 
 
 def _range_ends(

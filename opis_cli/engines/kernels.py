@@ -1,10 +1,12 @@
-"""What the Numba engine compiles: one look at a strip of scores, and the credits that follow."""
+"""What the Numba engine compiles: one look at a block of scores, and the credits that follow."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 # No NaN reaches the scan, and products may be fused: both let LLVM vectorise it.
@@ -15,8 +17,14 @@ _u64 = np.uint64  # Numba looks for negative places where an index is signed.
 ZONES = 128
 """Zones beyond the window; a byte holds a zone, and its highest bit says "in the window"."""
 
+# Whether the processor can pick 16-bit integers out of a vector: the quickest way to a list.
+_COMPRESSES = "+avx512vbmi2" in cpu_target.target_context.codegen().magic_tuple()[2]
+
 CROWDED = np.uint32(1 << 15)
 """Bit of a table's cells that says to search on."""
+PADDING = 16
+"""Floats that rows of scores lie further apart than they are long: rows a power of two apart share
+few lines of the cache, and the product writes them at half the speed."""
 
 # Eight bytes at a time: the set bits of a byte of flags, and how many there are.
 _HIGH_BITS = np.uint64(0x8080808080808080)
@@ -32,20 +40,17 @@ _SET_BITS = np.array(
 _BIT_COUNTS = np.array([byte.bit_count() for byte in range(256)], np.uint64)
 
 
-class Codes(NamedTuple):
+class Table(NamedTuple):
     """A table from scores to cells among ``cuts``, which fall to -inf.
 
-    A code is a score scaled to so many steps from the top.
-
-    ``first[code]`` is the first cell that a score of this code can be in, and its own at most one
-    further; or at most ``steps``, where the highest bit says so.
+    ``first[code]`` is the cell of a score with this code (``distance.Codes``); where its highest
+    bit is set, cuts lie inside the code, and the cell is this one or one of the next.
     """
 
     cuts: Any
     first: Any
     top: Any
     scale: Any
-    steps: int
 
 
 class Cells(NamedTuple):
@@ -55,15 +60,15 @@ class Cells(NamedTuple):
     in the window, ``anywhere`` all cells, of genuine pairs. Beyond the window the cuts are even,
     and the scan knows their cells as zones, from 0 for the last cell up to ``ZONES - 1``: a
     score's is ``score * scale + shift``, cut off. ``few`` are the zones from which on pairs are
-    counted for the thresholds beyond the window that are kept by class. ``everywhere`` says that
-    all cells are the window's, and there are no zones.
+    counted for the thresholds beyond the window that are kept by class, but for the last one.
+    ``everywhere`` says that all cells are the window's, and there are no zones.
     """
 
     number: int
     window: int
     class_cell: Any
-    inside: Codes
-    anywhere: Codes
+    inside: Table
+    anywhere: Table
     everywhere: bool
     scale: Any
     shift: Any
@@ -73,7 +78,8 @@ class Cells(NamedTuple):
 class Buffers(NamedTuple):
     """A worker's own arrays.
 
-    ``zone_pairs`` counts zones two at a time, as neighbours in a row; ``zones_left`` those of the
+    ``zone_pairs`` counts zones two at a time, as neighbours in a row, in two tables by turns, since
+    an increment waits for the last one of the same place; ``zones_left`` counts those of the
     columns that are left over.
     """
 
@@ -91,24 +97,24 @@ class Buffers(NamedTuple):
 
 @_compiled
 def subtract_halves(scores: Any, left: Any, right: Any) -> None:
-    for i in range(scores.shape[0]):
-        row = scores[i]
-        for j in range(row.size):
-            row[j] -= left[i] + right[j]
+    for i in range(left.size):
+        for j in range(right.size):
+            scores[i, j] -= left[i] + right[j]
 
 
 @_compiled
 def veto(scores: Any, left: Any, right: Any, score: Any) -> None:
     """Give the pairs whose codes are equal a score that is no pair's."""
-    for i in range(scores.shape[0]):
-        row, code = scores[i], left[i]
-        for j in range(row.size):
-            row[j] = score if right[j] == code else row[j]
+    for i in range(left.size):
+        code = left[i]
+        for j in range(right.size):
+            scores[i, j] = score if right[j] == code else scores[i, j]
 
 
 @_compiled
 def scan(
     scores: Any,
+    width: int,
     a: int,
     i0: int,
     c: int,
@@ -118,10 +124,11 @@ def scan(
     cells: Cells,
     buffers: Buffers,
 ) -> None:
-    """Look at the impostor pairs of a strip once; list those inside the window with their cells.
+    """Look at the impostor pairs of a block once; list those inside the window with their cells.
 
-    The strip begins at row ``i0`` and column ``j0`` of a tile that begins at ``a`` and ``c``. A
-    listed pair is ``cell << 16 | column``; those of row ``i`` lie at ``starts[i]:starts[i + 1]``.
+    The block begins at row ``i0`` and column ``j0`` of a tile that begins at ``a`` and ``c``; of
+    each row of ``scores``, the first ``width`` are its columns. A listed pair is
+    ``cell << 16 | column``; those of row ``i`` lie at ``starts[i]:starts[i + 1]``.
     """
     # Taken out of the tuples here, once: each time costs atomic reference counts.
     nearest, zone_pairs, zones_left = buffers.nearest, buffers.zone_pairs, buffers.zones_left
@@ -129,8 +136,8 @@ def scan(
     listed, starts, few_columns = buffers.listed, buffers.starts, buffers.few_columns
     few, everywhere, scale, shift = cells.few, cells.everywhere, cells.scale, cells.shift
     inside, firsts, cuts = cells.inside, cells.inside.first, cells.inside.cuts
-    top, code_scale, steps = inside.top, inside.scale, inside.steps
-    height, width = scores.shape
+    top, code_scale = inside.top, inside.scale
+    height = scores.shape[0]
     count = np.uint64(0)
     few_by_row, few_by_column = buffers.few_by_row, buffers.few_by_column
     least = nearest[j0 : j0 + width].min()
@@ -166,7 +173,6 @@ def scan(
             cuts,
             top,
             code_scale,
-            steps,
             nearest,
             least,
             columns,
@@ -210,20 +216,56 @@ def _appending(
         table_data = context.make_array(signature.args[2])(context, builder, table).data
         row = builder.gep(table_data, [builder.mul(index, ir.Constant(index.type, 8))])
         offsets = builder.load(builder.bitcast(row, vector.as_pointer()), align=2)
-        spread = builder.insert_element(
-            ir.Constant(vector, ir.Undefined), base, ir.Constant(ir.IntType(32), 0)
-        )
-        spread = builder.shuffle_vector(
-            spread, spread, ir.Constant(ir.VectorType(ir.IntType(32), 8), [0] * 8)
-        )
         place = builder.bitcast(builder.gep(column_data, [count]), vector.as_pointer())
-        builder.store(builder.add(offsets, spread), place, align=2)
+        builder.store(builder.add(offsets, _spread(builder, base, vector)), place, align=2)
         return context.get_dummy_value()
 
     return types.void(columns, count, table, index, base), generate
 
 
+def _spread(builder: Any, value: Any, vector: Any) -> Any:
+    """A vector of one value."""
+    single = builder.insert_element(
+        ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
+    )
+    first = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    return builder.shuffle_vector(single, single, first)
+
+
+def _compressing(context: Any, columns: Any, count: Any, zones: Any, start: Any) -> tuple[Any, Any]:
+    """Append ``start + k`` for those of 32 zones, ``zones[start + k]``, that have the highest bit.
+
+    Returns how many they are; what is written beyond them is to be overwritten.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector, mask = ir.VectorType(ir.IntType(16), 32), ir.VectorType(ir.IntType(1), 32)
+        zone = ir.VectorType(ir.IntType(8), 32)
+        columns, count, zones, start = arguments
+        column_data = context.make_array(signature.args[0])(context, builder, columns).data
+        zone_data = context.make_array(signature.args[2])(context, builder, zones).data
+        seen = builder.bitcast(builder.gep(zone_data, [start]), zone.as_pointer())
+        none = ir.Constant(zone, [0] * 32)
+        flags = builder.icmp_signed("<", builder.load(seen, align=1), none)
+        steps = ir.Constant(vector, list(range(32)))
+        base = builder.trunc(start, ir.IntType(16))
+        found = builder.add(steps, _spread(builder, base, vector))
+        compress = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module,
+            ir.FunctionType(vector, [vector, vector, mask]),
+            "llvm.x86.avx512.mask.compress.v32i16",
+        )
+        packed = builder.call(compress, [found, ir.Constant(vector, [0] * 32), flags])
+        place = builder.bitcast(builder.gep(column_data, [count]), vector.as_pointer())
+        builder.store(packed, place, align=2)
+        number = builder.ctpop(builder.bitcast(flags, ir.IntType(32)))
+        return builder.zext(number, ir.IntType(64))
+
+    return types.uint64(columns, count, zones, start), generate
+
+
 _append: Any = intrinsic(_appending)
+_compress: Any = intrinsic(_compressing)
 
 
 @_compiled
@@ -234,18 +276,24 @@ def _split(
     count, whole = _u64(0), size // _u64(8)
     for w in range(whole):
         word = words[w]
-        zone_pairs[word & _PAIR] += np.uint32(1)
-        zone_pairs[(word >> _u64(16)) & _PAIR] += np.uint32(1)
-        zone_pairs[(word >> _u64(32)) & _PAIR] += np.uint32(1)
-        zone_pairs[word >> _u64(48)] += np.uint32(1)
-        # The highest bits of eight bytes, side by side in one.
-        flags = (((word & _HIGH_BITS) >> _u64(7)) * _GATHER) >> _u64(56)
-        _append(columns, count, _SET_BITS, flags, np.uint16(w << _u64(3)))
-        count += _BIT_COUNTS[flags]
+        zone_pairs[0, word & _PAIR] += np.uint32(1)
+        zone_pairs[1, (word >> _u64(16)) & _PAIR] += np.uint32(1)
+        zone_pairs[0, (word >> _u64(32)) & _PAIR] += np.uint32(1)
+        zone_pairs[1, word >> _u64(48)] += np.uint32(1)
+        if not _COMPRESSES:
+            # The highest bits of eight bytes, side by side in one.
+            flags = (((word & _HIGH_BITS) >> _u64(7)) * _GATHER) >> _u64(56)
+            _append(columns, count, _SET_BITS, flags, np.uint16(w << _u64(3)))
+            count += _BIT_COUNTS[flags]
     for j in range(whole * _u64(8), size):
         zones_left[zones[j]] += np.uint32(1)
-        columns[count] = np.uint16(j)
-        count += _u64(zones[j] == ZONES)
+        if not _COMPRESSES:
+            columns[count] = np.uint16(j)
+            count += _u64(zones[j] == ZONES)
+    if _COMPRESSES:
+        zones[size : size + _u64(32)] = np.uint8(0)
+        for start in range(_u64(0), size, _u64(32)):
+            count += _compress(columns, count, zones, start)
     return count
 
 
@@ -282,7 +330,6 @@ def _place(
     cuts: Any,
     top: Any,
     scale: Any,
-    steps: Any,
     nearest: Any,
     least: Any,
     columns: Any,
@@ -299,21 +346,20 @@ def _place(
         if score > least:
             nearest[j0 + j] = max(nearest[j0 + j], score)
             nearest[i0 + i] = max(nearest[i0 + i], score)
-        cell = _cell(score, firsts, cuts, top, scale, steps)
+        cell = _cell(score, firsts, cuts, top, scale)
         listed[count + k] = (cell << np.uint32(16)) | np.uint32(j)
 
 
 @_compiled
-def _cell(score: Any, first: Any, cuts: Any, top: Any, scale: Any, steps: Any) -> Any:
+def _cell(score: Any, first: Any, cuts: Any, top: Any, scale: Any) -> Any:
     """The cell of a score, that of the first threshold which accepts it, by a table of codes."""
-    place = (top - score) * scale
-    place = min(max(place, np.float32(0)), np.float32(first.size - 1))
+    place = min(max((top - score) * scale, np.float32(0)), np.float32(first.size - 1))
     cell = np.uint32(first[np.uint32(place)])
     if cell >= CROWDED:
         cell -= CROWDED
-        for _ in range(steps - 1):
-            cell += np.uint32(score < cuts[cell])
-    return cell + np.uint32(score < cuts[cell])
+        while score < cuts[cell]:
+            cell += np.uint32(1)
+    return cell
 
 
 @_compiled
@@ -345,18 +391,28 @@ def credit_listed(
 
 
 @_compiled
-def credit_few(
-    a: int, c: int, height: int, width: int, keys: Any, buffers: Buffers, credits: Any
+def credit_beyond(
+    a: int,
+    b: int,
+    c: int,
+    d: int,
+    begins: Any,
+    ends: Any,
+    keys: Any,
+    buffers: Buffers,
+    accepted: Any,
 ) -> None:
-    """Credit what a tile has beyond the window: differences of what successive zones hold."""
+    """Credit a tile's impostor pairs that are accepted at each of the few, and all of them."""
     by_row, by_column = buffers.few_by_row, buffers.few_by_column
-    steps = by_row.shape[1] - 1
-    first = credits.shape[1] - steps
-    for q in range(steps):
-        for i in range(height):
-            credits[keys[a + i], first + q] += by_row[i, q + 1] - by_row[i, q]
-        for j in range(width):
-            credits[keys[c + j], first + q] += by_column[q + 1, j] - by_column[q, j]
+    few = by_row.shape[1]
+    for i in range(a, b):
+        accepted[keys[i], few] += max(d - max(ends[i], c), 0)
+        for q in range(few):
+            accepted[keys[i], q] += by_row[i - a, q]
+    for j in range(c, d):
+        accepted[keys[j], few] += max(min(begins[j], b) - a, 0)
+        for q in range(few):
+            accepted[keys[j], q] += by_column[q, j - c]
     by_row[:] = 0
     by_column[:] = 0
 
@@ -364,6 +420,7 @@ def credit_few(
 @_compiled
 def credit_genuine(
     scores: Any,
+    width: int,
     i0: int,
     j0: int,
     ends: Any,
@@ -373,15 +430,15 @@ def credit_genuine(
     pooled: Any,
     nearest: Any,
 ) -> None:
-    """Credit the genuine pairs ``i < j`` of a strip to the keys of both rows."""
-    codes, class_cell = cells.anywhere, cells.class_cell
-    first, cuts = codes.first, codes.cuts
+    """Credit the genuine pairs ``i < j`` of a block to the keys of both rows."""
+    table, class_cell = cells.anywhere, cells.class_cell
+    first, cuts = table.first, table.cuts
     for i in range(scores.shape[0]):
-        for j in range(max(i0 + i + 1 - j0, 0), min(ends[i0 + i] - j0, scores.shape[1])):
+        for j in range(max(i0 + i + 1 - j0, 0), min(ends[i0 + i] - j0, width)):
             score = scores[i, j]
             nearest[i0 + i] = max(nearest[i0 + i], score)
             nearest[j0 + j] = max(nearest[j0 + j], score)
-            cell = _cell(score, first, cuts, codes.top, codes.scale, codes.steps)
+            cell = _cell(score, first, cuts, table.top, table.scale)
             pooled[cell] += 1
             by_class = class_cell[cell]
             credits[keys[i0 + i], by_class] += 1

@@ -1,7 +1,7 @@
 """The default engine: one BLAS thread and one compiled scan in each of several workers.
 
-A worker takes a tile, multiplies a strip of its rows with all of its columns, and scans the scores
-while they are in cache, without a branch that depends on them:
+A worker takes a tile, multiplies it in blocks, and scans a block's scores while they are in cache,
+without a branch that depends on them:
 
 - each score's *zone*, a byte: one of the even cells beyond the window, or the window itself. A
   histogram of zones, two at a time, is the pooled count beyond the window, and comparing bytes
@@ -22,15 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from opis_cli.distance import Rows
+from opis_cli.distance import CODES, Codes, Rows
 from opis_cli.engines import Advance, Tally, Tile
 from opis_cli.engines.kernels import (
     CROWDED,
+    PADDING,
     ZONES,
     Buffers,
     Cells,
-    Codes,
-    credit_few,
+    Table,
+    credit_beyond,
     credit_genuine,
     credit_listed,
     scan,
@@ -40,9 +41,9 @@ from opis_cli.engines.kernels import (
 from opis_cli.records import Grid, Ints
 
 TILE_SIDE = 2_048
-_STRIP = 256
-_TALL_STRIP, _TALL_FROM = 1_024, 256
-_CODES = 1 << 15
+# The best blocks for the product that were found. Those on the diagonal are cut finer, since half
+# of what they hold is not asked for.
+_BLOCK, _LONG_ROWS, _BLOCK_OF_LONG_ROWS, _DIAGONAL_PARTS = 1_024, 256, 2_048, 4
 _FEW = 16
 _TILES_TO_EMPTY = 1_000
 
@@ -60,7 +61,7 @@ def count_pairs(
     queue = _Queue(iter(tiles), advance, threading.Lock(), threading.Event())
     tally_lock = threading.Lock()
     ends = rows.class_ends
-    before = _credited(tally, cells)
+    before = _in_window(tally, cells)
     workers = [_Worker(rows, ends, cells, tally, tally_lock) for _ in range(threads)]
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
         jobs = [pool.submit(worker.run, queue) for worker in workers]
@@ -73,13 +74,19 @@ def count_pairs(
     for worker in workers:
         worker.deliver()
     if not cells.everywhere:
+        by_cell, by_key = (
+            now - then for now, then in zip(_in_window(tally, cells), before, strict=True)
+        )
         # An impostor pair of the window was credited to two keys.
-        tally.pooled_impostor[: cells.window] += (_credited(tally, cells) - before) // 2
+        tally.pooled_impostor[: cells.window] += by_cell // 2
+        accepted = np.column_stack([by_key, sum(worker.accepted for worker in workers)])
+        tally.impostor[:, cells.window :] += np.diff(accepted).astype(tally.impostor.dtype)
 
 
-def _credited(tally: Tally, cells: Cells) -> NDArray[np.int64]:
-    """Impostor credits of all keys, by cell of the window."""
-    return np.asarray(tally.impostor[:, : cells.window].sum(axis=0, dtype=np.int64))
+def _in_window(tally: Tally, cells: Cells) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Impostor credits in the window: of all keys by cell, and of all its cells by key."""
+    credits = tally.impostor[:, : cells.window]
+    return credits.sum(axis=0, dtype=np.int64), credits.sum(axis=1, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +120,15 @@ def _cells_of(rows: Rows, grid: Grid) -> Cells:
     else:
         scale = np.float32((len(even) - 1) / (float(even[0]) - float(even[-1])))
         shift = np.float32(ZONES - float(even[0]) * float(scale))
-        few = np.append(ZONES, ZONES - 1 - (beyond - window)).astype(np.uint8)
-        few[-1] = 0
+        # The last threshold accepts every pair; that takes no looking at scores.
+        few = (ZONES - 1 - (beyond[:-1] - window)).astype(np.uint8)
     class_cell = np.searchsorted(grid.by_class, np.arange(count)).astype(np.int32)
     return Cells(
         number=count,
         window=window,
         class_cell=class_cell,
-        inside=_codes_of(cuts[:window]),
-        anywhere=_codes_of(cuts),
+        inside=_table(cuts[:window], cuts[min(window, count - 1) - 1]),
+        anywhere=_table(cuts, cuts[-2]),
         everywhere=everywhere,
         scale=scale,
         shift=shift,
@@ -137,26 +144,19 @@ def _is_even(cuts: NDArray[np.float32]) -> bool:
     )
 
 
-def _codes_of(cuts: NDArray[np.float32]) -> Codes:
-    """The table for scores among some cuts; those below them all are in the last cell."""
-    top = float(cuts[0])
-    width = max(top - float(cuts[-2:][0]), 1e-30) / (_CODES - 1)
-    edges = top - np.arange(_CODES + 1) * width
-    # The code is a float32 product, off by up to a few thousandths of a step.
-    first = np.searchsorted(-cuts[:-1], -(edges[:-1] + 0.05 * width))
-    last = np.searchsorted(-cuts[:-1], -(edges[1:] - 0.05 * width))
-    first[0] = 0
-    # The last code stands for all lower scores too, which may be in the very last cell.
-    last[-1] = len(cuts) - 1
-    steps = int((last - first).max())
-    first[last - first > 1] |= CROWDED
-    return Codes(
-        np.append(cuts[:-1], np.float32(-np.inf)),
-        first.astype(np.uint16),
-        np.float32(top),
-        np.float32(1 / width),
-        steps,
-    )
+def _table(cuts: NDArray[np.float32], bottom: np.float32) -> Table:
+    """The table for scores among some cuts, finest from the first cut down to ``bottom``.
+
+    Scores below all cuts are in the last cell.
+    """
+    codes = Codes.between(cuts[0], bottom)
+    reached = codes.of(cuts[:-1])
+    first = np.searchsorted(reached, np.arange(CODES))
+    # A cut with the code of the next lower score lies inside that code.
+    inside = reached == codes.of(np.nextafter(cuts[:-1], np.float32(-np.inf)))
+    first[reached[inside]] |= CROWDED
+    last = np.append(cuts[:-1], np.float32(-np.inf))
+    return Table(last, first.astype(np.uint16), codes.top, codes.scale)
 
 
 class _Worker:
@@ -166,22 +166,22 @@ class _Worker:
         self, rows: Rows, ends: Ints, cells: Cells, tally: Tally, lock: threading.Lock
     ) -> None:
         self.rows, self.ends, self.cells, self.tally, self.lock = rows, ends, cells, tally, lock
-        # The product packs a tile's columns anew for each strip: with long rows that costs more
-        # than scores that stay in the second-level cache save.
-        self.height = _STRIP if rows.vectors.shape[1] < _TALL_FROM else _TALL_STRIP
-        self.scores = np.empty(self.height * TILE_SIDE, np.float32)
+        self.block = _BLOCK if rows.vectors.shape[1] < _LONG_ROWS else _BLOCK_OF_LONG_ROWS
+        self.scores = np.empty((self.block, self.block + PADDING), np.float32)
         count, few = len(rows.labels), len(cells.few)
+        self.begins = np.searchsorted(rows.labels, rows.labels)
+        self.accepted = np.zeros((len(tally.impostor), few + 1), np.int64)
         self.tiles = 0
         self.zone_counts = np.zeros(ZONES + 1, np.int64)
         self.buffers = Buffers(
             nearest=np.full(count, -np.inf, np.float32),
-            zone_pairs=np.zeros((ZONES + 1) * 256, np.uint32),
+            zone_pairs=np.zeros((2, (ZONES + 1) * 256), np.uint32),
             zones_left=np.zeros(ZONES + 1, np.uint32),
-            zones=np.empty(TILE_SIDE, np.uint8),
-            # Columns are written eight at a time, kept or not.
-            columns=np.empty(TILE_SIDE + 8, np.uint16),
-            listed=np.empty(self.height * TILE_SIDE, np.uint32),
-            starts=np.zeros(self.height + 1, np.int64),
+            # Zones are read and columns written up to 32 at a time, kept or not.
+            zones=np.empty(self.block + 32, np.uint8),
+            columns=np.empty(self.block + 32, np.uint16),
+            listed=np.empty(self.block**2, np.uint32),
+            starts=np.zeros(self.block + 1, np.int64),
             few_by_row=np.zeros((TILE_SIDE, few), np.uint32),
             few_by_column=np.zeros((few, TILE_SIDE), np.uint16),
             few_columns=np.zeros((few, TILE_SIDE), np.uint8),
@@ -195,33 +195,36 @@ class _Worker:
 
     def tile(self, tile: Tile) -> None:
         """Count the pairs of a tile."""
-        for start in range(tile.a, tile.b, self.height):
-            self.strip(tile, start, min(start + self.height, tile.b))
-        height, width = tile.b - tile.a, tile.d - tile.c
-        with self.lock:
-            credit_few(
-                tile.a, tile.c, height, width, self.rows.keys, self.buffers, self.tally.impostor
+        on_diagonal = tile.a == tile.c
+        height = self.block // _DIAGONAL_PARTS if on_diagonal else self.block
+        for i0 in range(tile.a, tile.b, height):
+            for j0 in range(i0 if on_diagonal else tile.c, tile.d, self.block):
+                ends = min(i0 + height, tile.b), min(j0 + self.block, tile.d)
+                self.count_block(tile, i0, ends[0], j0, ends[1])
+        if not self.cells.everywhere:
+            bounds = tile.a, tile.b, tile.c, tile.d
+            credit_beyond(
+                *bounds, self.begins, self.ends, self.rows.keys, self.buffers, self.accepted
             )
         self.tiles += 1
         if self.tiles % _TILES_TO_EMPTY == 0:
             self.empty_zones()
 
-    def strip(self, tile: Tile, i0: int, i1: int) -> None:
-        """Count the rows ``i0:i1`` with the tile's columns at or after them."""
+    def count_block(self, tile: Tile, i0: int, i1: int, j0: int, j1: int) -> None:
+        """Count the rows ``i0:i1`` with the columns ``j0:j1`` of a tile."""
         rows, cells, tally, buffers = self.rows, self.cells, self.tally, self.buffers
-        j0 = max(tile.c, i0)
-        scores = self.scores[: (i1 - i0) * (tile.d - j0)].reshape(i1 - i0, tile.d - j0)
-        np.matmul(rows.vectors[i0:i1], rows.vectors[j0 : tile.d].T, out=scores)
+        scores, width = self.scores[: i1 - i0], j1 - j0
+        np.matmul(rows.vectors[i0:i1], rows.vectors[j0:j1].T, out=scores[:, :width])
         if rows.centred:
-            subtract_halves(scores, rows.half_squares[i0:i1], rows.half_squares[j0 : tile.d])
+            subtract_halves(scores, rows.half_squares[i0:i1], rows.half_squares[j0:j1])
         for codes in rows.vetoes:
-            veto(scores, codes[i0:i1], codes[j0 : tile.d], rows.veto_score)
-        scan(scores, tile.a, i0, tile.c, j0, self.ends, rows.keys, cells, buffers)
+            veto(scores, codes[i0:i1], codes[j0:j1], rows.veto_score)
+        scan(scores, width, tile.a, i0, tile.c, j0, self.ends, rows.keys, cells, buffers)
         with self.lock:
             credit_listed(
                 i0,
                 j0,
-                scores.shape[0],
+                i1 - i0,
                 rows.keys,
                 cells,
                 buffers,
@@ -231,6 +234,7 @@ class _Worker:
             if self.ends[i1 - 1] > j0:
                 credit_genuine(
                     scores,
+                    width,
                     i0,
                     j0,
                     self.ends,
@@ -243,9 +247,9 @@ class _Worker:
 
     def empty_zones(self) -> None:
         """Take the zones out of their 32-bit counts before these can overflow."""
-        pairs = self.buffers.zone_pairs.reshape(ZONES + 1, 256)
-        self.zone_counts += pairs.sum(axis=1, dtype=np.int64)
-        self.zone_counts += pairs.sum(axis=0, dtype=np.int64)[: ZONES + 1]
+        pairs = self.buffers.zone_pairs.reshape(2, ZONES + 1, 256)
+        self.zone_counts += pairs.sum(axis=(0, 2), dtype=np.int64)
+        self.zone_counts += pairs.sum(axis=(0, 1), dtype=np.int64)[: ZONES + 1]
         self.zone_counts += self.buffers.zones_left
         pairs[:] = 0
         self.buffers.zones_left[:] = 0

@@ -216,7 +216,8 @@ def _warnings(chosen: Recommendation, report: Report, window_end: float) -> list
         return [Text(f"  ! {line}", style="yellow") for line in found]
     # An end that only a pair or two lie beyond is not outside.
     hair = 0.01 * (asked.threshold_high - asked.threshold_low)
-    if not asked.threshold_low - hair <= chosen.threshold <= asked.threshold_high + hair:
+    inside = asked.threshold_low - hair <= chosen.threshold <= asked.threshold_high + hair
+    if report.opis is not None and not inside:
         # A range of ten to one about the threshold's FAR, or the least FAR that the pairs show.
         far = min(max(chosen.far, 10 / report.pairs.impostor), 0.3)
         found.append(

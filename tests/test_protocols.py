@@ -1,5 +1,8 @@
 """Which pairs there are: every protocol and every combination against brute force on real data."""
 
+import hashlib
+import json
+
 import data
 import numpy as np
 import oracle
@@ -7,8 +10,10 @@ import pandas as pd
 import pytest
 from conftest import optional
 
+import opis_cli as opis
 import opis_cli.grid
-from opis_cli import pairs
+from opis_cli import pairs, pilot, protocols, readers, scores
+from opis_cli import report as opis_report
 from opis_cli.embeddings import from_arrays
 from opis_cli.gallery import with_gallery
 from opis_cli.settings import Settings
@@ -179,3 +184,275 @@ def test_euclidean_counts_at_all_thresholds(engine, wordnet):
     vectors = vectors * np.random.default_rng(0).uniform(0.5, 2, (len(vectors), 1))
     counts, brute = count(vectors, labels, columns, PARTS, "euclidean", engine=engine)
     check(counts, brute, vectors, "euclidean")
+
+
+def test_labels_as_groups_give_the_figures_of_classes():
+    vectors, labels = data.MADE["long_tail"]
+    by_class = opis.evaluate(vectors, labels)
+    by_group = opis.evaluate(vectors, labels, columns={"who": labels}, group_column="who")
+    one, other = by_class.report, by_group.report
+    for name in ("opis", "eps_opis", "calibration_range", "recall_at_1", "eer", "recommendation"):
+        assert getattr(one, name) == getattr(other, name), name
+    assert one.worst_classes == other.worst_classes
+    assert np.array_equal(by_group.counts.genuine, 2 * by_class.counts.genuine)
+    assert np.array_equal(by_group.counts.impostor, by_class.counts.impostor)
+    table, groups = by_class.classes(), by_group.classes().rename(columns={"group": "class"})
+    assert groups.pop("genuine_pairs").tolist() == (2 * table.pop("genuine_pairs")).tolist()
+    pd.testing.assert_frame_equal(table, groups)
+
+
+def test_pairs_of_other_tenants_are_never_multiplied(wordnet):
+    vectors, labels, _ = wordnet
+    tenants = np.arange(len(labels)) % 200
+    embeddings = from_arrays(vectors, labels, columns={"t": tenants}, needed={"t": True})
+    plan = protocols.plan(embeddings, Settings(within_column="t"))
+    sizes = np.bincount(tenants)
+    assert sum(part.pairs for part in plan.passes) == (sizes * (sizes - 1) // 2).sum()
+    queries = embeddings_of_search(vectors, labels, {"t": tenants}, 100, {"t": True})
+    plan = protocols.plan(queries, Settings(within_column="t"))
+    mine, theirs = np.bincount(tenants[:100], minlength=200), np.bincount(tenants[100:])
+    genuine = plan.genuine.sum()
+    assert sum(part.pairs for part in plan.passes) == (mine * theirs).sum() + genuine
+
+
+def embeddings_of_search(vectors, labels, columns, queries, needed):
+    parts = slice(0, queries), slice(queries, None)
+    return with_gallery(
+        *(
+            from_arrays(
+                vectors[part],
+                labels[part],
+                columns={name: values[part] for name, values in columns.items()},
+                needed=needed,
+                paired=False,
+            )
+            for part in parts
+        )
+    )
+
+
+@pytest.mark.parametrize("parts", COMBINATIONS[2::4] + COMBINATIONS[-1:], ids="+".join)
+def test_a_sample_places_the_thresholds(parts, wordnet, monkeypatch):
+    """What large data go through, and that the best threshold for a bound is found."""
+    monkeypatch.setattr(pilot, "_EXHAUSTIVE_PAIRS", 0)
+    monkeypatch.setattr(opis_cli.grid, "_EXHAUSTIVE_PAIRS", 0)
+    counts, brute = count(*wordnet, parts, engine="numba")
+    check(counts, brute, wordnet[0])
+    impostor, genuine = (
+        np.sort(brute.distance[brute.allowed & (brute.alike == kind)]) for kind in (False, True)
+    )
+    for max_far in (0.1, 0.01):
+        far = counts.pooled_impostor / counts.impostor_total
+        index = np.searchsorted(far, max_far, side="right") - 1
+        frr = 1 - counts.pooled_genuine[index] / counts.genuine_total
+        best = impostor[int(max_far * len(impostor))]
+        assert frr <= (genuine >= best).mean() + 0.002
+
+
+def test_open_set_queries_by_hand():
+    angles = np.radians([0.0, 90, 180, 1, 92, 93])
+    vectors = np.column_stack([np.cos(angles), np.sin(angles)])
+    labels = ["a", "b", "stranger", "a", "b", "c"]
+    run = opis.evaluate(
+        vectors[:3],
+        labels[:3],
+        gallery=(vectors[3:], labels[3:]),
+        calibration="distance:0.1..0.9",
+        max_far=0.15,
+    )
+    # The stranger, at 180 degrees, is nearest to c at 93, a distance of 0.95.
+    assert run.report.source.rows == 3 and run.report.source.gallery_rows == 3
+    assert (run.report.pairs.genuine, run.report.pairs.impostor) == (2, 7)
+    assert run.report.recall_at_1 == 1.0
+    assert run.report.open_set == opis_report.OpenSet(1, 0.0)
+    assert scores.open_set(run.counts, 2.0) == (1, 1.0)
+    before = run.counts.grid.thresholds[run.counts.grid.thresholds < 0.947][-1]
+    assert scores.open_set(run.counts, before) == (1, 0.0)
+    assert run.classes()["class"].tolist() == ["a", "b", "stranger"]
+    assert run.classes()["far"].isna().tolist() == [False, False, True]
+
+
+def test_a_tenant_without_gallery_rows_is_no_fault(wordnet):
+    vectors, labels, _ = wordnet
+    tenants = np.arange(len(labels)) % 5
+    kept = tenants[300:] != 2
+    run = opis.evaluate(
+        vectors[:300],
+        labels[:300],
+        columns={"t": tenants[:300]},
+        gallery=(vectors[300:][kept], labels[300:][kept], {"t": tenants[300:][kept]}),
+        within_column="t",
+    )
+    brute = Brute(
+        np.concatenate([vectors[:300], vectors[300:][kept]]),
+        np.concatenate([labels[:300], labels[300:][kept]]),
+        {"tenant": np.concatenate([tenants[:300], tenants[300:][kept]])},
+        ("within_column",),
+        queries=300,
+    )
+    has = (brute.allowed & brute.alike).any(axis=1)
+    assert run.report.open_set.queries == np.count_nonzero(~has)
+    assert run.report.pairs.impostor == (brute.allowed & ~brute.alike).sum()
+
+
+def test_equal_rows_are_counted_and_named(cli, tmp_path):
+    vectors, labels = data.blobs(200, 5, seed=3)
+    vectors[[7, 150]] = vectors[11]
+    file = tmp_path / "e.parquet"
+    table = pd.DataFrame({"embedding": list(vectors), "label": labels, "photo": range(200)})
+    table.loc[[7, 150], "photo"] = 11
+    table.to_parquet(file)
+    found = opis.evaluate(file).report.duplicates
+    assert (found.rows, found.pairs, found.first) == (3, 3, (7, 11, 150))
+    assert (
+        "3 rows equal another one (3 pairs at distance 0): 7, 11, 150"
+        in cli("evaluate", file).stdout
+    )
+    left = opis.evaluate(file, exclude_same="photo").report
+    assert (left.pairs.excluded, left.duplicates.rows) == (3, 0)
+
+
+def test_an_older_run_is_read_with_defaults(saved):
+    run = opis.load_run(saved)
+    raw = json.loads((saved / "report.json").read_text())
+    for where, names in (
+        (raw, ("open_set", "duplicates")),
+        (raw["source"], ("group_column", "gallery_rows", "gallery_sha256")),
+        (raw["pairs"], ("excluded",)),
+        (raw["settings"], ("group_column", "pairs", "gallery", "higher_is_closer")),
+        (raw["recommendation"]["equivalents"], ("score",)),
+    ):
+        for name in names:
+            del where[name]
+    with np.load(saved / "counts.npz") as arrays:
+        kept = {k: arrays[k] for k in arrays if k not in ("searches", "excluded", "duplicates")}
+    np.savez(saved / "counts.npz", **kept)
+    raw["counts_sha256"] = hashlib.sha256((saved / "counts.npz").read_bytes()).hexdigest()
+    (saved / "report.json").write_text(json.dumps(raw))
+    old = opis.load_run(saved)
+    assert scores.recall_at_1(old.counts) == run.report.recall_at_1
+    assert old.recommend(max_far=0.02) == run.recommend(max_far=0.02)
+    pd.testing.assert_frame_equal(old.classes(), run.classes())
+
+
+@pytest.fixture
+def files(wordnet, tmp_path):
+    """Queries and gallery as Parquet files."""
+    vectors, labels, columns = wordnet
+    table = pd.DataFrame({"embedding": list(vectors), "label": labels, **columns})
+    table[:300].to_parquet(tmp_path / "queries.parquet")
+    table[300:].drop(columns="customer").to_parquet(tmp_path / "gallery.parquet")
+    return tmp_path
+
+
+def test_files_by_the_command_line(cli, files, wordnet):
+    words = ["--gallery", "gallery.parquet", "--within-column", "tenant"]
+    words += ["--exclude-same", "camera", "--group-column", "customer"]
+    done = cli("evaluate", "queries.parquet", *words, "--out", "run", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    brute = Brute(*wordnet, PARTS, queries=300)
+    assert report["pairs"]["excluded"] == brute.before - brute.allowed.sum()
+    assert report["pairs"]["genuine"] == (brute.allowed & brute.alike).sum()
+    assert report["source"]["group_column"] == "customer"
+    assert report["source"]["gallery_rows"] == len(wordnet[1]) - 300
+    table = pd.read_parquet(files / "run" / "classes.parquet")
+    assert table.columns[0] == "group"
+    assert table["group"].tolist() == brute.names.tolist()
+    shown = cli("evaluate", "queries.parquet", *words).stdout
+    assert "300 queries in 573 gallery rows" in shown
+    assert "pairs of the same camera left out" in shown and "FPIR" in shown
+    assert cli("recommend", "run", "--max-far", "0.05").returncode == 0
+    assert cli("plot", "run", "--kind", "classes").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--group-column", "nobody"], "columns named 'nobody'"),
+        (["--gallery", "none.parquet"], "none.parquet: no such file"),
+        (["--gallery-labels", "l.csv"], "--gallery-labels is for --gallery"),
+        (["--exclude-same", "label"], "there is no genuine pair once"),
+        (["--within-column", "label"], "there is no impostor pair"),
+        (["--group-column", "camera"], "nulls in column 'camera'"),
+        (["--gallery", "short.parquet"], "vectors of 3 dimensions, the queries of 384"),
+        (["--gallery", "numbers.parquet"], "labels of integers, the queries of text"),
+        (["--gallery", "strangers.parquet"], "there is no genuine pair"),
+        (["--gallery", "gallery.parquet", "--within-column", "customer"], "'customer'"),
+        (["--higher-is-closer"], "--higher-is-closer is for --pairs"),
+    ],
+)
+def test_what_cannot_be_is_refused(words, says, cli, files):
+    few = pd.DataFrame({"embedding": [[1.0, 2, 3]] * 3, "label": ["a", "b", "c"]})
+    few.to_parquet(files / "short.parquet")
+    wide = pd.DataFrame({"embedding": [[1.0] * 384] * 3, "label": [1, 2, 3]})
+    wide.to_parquet(files / "numbers.parquet")
+    wide.assign(label=["x", "y", "z"]).to_parquet(files / "strangers.parquet")
+    done = cli("evaluate", "queries.parquet", *words)
+    assert done.returncode == 2, done.stdout
+    assert says in done.stderr and "Traceback" not in done.stderr
+
+
+def test_rows_without_a_group_are_dropped_on_request(files):
+    run = opis.evaluate(files / "queries.parquet", group_column="camera", on_bad_rows="drop")
+    missing = pd.read_parquet(files / "queries.parquet")["camera"].isna().sum()
+    assert run.report.source.dropped_rows == missing > 0
+
+
+def test_columns_beside_labels_in_another_file(files, cli):
+    table = pd.read_parquet(files / "queries.parquet")
+    np.save(files / "v.npy", np.stack(table["embedding"]))
+    table[["label", "tenant"]].to_csv(files / "l.csv", index=False)
+    np.savez(
+        files / "v.npz",
+        embeddings=np.stack(table["embedding"]),
+        labels=table["label"].to_numpy(str),
+        tenant=table["tenant"].to_numpy(str),
+    )
+    expected = opis.evaluate(files / "queries.parquet", within_column="tenant")
+    for source, labels in ((files / "v.npy", files / "l.csv"), (files / "v.npz", None)):
+        found = opis.evaluate(source, labels, within_column="tenant")
+        assert np.array_equal(found.counts.impostor, expected.counts.impostor)
+    (files / "l.txt").write_text("\n".join(table["label"]))
+    done = cli("evaluate", "v.npy", "--labels", "l.txt", "--within-column", "tenant")
+    assert done.returncode == 2 and "has no column 'tenant'" in done.stderr
+
+
+def test_a_killed_search_goes_on_in_its_second_pass(files, tmp_path, monkeypatch):
+    embeddings = readers.read_as(
+        files / "queries.parquet", Settings(gallery=str(files / "gallery.parquet"))
+    )
+    whole = pairs.count_pairs(embeddings, Settings(engine="numpy"))
+    monkeypatch.setattr(pairs, "_CHECKPOINT_PAIRS", 1)
+    settings = Settings(engine="numpy", checkpoint=str(tmp_path / "partial"))
+
+    class Killed(BaseException):
+        pass
+
+    def killed_near_the_end(done, total):
+        if done > 0.995 * total:
+            raise Killed
+
+    with pytest.raises(Killed):
+        pairs.count_pairs(embeddings, settings, progress=killed_near_the_end)
+    begun = []
+    resumed = pairs.count_pairs(embeddings, settings, progress=lambda done, _: begun.append(done))
+    assert len(begun) > 1 and begun[0] > 300 * 573, "the first pass began again"
+    for name in ("genuine", "impostor", "pooled_impostor", "open_set", "nearest_hits"):
+        assert np.array_equal(getattr(resumed, name), getattr(whole, name)), name
+
+
+@pytest.mark.parametrize("parts", [COMBINATIONS[-1], COMBINATIONS[6]], ids="+".join)
+@pytest.mark.parametrize("engine", [optional("dask")])
+def test_workers_of_a_cluster_follow_the_protocol(parts, engine, files, cluster):
+    asked = {part: NAMES[part] for part in parts if part in NAMES}
+    if "gallery" in parts:
+        asked["gallery"] = str(files / "gallery.parquet")
+    source = files / "queries.parquet"
+    own = opis.evaluate(source, engine="numba", **asked).counts
+    theirs = opis.evaluate(
+        source, engine=engine, scheduler=cluster.scheduler_address, **asked
+    ).counts
+    for name in ("genuine", "impostor", "pooled_genuine", "pooled_impostor", "nearest_hits"):
+        assert np.array_equal(getattr(own, name), getattr(theirs, name)), name
+    assert own.excluded == theirs.excluded

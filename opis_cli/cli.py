@@ -10,6 +10,7 @@ from opis_cli import __version__
 from opis_cli.settings import Settings, load_config, merge
 
 if TYPE_CHECKING:
+    from opis_cli.remote import Given
     from opis_cli.runs import Run
 
 app = typer.Typer(
@@ -22,7 +23,11 @@ app = typer.Typer(
 )
 
 Source = Annotated[
-    str, typer.Argument(help="Embeddings: .parquet (file or folder), .npy with --labels, .npz.")
+    list[str],
+    typer.Argument(
+        help="Embeddings: .parquet (file or folder), .npy with --labels, .npz; or shards of them.",
+        metavar="SOURCE...",
+    ),
 ]
 RunOrSource = Annotated[
     str, typer.Argument(help="A run (the folder that --out wrote), or embeddings.")
@@ -301,7 +306,7 @@ def _settings(config: Path | None, flags: dict[str, Any]) -> Settings:
     return merge(load_config(config), flags)
 
 
-def _evaluate(source: str, settings: Settings, quiet: bool) -> "Run":
+def _evaluate(source: "Given", settings: Settings, quiet: bool) -> "Run":
     from opis_cli.pipeline import evaluate_file
     from opis_cli.progress import announcer, progress_bar
 

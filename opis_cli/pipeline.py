@@ -25,6 +25,7 @@ from opis_cli.recommend import (
     recommend,
 )
 from opis_cli.records import Embeddings, PairCounts
+from opis_cli.remote import Given, parts_of
 from opis_cli.runs import Run
 from opis_cli.scores import Consistency
 from opis_cli.settings import Settings, merge
@@ -45,8 +46,9 @@ def evaluate(
 
     Parameters
     ----------
-    source : str, Path, or array-like of shape (N, D)
-        A file or folder of embeddings, a pattern of files, or the vectors themselves.
+    source : str, Path, list of these, or array-like of shape (N, D)
+        A file or folder of embeddings, a pattern of files, a list of these, or the vectors
+        themselves.
     labels : array-like of shape (N,), or a path, optional
         Class of each row. With a path as source: a labels file, where the source has none.
     columns : mapping of names to array-likes of shape (N,), optional
@@ -66,7 +68,7 @@ def evaluate(
     OpisError
         The input or a setting is not usable; the message says what to do.
     """
-    if isinstance(source, str | Path):
+    if _is_given(source):
         if labels is not None and not isinstance(labels, str | Path):
             raise InputError(
                 "the labels of a file are a path too; for arrays, load both and give the vectors"
@@ -81,6 +83,12 @@ def evaluate(
     start = time.perf_counter()
     embeddings = _from_arrays((source, labels, columns), gallery, chosen)
     return evaluate_embeddings(embeddings, chosen, read_seconds=time.perf_counter() - start)
+
+
+def _is_given(source: Any) -> bool:
+    """Whether a source is a path or some paths, not vectors."""
+    parts = source if isinstance(source, list | tuple) and source else [source]
+    return all(isinstance(part, str | Path) for part in parts)
 
 
 def _from_arrays(queries: tuple[Any, ...], gallery: Any, settings: Settings) -> Embeddings:
@@ -106,7 +114,7 @@ def _from_arrays(queries: tuple[Any, ...], gallery: Any, settings: Settings) -> 
 
 
 def evaluate_file(
-    source: str | Path,
+    source: Given,
     settings: Settings,
     progress: pairs.Progress = lambda done, total: None,
     announce: pairs.Announce = lambda text: None,
@@ -142,7 +150,7 @@ def evaluate_embeddings(
     return _run(counts, facts, settings, deployed, (read_seconds, start, counted))
 
 
-def _evaluate_pairs(source: str | Path, settings: Settings, progress: pairs.Progress) -> Run:
+def _evaluate_pairs(source: Given, settings: Settings, progress: pairs.Progress) -> Run:
     """``evaluate`` for a file of scored pairs."""
     start = time.perf_counter()
     with scored.read(source, settings) as found:
@@ -152,7 +160,7 @@ def _evaluate_pairs(source: str | Path, settings: Settings, progress: pairs.Prog
         read = time.perf_counter()
         counts = scored.count(found, settings, deployed, progress)
     facts = rep.SourceFacts(
-        path=_utf8(str(source)),
+        path=_utf8(" ".join(parts_of(source))),
         sha256=found.sha256,
         labels_sha256=None,
         rows=found.rows,

@@ -25,7 +25,7 @@ from opis_cli.settings import Settings
 Raw = tuple[Floats, arrow.Bools, list[arrow.Array]]  # vectors, null rows, labels if there are any
 
 
-def read_as(path: str | Path, settings: Settings) -> Embeddings:
+def read_as(path: remote.Given, settings: Settings) -> Embeddings:
     """Read embeddings as settings say, with the gallery that they are searched in, if any.
 
     Raises
@@ -34,7 +34,7 @@ def read_as(path: str | Path, settings: Settings) -> Embeddings:
         As ``read`` does, and where queries and gallery do not fit together.
     """
 
-    def part(source: str | Path, labels: str | None, columns: Mapping[str, bool]) -> Embeddings:
+    def part(source: remote.Given, labels: str | None, columns: Mapping[str, bool]) -> Embeddings:
         return read(
             source,
             embedding_column=settings.embedding_column,
@@ -54,7 +54,7 @@ def read_as(path: str | Path, settings: Settings) -> Embeddings:
 
 
 def read(
-    path: str | Path,
+    path: remote.Given,
     *,
     embedding_column: str | None = None,
     label_column: str | None = None,
@@ -68,7 +68,7 @@ def read(
 
     Parameters
     ----------
-    path : path
+    path : path, or sequence of paths
         A ``.parquet`` file, a folder of such parts, a ``.npy`` of shape (rows, dims), or a
         ``.npz`` with the arrays ``embeddings`` and ``labels``; also at an ``s3://`` or ``gs://``
         address; or a pattern of such shards (``part-*.npy``), taken in the order of the numbers in
@@ -101,7 +101,7 @@ def read(
         A file is unreadable, a column is not found or not of a usable type, lengths differ,
         there are bad rows that are not to be dropped, or the rows make no pairs.
     """
-    with remote.fetched(path) as files, ExitStack() as stack:
+    with remote.all_fetched(path) as files, ExitStack() as stack:
         labels_files = [] if labels is None else stack.enter_context(remote.fetched(labels))
         for file in [*files, *labels_files]:  # before the vectors, which may take minutes
             check_file(file)
@@ -141,7 +141,9 @@ def read(
             on_bad_rows=on_bad_rows,
             paired=paired,
         )
-    return replace(found, source=replace(found.source, path=str(path)))
+    parts = remote.parts_of(path)
+    source = replace(found.source, path=" ".join(parts), parts=parts if len(parts) > 1 else ())
+    return replace(found, source=source)
 
 
 def _named(paths: Sequence[Path]) -> str:

@@ -41,13 +41,15 @@ class Source:
 
     ``sha256`` is that of the embeddings file's bytes (of all parts in name order for a folder; of
     the array's bytes for arrays), ``labels_sha256`` that of a separate labels file. ``gallery`` is
-    where the rows came from that these are searched in, if that is somewhere else.
+    where the rows came from that these are searched in, if that is somewhere else; ``parts`` are
+    the paths that were given, where they were several.
     """
 
     path: str
     sha256: str
     labels_sha256: str | None = None
     gallery: "Source | None" = None
+    parts: tuple[str, ...] = ()
 
     @property
     def digests(self) -> tuple[str | None, ...]:

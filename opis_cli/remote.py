@@ -6,13 +6,21 @@ What is at an address is fetched to disk, then read like any file.
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from opis_cli.errors import InputError
+
+Given = str | Path | Sequence[str | Path]
+"""A source as it is given: one path, pattern or address, or several, which are read as one."""
+
+
+def parts_of(source: Given) -> tuple[str, ...]:
+    """The paths, patterns and addresses of a source."""
+    return tuple(map(str, [source] if isinstance(source, str | Path) else source))
 
 
 def is_address(source: str | Path) -> bool:
@@ -28,6 +36,14 @@ def everywhere(source: str | Path) -> str:
 def natural(name: str) -> list[str | int]:
     """A key that sorts the numbers in names by value: ``part-2`` before ``part-10``."""
     return [int(part) if k % 2 else part for k, part in enumerate(re.split(r"([0-9]+)", name))]
+
+
+@contextmanager
+def all_fetched(source: Given) -> Iterator[list[Path]]:
+    """``fetched`` for a source that may be several."""
+    with ExitStack() as stack:
+        parts = [stack.enter_context(fetched(part)) for part in parts_of(source)]
+        yield [path for paths in parts for path in paths]
 
 
 @contextmanager

@@ -9,7 +9,6 @@ only if ``d <= t``. Distances are float64 and compared as they are: no rounding 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,12 +71,12 @@ class Scored:
 
 
 @contextmanager
-def read(source: str | Path, settings: Settings) -> Iterator[Scored]:
+def read(source: remote.Given, settings: Settings) -> Iterator[Scored]:
     """Read scored pairs for the first time; they can be counted inside the context.
 
     Parameters
     ----------
-    source : path
+    source : path, or sequence of paths
         Parquet, CSV or TSV, a folder of Parquet parts, a pattern of such files, or an address.
     settings : Settings
 
@@ -89,7 +88,7 @@ def read(source: str | Path, settings: Settings) -> Iterator[Scored]:
     SettingsError
         It cannot be told whether a higher score is closer.
     """
-    with remote.fetched(source) as files:
+    with remote.all_fetched(source) as files:
         table = tables.open_table(
             files, settings.score_column, settings.label_column, settings.group_column
         )

@@ -34,7 +34,7 @@ _SECONDS_TO_CONNECT, _SECONDS_FOR_WORKERS = 10, 60
 class Recipe:
     """How a worker comes by the rows of a pass: what to read, and the digests it must have."""
 
-    path: str
+    paths: tuple[str, ...]
     settings: Settings
     part: int
     digests: tuple[str | None, ...]
@@ -46,8 +46,9 @@ class Recipe:
         paths = ("labels", "gallery", "gallery_labels")
         there = {name: getattr(settings, name) for name in paths}
         there = {name: everywhere(path) for name, path in there.items() if path is not None}
-        path = everywhere(embeddings.source.path)
-        return cls(path, replace(settings, **there), part, embeddings.source.digests)
+        source = embeddings.source
+        given = tuple(everywhere(path) for path in source.parts or (source.path,))
+        return cls(given, replace(settings, **there), part, source.digests)
 
     def rows(self) -> Rows:
         """Read and prepare the rows, or take those that this worker has."""
@@ -65,9 +66,9 @@ class Recipe:
                 f"a worker has opis {opis_cli.__version__}, this is {self.version}; install the "
                 "same on all"
             )
-        embeddings = readers.read_as(self.path, self.settings)
+        embeddings = readers.read_as(self.paths, self.settings)
         if embeddings.source.digests != self.digests:
-            raise RunError(f"{self.path}: a worker reads another file under this name")
+            raise RunError(f"{' '.join(self.paths)}: a worker reads another file under this name")
         return protocols.plan(embeddings, self.settings)
 
 

@@ -114,6 +114,8 @@ def _consistency(report: Report) -> RenderableType:
     none = f"undefined with one evaluable {report.source.one}"
     if not report.source.evaluable_classes:
         none = "no classes; --group-column names groups"
+        if report.source.classes:
+            none = f"no {report.source.one} has pairs of both kinds"
     remark, gap = none, "undefined: no class is left to compare with"
     if report.opis is not None:
         remark = (

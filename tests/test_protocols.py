@@ -257,6 +257,41 @@ def test_a_sample_places_the_thresholds(parts, wordnet, monkeypatch):
         assert frr <= (genuine >= best).mean() + 0.002
 
 
+@pytest.mark.parametrize("parts", [("exclude_same",), PARTS], ids="+".join)
+def test_a_look_at_all_pairs_sees_those_that_there_are(parts, wordnet):
+    vectors, labels, columns = wordnet
+    chosen = Settings(**{part: NAMES[part] for part in parts if part in NAMES})
+    queries = QUERIES if "gallery" in parts else None
+    embeddings = (
+        from_arrays(vectors, labels, columns=columns, needed=chosen.columns)
+        if queries is None
+        else embeddings_of_search(vectors, labels, columns, queries, chosen.columns)
+    )
+    brute = Brute(vectors, labels, columns, parts, queries=queries)
+    seen = pilot.run_pilot(protocols.plan(embeddings, chosen), 0)
+    assert seen.exact
+    for distances, kind in ((seen.genuine, True), (seen.impostor, False)):
+        expected = np.sort(brute.distance[brute.allowed & (brute.alike == kind)])[:: brute.ends]
+        assert np.allclose(distances.distances, expected, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+def test_the_lowest_row_number_wins_a_tie_among_pairs_that_there_are(engine):
+    right, up = [1.0, 0.0], [0.0, 1.0]
+    run = opis.evaluate(
+        [up, right, right, up],
+        ["a", "a", "b", "b"],
+        columns={"photo": [1, 2, 2, 3]},
+        exclude_same="photo",
+        calibration="distance:0.1..0.9",
+        engine=engine,
+    )
+    # Row 1 may not see row 2, and of rows 0 and 3, equally far, takes row 0, of its own class; row
+    # 2 takes row 0 too, which is not. Rows 0 and 3 find each other.
+    assert run.counts.nearest_hits.tolist() == [1, 0]
+    assert run.report.recall_at_1 == 0.25
+
+
 def test_open_set_queries_by_hand():
     angles = np.radians([0.0, 90, 180, 1, 92, 93])
     vectors = np.column_stack([np.cos(angles), np.sin(angles)])

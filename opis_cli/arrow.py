@@ -185,7 +185,7 @@ def join_labels(chunks: Iterable[Array], where: str) -> Array:
     """
     import pyarrow as pa
 
-    plain = [plain_labels(chunk, where) for chunk in chunks]
+    plain = [_plain(chunk, where) for chunk in chunks]
     kinds = {chunk.type for chunk in plain} - {pa.null()}
     if len(kinds) > 1:
         raise InputError(
@@ -195,14 +195,14 @@ def join_labels(chunks: Iterable[Array], where: str) -> Array:
     return pa.concat_arrays([chunk.cast(kind) for chunk in plain] or [pa.array([], kind)])
 
 
-def plain_labels(chunk: Array, where: str) -> Array:
+def _plain(chunk: Array, where: str) -> Array:
     """A chunk of labels as int64, large_string or null."""
     import pyarrow as pa
     from pyarrow import compute, types
 
     kind = chunk.type
     if types.is_dictionary(kind):
-        return plain_labels(chunk.dictionary_decode(), where)
+        return _plain(chunk.dictionary_decode(), where)
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return chunk.cast(pa.large_string())
     if types.is_boolean(kind):

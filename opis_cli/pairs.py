@@ -95,12 +95,13 @@ def count_pairs(
     return counts
 
 
-def memory_needed(embeddings: Embeddings) -> int:
+def memory_needed(embeddings: Embeddings, group: str | None = None) -> int:
     """Bytes that the whole process will hold, about, when it counts and scores these pairs."""
     count, dim = embeddings.vectors.shape
-    columns = 4_000 if len(embeddings.class_names) < 5_000 else 2_200
+    names = embeddings.class_names if group is None else embeddings.columns[group].names
+    columns = 4_000 if len(names) < 5_000 else 2_200
     rows = count * (4 * dim + 40)
-    tally = 2 * 4 * len(embeddings.class_names) * columns
+    tally = 2 * 4 * len(names) * columns
     return int(resident_memory() + rows + tally + _SCORING_BYTES)
 
 
@@ -117,7 +118,8 @@ def _check_width(rows: Rows, low: float, high: float) -> None:
 
 def _refuse_memory(embeddings: Embeddings, settings: Settings) -> None:
     """Refuse work that takes more memory than the limit, before it starts."""
-    needed, limit = memory_needed(embeddings), settings.memory_limit_bytes
+    needed = memory_needed(embeddings, settings.group_column)
+    limit = settings.memory_limit_bytes
     if limit is not None and needed > limit:
         raise SettingsError(
             f"--memory-limit {settings.memory_limit}: {len(embeddings.labels):,} rows of "
@@ -131,7 +133,7 @@ def _announce_work(
 ) -> None:
     """Say what the work takes, if that may matter."""
     if settings.memory_limit is not None or total >= _LONG_WORK:
-        needed = memory_needed(embeddings)
+        needed = memory_needed(embeddings, settings.group_column)
         announce(f"{total:,} pairs to count, in about {needed / 1e9:.2g} GB of memory")
 
 

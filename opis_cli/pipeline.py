@@ -153,7 +153,7 @@ def evaluate_embeddings(
 def _evaluate_pairs(source: Given, settings: Settings, progress: pairs.Progress) -> Run:
     """``evaluate`` for a file of scored pairs."""
     start = time.perf_counter()
-    with scored.read(source, settings) as found:
+    with scored.read(source, settings, progress) as found:
         settings = dataclasses.replace(settings, metric=found.metric, engine="numpy")
         given = settings.threshold
         deployed = None if given is None else read_threshold(given, settings.metric)

@@ -4,10 +4,14 @@
 
     Embeddings --> PairCounts --> curves --> scores, recommendation --> Report --> JSON, PNG, text
     readers.py     pairs.py       curves.py  scores.py                  report.py  runs.py
-    parquet.py     grid.py                   recommend.py                          files.py
-    arrow.py       distance.py                                                     plots.py
-    embeddings.py  engines/                                                        drawing.py
-                   checkpoint.py                                                   summary.py
+    remote.py      protocols.py              recommend.py                          files.py
+    parquet.py     pilot.py                                                        plots.py
+    arrow.py       grid.py                                                         drawing.py
+    embeddings.py  distance.py                                                     summary.py
+    gallery.py     engines/
+                   search.py
+    scored pairs   checkpoint.py
+    tables.py -->  scored.py
 
 ``pipeline.py`` joins these, ``cli.py`` shows them.
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from opis_cli import grid, remote, scores, tables
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.grid import Distribution, Needs, Pilot
+from opis_cli.machine import resident_memory
 from opis_cli.readers import sha256_of
 from opis_cli.records import Grid, PairCounts
 from opis_cli.settings import Metric, Settings
@@ -29,6 +30,10 @@ _SURE = 0.75
 """Share of genuine pairs that must score better than impostors for the data to tell the way."""
 _DENSE_CELLS = 40_000_000
 _SLACK, _TOP_SLACK = 1.2, 1.1
+_READING_BYTES = 250_000_000
+
+Progress = Callable[[int, int], None]
+"""Told ``(pairs read, pairs to read)``; all are read twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,9 @@ class Scored:
 
 
 @contextmanager
-def read(source: remote.Given, settings: Settings) -> Iterator[Scored]:
+def read(
+    source: remote.Given, settings: Settings, progress: Progress = lambda done, total: None
+) -> Iterator[Scored]:
     """Read scored pairs for the first time; they can be counted inside the context.
 
     Parameters
@@ -79,6 +86,8 @@ def read(source: remote.Given, settings: Settings) -> Iterator[Scored]:
     source : path, or sequence of paths
         Parquet, CSV or TSV, a folder of Parquet parts, a pattern of such files, or an address.
     settings : Settings
+    progress : callable
+        Called with (pairs read, pairs to read), where the files say how many they have.
 
     Raises
     ------
@@ -92,7 +101,7 @@ def read(source: remote.Given, settings: Settings) -> Iterator[Scored]:
         table = tables.open_table(
             files, settings.score_column, settings.label_column, settings.group_column
         )
-        yield _survey(table, sha256_of(*table.files), settings)
+        yield _survey(table, sha256_of(*table.files), settings, progress)
 
 
 class _Sample:
@@ -120,7 +129,7 @@ class _Sample:
         return np.concatenate([values for values, _ in self.parts])
 
 
-def _survey(table: Table, sha256: str, settings: Settings) -> Scored:
+def _survey(table: Table, sha256: str, settings: Settings, progress: Progress) -> Scored:
     """What one reading of the pairs shows."""
     samples = _Sample(settings.seed), _Sample(settings.seed + 1)
     numbers, dropped = np.zeros(2, np.int64), 0
@@ -133,6 +142,8 @@ def _survey(table: Table, sha256: str, settings: Settings) -> Scored:
         for k, kept in enumerate((batch.genuine, ~batch.genuine)):
             numbers[k] += np.count_nonzero(kept)
             samples[k].add(batch.scores[kept])
+        if table.rows is not None:
+            progress(int(numbers.sum()), 2 * table.rows)
     for kind, number in zip(("genuine", "impostor"), numbers, strict=True):
         if not number:
             raise InputError(
@@ -185,7 +196,7 @@ def count(
     found: Scored,
     settings: Settings,
     deployed: float | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> PairCounts:
     """Count scored pairs at the thresholds that the settings need.
 
@@ -197,7 +208,7 @@ def count(
     deployed : float, optional
         A distance that must be among the thresholds.
     progress : callable
-        Called with (pairs counted, pairs in all).
+        Called with (pairs read, pairs to read).
 
     Raises
     ------
@@ -213,7 +224,9 @@ def count(
     pilot = Pilot(_distribution(found.genuine), _distribution(found.impostor), found.whole)
     extra = _near_equal_error(found.genuine, found.impostor)
     for _ in range(_ATTEMPTS):
-        counts = _count_at(found, _place(found, pilot, needs, extra), settings, progress)
+        placed = _place(found, pilot, needs, extra)
+        _refuse_memory(found, placed, settings)
+        counts = _count_at(found, placed, settings, progress)
         low, high = scores.range_ends(counts, calibration)
         if grid.grid_serves(counts, needs, low, high):
             break
@@ -278,9 +291,18 @@ def _place(found: Scored, pilot: Pilot, needs: Needs, extra: Doubles) -> Grid:
     return Grid(thresholds, len(thresholds), kept)
 
 
-def _count_at(
-    found: Scored, placed: Grid, settings: Settings, progress: Callable[[int, int], None]
-) -> PairCounts:
+def _refuse_memory(found: Scored, placed: Grid, settings: Settings) -> None:
+    """Refuse to count where that takes more memory than the limit."""
+    limit = settings.memory_limit_bytes
+    needed = resident_memory() + 8 * len(found.names) * len(placed.by_class) + _READING_BYTES
+    if limit is not None and needed > limit:
+        raise SettingsError(
+            f"--memory-limit {settings.memory_limit}: pairs of {len(found.names):,} groups need "
+            f"about {needed / 1e9:.2g} GB; raise the limit, or take coarser groups"
+        )
+
+
+def _count_at(found: Scored, placed: Grid, settings: Settings, progress: Progress) -> PairCounts:
     """Read all pairs, and count them at the thresholds of a grid."""
     number, columns = len(found.names), len(placed.by_class)
     pooled = np.zeros((2, len(placed.thresholds)), np.int64)
@@ -296,7 +318,7 @@ def _count_at(
         for groups in batch.groups:
             sizes += np.bincount(groups, minlength=number)
         done += len(cells)
-        progress(done, found.rows)
+        progress(found.rows + done, 2 * found.rows)
     if done != found.rows or pooled.sum() != done:
         raise InputError(f"{found.table.where}: changed while it was read; evaluate it again")
     for cells in (*credits, *pooled):

@@ -58,10 +58,10 @@ def _header(report: Report) -> RenderableType:
     if same is not None:
         lines.append(f"{pairs.excluded:,} pairs of the same {plain(same)} left out")
     if report.open_set is not None and report.open_set.queries:
-        lines.append(
-            f"{report.open_set.queries:,} queries without a genuine gallery row; at the threshold "
-            f"{rate(report.open_set.fpir)} of them find one (FPIR)"
-        )
+        line = f"{report.open_set.queries:,} queries without a genuine gallery row"
+        if report.open_set.fpir is not None:
+            line += f"; at the threshold {rate(report.open_set.fpir)} find one (FPIR)"
+        lines.append(line)
     if source.dropped_rows:
         lines.append(f"{source.dropped_rows:,} bad rows dropped")
     warned = [Text(f"! {line}", style="yellow") for line in _duplicates(report)]

@@ -1,7 +1,7 @@
 """Tables of scored pairs, a batch of rows at a time: Parquet, CSV and TSV."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ SCORE_NAMES = ("score", "distance")
 GENUINE_NAMES = ("genuine",)
 _BATCH_ROWS = 1 << 17
 _CSV_BLOCK = 8 << 20
+_CHUNKS_AT_ONCE = 64
 _YES, _NO = ("true", "1"), ("false", "0")
 
 
@@ -40,16 +41,32 @@ class Batch:
     dropped: int
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Table:
-    """Files of scored pairs with the same columns."""
+    """Files of scored pairs with the same columns.
+
+    Attributes
+    ----------
+    files : list of Path
+    score, genuine : str
+        Names of columns.
+    groups : list of str
+        Columns of groups: none, one, or one for each side of a pair.
+    names : ndarray of shape (K,)
+        Groups, sorted.
+    where : str
+        What to call the files in an error.
+    rows : int, optional
+        How many pairs there are, bad ones too, where files say so.
+    """
 
     files: list[Path]
     score: str
     genuine: str
     groups: list[str]
+    names: NDArray[Any]
     where: str
-    names: NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int64))
+    rows: int | None
 
     def batches(self, *, drop: bool) -> Iterator[Batch]:
         """The pairs; bad rows are left out if they are to be dropped.
@@ -64,18 +81,6 @@ class Table:
             for raw in _raw(path, [self.score, self.genuine, *self.groups]):
                 yield self._batch(raw, path, row, drop)
                 row += len(raw)
-
-    def find_names(self) -> None:
-        """Read the group columns for the names of the groups."""
-        seen: list[arrow.Array] = []
-        for path in self.files:
-            for raw in _raw(path, [self.score, *self.groups]):
-                for name in self.groups:
-                    chunk = raw.column(raw.schema.get_field_index(name))
-                    seen.append(arrow.plain_labels(chunk.unique(), self.where))
-                if len(seen) > 64:
-                    seen = [arrow.join_labels(seen, self.where).unique()]
-        self.names = arrow.column_of(arrow.join_labels(seen, self.where).unique(), self.where).names
 
     def _batch(self, raw: Any, path: Path, row: int, drop: bool) -> Batch:
         """Columns of a raw batch as arrays, without its bad rows."""
@@ -134,17 +139,44 @@ def open_table(
     files = [file for path in paths for file in parquet_files(path)]
     for file in files:
         check_file(file)
-    names = _column_names(files[0])
-    table = Table(
+    columns = _column_names(files[0])
+    scores = choose(columns, score, SCORE_NAMES, "score", files[0])
+    where = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1]}"
+    groups = _group_columns(columns, group, files[0])
+    return Table(
         files=files,
-        score=choose(names, score, SCORE_NAMES, "score", files[0]),
-        genuine=choose(names, genuine, GENUINE_NAMES, "label", files[0]),
-        groups=_group_columns(names, group, files[0]),
-        where=str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1]}",
+        score=scores,
+        genuine=choose(columns, genuine, GENUINE_NAMES, "label", files[0]),
+        groups=groups,
+        names=_group_names(files, scores, groups, where),
+        where=where,
+        rows=_rows(files),
     )
-    if table.groups:
-        table.find_names()
-    return table
+
+
+def _rows(files: Sequence[Path]) -> int | None:
+    """How many rows Parquet files have; other files do not say."""
+    import pyarrow.parquet as pq
+
+    if not all(_is_parquet(file) for file in files):
+        return None
+    total = 0
+    for file in files:
+        with reading(file, "Parquet file"):
+            total += pq.read_metadata(file).num_rows
+    return total
+
+
+def _group_names(
+    files: Sequence[Path], score: str, groups: Sequence[str], where: str
+) -> NDArray[Any]:
+    """Read the columns of groups for the names of all."""
+    seen: list[arrow.Array] = []
+    for raw in (raw for file in files if groups for raw in _raw(file, [score, *groups])):
+        seen += [raw.column(raw.schema.get_field_index(name)).unique() for name in groups]
+        if len(seen) > _CHUNKS_AT_ONCE:
+            seen = [arrow.join_labels(seen, where).unique()]
+    return arrow.column_of(arrow.join_labels(seen, where), where).names
 
 
 def _group_columns(names: Sequence[str], group: str | None, where: Path) -> list[str]:

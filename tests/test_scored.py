@@ -236,6 +236,7 @@ def test_a_run_is_saved_drawn_and_deployed(cli, tmp_path):
         (lambda t: t[:0], {}, "no genuine pair among 0"),
         (lambda t: t.assign(score=0.5), {"higher_is_closer": True}, "cannot be resolved"),
         (lambda t: t, {"calibration": "distance:0.1..0.2"}, "these are scores"),
+        (lambda t: t, {"memory_limit": "20MB"}, "need about"),
     ],
 )
 def test_unusable_files_are_refused(change, settings, says, tmp_path):

@@ -49,7 +49,8 @@ class Tile:
 class Tally:
     """What engines add up: histograms of pairs over the cells of the grid, and nearest scores.
 
-    A pair falls into the cell of the first threshold that accepts it. It is credited to the keys
+    A pair falls into the cell of the first threshold that accepts it, a vetoed one into the last.
+    It is credited to the keys
     of both its rows, so a genuine pair of a class counts twice for that class. Tallies of
     different tiles add; nearest scores merge by maximum.
 

@@ -19,6 +19,7 @@ threshold (ties, duplicate rows at 0) are accepted however the product was round
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,7 +175,11 @@ class Codes:
 
 
 def prepare(
-    embeddings: Embeddings, metric: Metric, keys: Ints | None = None, labels: Ints | None = None
+    embeddings: Embeddings,
+    metric: Metric,
+    keys: Ints | None = None,
+    labels: Ints | None = None,
+    threads: int = 1,
 ) -> Rows:
     """Sort rows by label and make them ready for the matrix product.
 
@@ -186,30 +191,41 @@ def prepare(
         What each row's pairs are credited to; the label by default.
     labels : ndarray of shape (N,), optional
         What rows are sorted and pairs judged by, if not the embeddings' labels.
+    threads : int
+        How many work at it.
+
+    Raises
+    ------
+    InputError
+        The vectors are longer than float32 products can hold.
     """
     labels = embeddings.labels if labels is None else labels
     order = np.argsort(labels, kind="stable")
     count, dim = embeddings.vectors.shape
     vectors = np.empty((count, dim), np.float32)
-    squares = np.zeros(count)
-    unit = True
+    squares, lengths = np.zeros(count), np.ones(count)
     step = max(1, _CHUNK_VALUES // dim)
     mean = _mean_to_take_off(embeddings.vectors, metric, step)
-    for start in range(0, count, step):
-        block = embeddings.vectors[order[start : start + step]].astype(np.float64)
+
+    def fill(start: int) -> None:
+        part = slice(start, start + step)
+        block = embeddings.vectors[order[part]].astype(np.float64)
         if metric == "cosine":
             block = _unit_rows(block)
         if mean is not None:
-            lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
-            unit = unit and bool(np.all(np.abs(lengths - 1) <= _UNIT_TOLERANCE))
+            lengths[part] = np.sqrt(np.einsum("nd,nd->n", block, block))
             block -= mean
-            squares[start : start + step] = np.einsum("nd,nd->n", block, block)
-            if not squares.max() < _LARGEST_SQUARE:
+            squares[part] = np.einsum("nd,nd->n", block, block)
+            if not squares[part].max() < _LARGEST_SQUARE:
                 raise InputError(
                     f"{embeddings.source.path}: the vectors are longer than float32 products can "
                     "hold; scale them down"
                 )
-        vectors[start : start + step] = block
+        vectors[part] = block
+
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(fill, range(0, count, step)):
+            pass
     return Rows(
         vectors=vectors,
         half_squares=(squares / 2).astype(np.float32),
@@ -220,7 +236,7 @@ def prepare(
         centred=mean is not None,
         # All rows alike leave no scale; any positive one serves.
         scale=float(squares.max()) or 1.0,
-        unit=unit,
+        unit=bool(np.all(np.abs(lengths - 1) <= _UNIT_TOLERANCE)),
     )
 
 

@@ -69,7 +69,7 @@ def count_pairs(
         The checkpoint is damaged, or of other work.
     """
     _refuse_memory(embeddings, settings)
-    plan = protocols.plan(embeddings, settings)
+    plan = protocols.plan(embeddings, settings, settings.threads or processors())
     rows, engine = plan.rows, choose_engine(settings.engine, plan.pairs)
     _announce_work(embeddings, settings, plan.pairs, announce)
     needs = grid.needs_of(settings.calibration_range, *settings.bounds, deployed)

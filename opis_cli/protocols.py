@@ -158,8 +158,8 @@ class Plan:
         return replace(tally, genuine=tally.genuine[:count], impostor=tally.impostor[:count])
 
 
-def plan(embeddings: Embeddings, settings: Settings) -> Plan:
-    """Plan the pairs that settings ask for.
+def plan(embeddings: Embeddings, settings: Settings, threads: int = 1) -> Plan:
+    """Plan the pairs that settings ask for; rows are prepared on so many threads.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def plan(embeddings: Embeddings, settings: Settings) -> Plan:
     keys, names = _keys(embeddings, queries, settings.group_column)
     behind = np.arange(count) >= queries
     side = int(truth.max()) + 1
-    rows = prepare(embeddings, settings.metric, keys, truth + side * behind)
+    rows = prepare(embeddings, settings.metric, keys, truth + side * behind, threads)
     truth, tenants = truth[rows.order], tenants[rows.order]
     others, alike = _spans(tenants, queries), _spans(truth, queries)
     itself = int(queries == count)

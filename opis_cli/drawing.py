@@ -169,7 +169,8 @@ def finish(figure: Figure, run: "Run") -> Figure:
     """Add the title, and a legend beside each panel, where it hides nothing."""
     report = run.report
     eps = f"{100 * report.eps_opis.eps:g}%-OPIS"
-    rows = f"{report.source.rows:,} {'pairs' if report.settings.get('pairs') else 'rows'}"
+    of = "rows" if report.source.gallery_rows is None else "queries"
+    rows = f"{report.source.rows:,} {'pairs' if report.settings.get('pairs') else of}"
     title = (
         f"OPIS {number(report.opis, 3)}   {eps} {number(report.eps_opis.value, 3)}   "
         f"{report.source.evaluable_classes:,} {report.source.many} with a curve, {rows}"

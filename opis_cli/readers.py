@@ -6,7 +6,7 @@ Nothing is ever unpickled, and a ``.npy`` is mapped into memory rather than read
 import csv
 import hashlib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -114,14 +114,6 @@ def read(
             sizes = [len(vectors)] if len(places) == 1 else [-1] * len(places)
         for file, size in zip(labels_files, sizes, strict=False):
             chunks += _read_labels(file, label_column, size)
-        others = {
-            name: [
-                chunk
-                for k, file in enumerate(places)
-                for chunk in _read_column(file, name, sizes[k])
-            ]
-            for name in columns or {}
-        }
         found = embeddings.clean(
             vectors,
             nulls,
@@ -132,10 +124,7 @@ def read(
                 sha256_of(*labels_files) if labels_files else None,
             ),
             labels_path=where,
-            columns={
-                name: arrow.join_labels(parts, f"{where}, column {name!r}")
-                for name, parts in others.items()
-            },
+            columns=_columns(places, sizes, columns or {}, where),
             needed=columns,
             metric=metric,
             on_bad_rows=on_bad_rows,
@@ -169,21 +158,31 @@ def _read_sources(
     sizes = [len(vectors) for vectors, _, _ in parts]
     if len(parts) == 1:
         return *parts[0], sizes
-    # A part whose vectors are all null shows no dimension.
-    matrices = {path: part[0] for path, part in zip(paths, parts, strict=True)}
-    dims = {path: matrix.shape[1] for path, matrix in matrices.items() if matrix.shape[1]}
-    for path, dim in dims.items():
-        if dim != next(iter(dims.values())):
+    dim = parts[0][0].shape[1]
+    for path, (vectors, _, _) in zip(paths, parts, strict=True):
+        if vectors.shape[1] != dim:
             raise InputError(
-                f"{path}: vectors of {dim} dimensions, those of {next(iter(dims))} have "
-                f"{next(iter(dims.values()))}; shards must be of one model"
+                f"{path}: vectors of {vectors.shape[1]} dimensions, those of {paths[0]} have "
+                f"{dim}; shards must be of one model"
             )
-    dim = max(dims.values(), default=0)
-    vectors = np.concatenate(
-        [m if m.shape[1] else np.zeros((len(m), dim), m.dtype) for m in matrices.values()]
-    )
+    vectors = np.concatenate([vectors for vectors, _, _ in parts])
     nulls = np.concatenate([nulls for _, nulls, _ in parts])
     return vectors, nulls, [chunk for _, _, chunks in parts for chunk in chunks], sizes
+
+
+def _columns(
+    paths: Sequence[Path], sizes: Sequence[int], names: Iterable[str], where: str
+) -> dict[str, arrow.Array]:
+    """Further columns of files with that many rows each."""
+    found = {}
+    for name in names:
+        chunks = [
+            chunk
+            for path, size in zip(paths, sizes, strict=True)
+            for chunk in _read_column(path, name, size)
+        ]
+        found[name] = arrow.join_labels(chunks, f"{where}, column {name!r}")
+    return found
 
 
 def _read_column(path: Path, name: str, rows: int) -> list[arrow.Array]:

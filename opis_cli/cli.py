@@ -26,7 +26,7 @@ Source = Annotated[
     list[str],
     typer.Argument(
         help="Embeddings: .parquet (file or folder), .npy with --labels, .npz; or shards of them.",
-        metavar="SOURCE...",
+        metavar="SOURCE",
     ),
 ]
 RunOrSource = Annotated[

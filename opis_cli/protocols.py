@@ -11,7 +11,7 @@ a gallery      a rectangle of queries and gallery, one for each tenant
 An engine judges a pair by labels, and wants rows sorted by them. Inside a tenant that holds where
 labels are those of tenant and class together. With a gallery it does not: there a first pass takes
 all pairs for impostors and vetoes the genuine ones, and a second takes just these, a block for
-each class. Every pair is credited to two keys; rows of a gallery have a key of their own, whose
+each class. Every pair is credited to two keys; rows of a gallery have keys of their own, whose
 counts are thrown away.
 
 Pairs that are left out are *vetoed*: they land in the last cell of the histograms, where nobody's
@@ -144,7 +144,7 @@ class Plan:
         return np.asarray(total.astype(np.int64))
 
     def settle(self, tally: Tally) -> Tally:
-        """The tally without vetoed pairs, and without the gallery's key."""
+        """The tally without vetoed pairs, and without the gallery's keys."""
         vetoed = self.left_out_impostor
         if self.searching:
             vetoed = vetoed + self.genuine + self.left_out_genuine
@@ -208,14 +208,17 @@ def plan(embeddings: Embeddings, settings: Settings, threads: int = 1) -> Plan:
 
 
 def _keys(embeddings: Embeddings, queries: int, group: str | None) -> tuple[Ints, NDArray[Any]]:
-    """What pairs are credited to, (N,), and the names; rows of a gallery have the key beyond."""
+    """What pairs are credited to, (N,), and the names; rows of a gallery have keys beyond them.
+
+    So few rows share one of those that 32 bits hold its counts, as they hold most others.
+    """
     if group is not None:
         codes, names = embeddings.columns[group].codes, embeddings.columns[group].names
     else:
         codes, names = embeddings.labels, embeddings.class_names
     used, found = np.unique(codes[:queries], return_inverse=True)
-    keys = np.full(len(codes), len(used))
-    keys[:queries] = found
+    at_once = max(1, (2**32 - 1) // len(codes))
+    keys = np.concatenate([found, len(used) + np.arange(len(codes) - queries) // at_once])
     return keys, names[used]
 
 

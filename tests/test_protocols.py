@@ -15,7 +15,9 @@ import opis_cli.grid
 from opis_cli import pairs, pilot, protocols, readers, scores
 from opis_cli import report as opis_report
 from opis_cli.embeddings import from_arrays
+from opis_cli.engines import Tally
 from opis_cli.gallery import with_gallery
+from opis_cli.records import Grid
 from opis_cli.settings import Settings
 
 ROUNDING = 1e-6
@@ -290,6 +292,16 @@ def test_the_lowest_row_number_wins_a_tie_among_pairs_that_there_are(engine):
     # 2 takes row 0 too, which is not. Rows 0 and 3 find each other.
     assert run.counts.nearest_hits.tolist() == [1, 0]
     assert run.report.recall_at_1 == 0.25
+
+
+def test_a_large_gallery_is_counted_in_32_bits():
+    labels = np.arange(100_000) % 50
+    vectors = np.tile(np.eye(2, dtype=np.float32), (50_000, 1))
+    plan = protocols.plan(embeddings_of_search(vectors, labels, {}, 100, {}), Settings())
+    rows = plan.rows
+    grid = Grid(np.array([0.5, 2.0]), 2, np.arange(2))
+    assert Tally.empty(rows, grid).impostor.dtype == np.uint32
+    assert rows.keys[:100].max() == 49 and rows.keys[100:].min() == 50
 
 
 def test_open_set_queries_by_hand():

@@ -126,7 +126,8 @@ class Plan:
     @property
     def is_plain(self) -> bool:
         """Whether every two rows are a pair."""
-        return not self.searching and self.shared is None and len(self.passes[0].blocks) == 1
+        count = len(self.truth)
+        return self.shared is None and self.passes[0].blocks == (Tile(0, count, 0, count),)
 
     @property
     def excluded(self) -> int:

@@ -225,6 +225,15 @@ def test_pairs_of_other_tenants_are_never_multiplied(wordnet):
     assert sum(part.pairs for part in plan.passes) == (mine * theirs).sum() + genuine
 
 
+def test_one_tenant_of_many_rows_is_not_all_rows(wordnet):
+    vectors, labels, _ = wordnet
+    tenants = np.maximum(np.arange(len(labels)) - 200, 0)
+    embeddings = from_arrays(vectors, labels, columns={"t": tenants}, needed={"t": True})
+    plan = protocols.plan(embeddings, Settings(within_column="t"))
+    assert len(plan.passes[0].blocks) == 1 and not plan.is_plain
+    assert protocols.plan(from_arrays(vectors, labels), Settings()).is_plain
+
+
 def embeddings_of_search(vectors, labels, columns, queries, needed):
     parts = slice(0, queries), slice(queries, None)
     return with_gallery(

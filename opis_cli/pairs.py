@@ -28,7 +28,9 @@ _ATTEMPTS = 4
 _LEAST_WIDTH = 50
 """Roundings that a calibration range must be wide."""
 _LONG_WORK = 2_000_000_000
-_CHECKPOINT_PAIRS = 4_000_000_000
+# Writing partial counts should cost little beside counting: so many pairs at least, and so many for
+# each byte to write.
+_CHECKPOINT_PAIRS, _PAIRS_PER_BYTE = 4_000_000_000, 20
 _SCORING_BYTES = 150_000_000
 
 
@@ -177,6 +179,7 @@ def _tally(
         progress(done, total)
 
     threads = settings.threads or processors()
+    between = max(_CHECKPOINT_PAIRS, _PAIRS_PER_BYTE * tally.nbytes)
     for number, part in enumerate(plan.passes):
         count_tiles, side = _engine(engine, embeddings, settings, number)
         tiles = part.tiles(side)
@@ -185,7 +188,7 @@ def _tally(
         if checkpoint is None:
             count_tiles(part.rows, placed, tiles, tally, threads, advance)
             continue
-        while some := list(islice(tiles, max(1, _CHECKPOINT_PAIRS // side**2))):
+        while some := list(islice(tiles, max(1, between // side**2))):
             count_tiles(part.rows, placed, some, tally, threads, advance)
             seen = tiles_done = seen + len(some)
             checkpoint.save(placed, tally, tiles_done)

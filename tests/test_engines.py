@@ -201,10 +201,24 @@ def test_a_worker_counts_beyond_32_bits(monkeypatch):
     assert not cells.everywhere
     worker = numba._Worker(rows, rows.class_ends, cells, tally, threading.Lock())
     before = 2**32 - 1
-    worker.zone_counts[:] = before
+    worker.buffers.zone_counts[:] = before
     worker.tile(Tile(0, 400, 0, 400))
     worker.deliver()
     expected = tally_of("numpy", rows, grid, [Tile(0, 400, 0, 400)]).pooled_impostor
     beyond = tally.pooled_impostor[grid.window :] - before
     assert np.abs(beyond - expected[grid.window :]).sum() <= 4
     assert beyond.sum() > 0
+
+
+def test_zones_that_hold_more_pairs_than_16_bits(monkeypatch):
+    """Clouds so tight that a block puts all its pairs into a few zones."""
+    monkeypatch.setattr(opis_cli.grid, "_SMALL_PAIRS", 0)
+    centres = np.random.default_rng(0).standard_normal((3, 8))
+    labels = np.arange(2_000) % 3
+    vectors = centres[labels] + 1e-3 * np.random.default_rng(1).standard_normal((2_000, 8))
+    vectors[:600] = np.random.default_rng(2).standard_normal((600, 8))
+    rows, grid = prepared(vectors, labels, high=0.1)
+    tiles = list(tiles_of(2_000, 2_048))
+    one, other = (tally_of(engine, rows, grid, tiles) for engine in ("numpy", "numba"))
+    assert other.pooled_impostor[grid.window :].max() > 2 * 2**16
+    assert np.abs(one.pooled_impostor - other.pooled_impostor).sum() <= 10

@@ -489,6 +489,7 @@ def test_a_killed_search_goes_on_in_its_second_pass(files, tmp_path, monkeypatch
     )
     whole = pairs.count_pairs(embeddings, Settings(engine="numpy"))
     monkeypatch.setattr(pairs, "_CHECKPOINT_PAIRS", 1)
+    monkeypatch.setattr(pairs, "_PAIRS_PER_BYTE", 0)
     settings = Settings(engine="numpy", checkpoint=str(tmp_path / "partial"))
 
     class Killed(BaseException):

@@ -98,6 +98,11 @@ class Tally:
             nearest = getattr(self, name)
             np.maximum(nearest, getattr(other, name), out=nearest)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that its arrays take."""
+        return sum(getattr(self, name).nbytes for name in Tally.__dataclass_fields__)
+
     def copy(self) -> "Tally":
         """A tally of its own."""
         return Tally(*(getattr(self, name).copy() for name in Tally.__dataclass_fields__))

@@ -78,14 +78,13 @@ class Cells(NamedTuple):
 class Buffers(NamedTuple):
     """A worker's own arrays.
 
-    ``zone_pairs`` counts zones two at a time, as neighbours in a row, in two tables by turns, since
-    an increment waits for the last one of the same place; ``zones_left`` counts those of the
-    columns that are left over.
+    ``zone_pairs`` counts the zones of a block two at a time, as neighbours in a row, in integers so
+    short that the table stays in the first cache; ``zone_counts`` has the zones of all blocks.
     """
 
     nearest: Any
     zone_pairs: Any
-    zones_left: Any
+    zone_counts: Any
     zones: Any
     columns: Any
     listed: Any
@@ -131,14 +130,14 @@ def scan(
     ``cell << 16 | column``; those of row ``i`` lie at ``starts[i]:starts[i + 1]``.
     """
     # Taken out of the tuples here, once: each time costs atomic reference counts.
-    nearest, zone_pairs, zones_left = buffers.nearest, buffers.zone_pairs, buffers.zones_left
+    nearest, zone_pairs, zone_counts = buffers.nearest, buffers.zone_pairs, buffers.zone_counts
     zones, words, columns = buffers.zones, buffers.zones.view(np.uint64), buffers.columns
     listed, starts, few_columns = buffers.listed, buffers.starts, buffers.few_columns
     few, everywhere, scale, shift = cells.few, cells.everywhere, cells.scale, cells.shift
     inside, firsts, cuts = cells.inside, cells.inside.first, cells.inside.cuts
     top, code_scale = inside.top, inside.scale
     height = scores.shape[0]
-    count = np.uint64(0)
+    count, doubles = np.uint64(0), np.uint64(0)
     few_by_row, few_by_column = buffers.few_by_row, buffers.few_by_column
     least = nearest[j0 : j0 + width].min()
     for i in range(_u64(height)):
@@ -149,7 +148,8 @@ def scan(
             found = _list_all(size, columns)
         else:
             _find_zones(scores, i, first, size, scale, shift, zones)
-            found = _split(words, zones, size, zone_pairs, zones_left, columns)
+            found = _split(words, zones, size, zone_pairs, zone_counts, columns)
+            doubles += size // _u64(8) * _u64(4)
             in_tile = _u64(j0 - c) + first
             _count_few(zones, in_tile, size, few, few_columns)
             row = _u64(i0) + i
@@ -182,6 +182,33 @@ def scan(
         )
         count += found
     starts[height] = count
+    if not _gather_zones(zone_pairs, zone_counts, doubles):
+        for i in range(_u64(height)):
+            first = _u64(min(max(ends[_u64(i0) + i] - j0, 0), width))
+            size = (_u64(width) - first) // _u64(8) * _u64(8)
+            _find_zones(scores, i, first, size, scale, shift, zones)
+            for j in range(size):
+                zone_counts[zones[j]] += 1
+
+
+@_compiled
+def _gather_zones(zone_pairs: Any, zone_counts: Any, doubles: Any) -> Any:
+    """Move a block's zones to their counts, and empty the table.
+
+    A count that went over its 16 bits shows, as each time the total is less by 2^16; then nothing
+    is counted, and False returned.
+    """
+    total = np.uint64(0)
+    for place in range(_u64(zone_pairs.size)):
+        total += _u64(zone_pairs[place])
+    for one in range(_u64(zone_counts.size)):
+        for other in range(_u64(zone_counts.size)):
+            pairs = zone_pairs[(one << _u64(8)) + other]
+            if total == doubles and pairs:
+                zone_counts[one] += pairs
+                zone_counts[other] += pairs
+    zone_pairs[:] = np.uint16(0)
+    return total == doubles
 
 
 @_compiled
@@ -270,23 +297,23 @@ _compress: Any = intrinsic(_compressing)
 
 @_compiled
 def _split(
-    words: Any, zones: Any, size: Any, zone_pairs: Any, zones_left: Any, columns: Any
+    words: Any, zones: Any, size: Any, zone_pairs: Any, zone_counts: Any, columns: Any
 ) -> Any:
     """Count zones, eight in a word; list the columns in the window, and return how many."""
     count, whole = _u64(0), size // _u64(8)
     for w in range(whole):
         word = words[w]
-        zone_pairs[0, word & _PAIR] += np.uint32(1)
-        zone_pairs[1, (word >> _u64(16)) & _PAIR] += np.uint32(1)
-        zone_pairs[0, (word >> _u64(32)) & _PAIR] += np.uint32(1)
-        zone_pairs[1, word >> _u64(48)] += np.uint32(1)
+        zone_pairs[word & _PAIR] += np.uint16(1)
+        zone_pairs[(word >> _u64(16)) & _PAIR] += np.uint16(1)
+        zone_pairs[(word >> _u64(32)) & _PAIR] += np.uint16(1)
+        zone_pairs[word >> _u64(48)] += np.uint16(1)
         if not _COMPRESSES:
             # The highest bits of eight bytes, side by side in one.
             flags = (((word & _HIGH_BITS) >> _u64(7)) * _GATHER) >> _u64(56)
             _append(columns, count, _SET_BITS, flags, np.uint16(w << _u64(3)))
             count += _BIT_COUNTS[flags]
     for j in range(whole * _u64(8), size):
-        zones_left[zones[j]] += np.uint32(1)
+        zone_counts[zones[j]] += 1
         if not _COMPRESSES:
             columns[count] = np.uint16(j)
             count += _u64(zones[j] == ZONES)

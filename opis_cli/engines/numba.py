@@ -41,11 +41,10 @@ from opis_cli.engines.kernels import (
 from opis_cli.records import Grid, Ints
 
 TILE_SIDE = 2_048
-# The best blocks for the product that were found. Those on the diagonal are cut finer, since half
-# of what they hold is not asked for.
-_BLOCK, _LONG_ROWS, _BLOCK_OF_LONG_ROWS, _DIAGONAL_PARTS = 1_024, 256, 2_048, 4
+# The best side of blocks that was found. Those on the diagonal are cut finer, since half of what
+# they hold is not asked for.
+_BLOCK, _DIAGONAL_PARTS = 1_024, 4
 _FEW = 16
-_TILES_TO_EMPTY = 1_000
 
 
 def count_pairs(
@@ -166,22 +165,19 @@ class _Worker:
         self, rows: Rows, ends: Ints, cells: Cells, tally: Tally, lock: threading.Lock
     ) -> None:
         self.rows, self.ends, self.cells, self.tally, self.lock = rows, ends, cells, tally, lock
-        self.block = _BLOCK if rows.vectors.shape[1] < _LONG_ROWS else _BLOCK_OF_LONG_ROWS
-        self.scores = np.empty((self.block, self.block + PADDING), np.float32)
+        self.scores = np.empty((_BLOCK, _BLOCK + PADDING), np.float32)
         count, few = len(rows.labels), len(cells.few)
         self.begins = np.searchsorted(rows.labels, rows.labels)
         self.accepted = np.zeros((len(tally.impostor), few + 1), np.int64)
-        self.tiles = 0
-        self.zone_counts = np.zeros(ZONES + 1, np.int64)
         self.buffers = Buffers(
             nearest=np.full(count, -np.inf, np.float32),
-            zone_pairs=np.zeros((2, (ZONES + 1) * 256), np.uint32),
-            zones_left=np.zeros(ZONES + 1, np.uint32),
+            zone_pairs=np.zeros((ZONES + 1) * 256, np.uint16),
+            zone_counts=np.zeros(ZONES + 1, np.int64),
             # Zones are read and columns written up to 32 at a time, kept or not.
-            zones=np.empty(self.block + 32, np.uint8),
-            columns=np.empty(self.block + 32, np.uint16),
-            listed=np.empty(self.block**2, np.uint32),
-            starts=np.zeros(self.block + 1, np.int64),
+            zones=np.empty(_BLOCK + 32, np.uint8),
+            columns=np.empty(_BLOCK + 32, np.uint16),
+            listed=np.empty(_BLOCK**2, np.uint32),
+            starts=np.zeros(_BLOCK + 1, np.int64),
             few_by_row=np.zeros((TILE_SIDE, few), np.uint32),
             few_by_column=np.zeros((few, TILE_SIDE), np.uint16),
             few_columns=np.zeros((few, TILE_SIDE), np.uint8),
@@ -196,19 +192,16 @@ class _Worker:
     def tile(self, tile: Tile) -> None:
         """Count the pairs of a tile."""
         on_diagonal = tile.a == tile.c
-        height = self.block // _DIAGONAL_PARTS if on_diagonal else self.block
+        height = _BLOCK // _DIAGONAL_PARTS if on_diagonal else _BLOCK
         for i0 in range(tile.a, tile.b, height):
-            for j0 in range(i0 if on_diagonal else tile.c, tile.d, self.block):
-                ends = min(i0 + height, tile.b), min(j0 + self.block, tile.d)
+            for j0 in range(i0 if on_diagonal else tile.c, tile.d, _BLOCK):
+                ends = min(i0 + height, tile.b), min(j0 + _BLOCK, tile.d)
                 self.count_block(tile, i0, ends[0], j0, ends[1])
         if not self.cells.everywhere:
             bounds = tile.a, tile.b, tile.c, tile.d
             credit_beyond(
                 *bounds, self.begins, self.ends, self.rows.keys, self.buffers, self.accepted
             )
-        self.tiles += 1
-        if self.tiles % _TILES_TO_EMPTY == 0:
-            self.empty_zones()
 
     def count_block(self, tile: Tile, i0: int, i1: int, j0: int, j1: int) -> None:
         """Count the rows ``i0:i1`` with the columns ``j0:j1`` of a tile."""
@@ -245,21 +238,11 @@ class _Worker:
                     tally.nearest_genuine,
                 )
 
-    def empty_zones(self) -> None:
-        """Take the zones out of their 32-bit counts before these can overflow."""
-        pairs = self.buffers.zone_pairs.reshape(2, ZONES + 1, 256)
-        self.zone_counts += pairs.sum(axis=(0, 2), dtype=np.int64)
-        self.zone_counts += pairs.sum(axis=(0, 1), dtype=np.int64)[: ZONES + 1]
-        self.zone_counts += self.buffers.zones_left
-        pairs[:] = 0
-        self.buffers.zones_left[:] = 0
-
     def deliver(self) -> None:
         """Add what this worker kept to itself."""
-        self.empty_zones()
-        tally, window = self.tally, self.cells.window
+        tally, window, zones = self.tally, self.cells.window, self.buffers.zone_counts
         np.maximum(tally.nearest_impostor, self.buffers.nearest, out=tally.nearest_impostor)
         beyond = self.cells.number - window
         if beyond:
-            tally.pooled_impostor[window:] += self.zone_counts[:ZONES][::-1][:beyond]
-            tally.pooled_impostor[-1] += self.zone_counts[: ZONES - beyond].sum()
+            tally.pooled_impostor[window:] += zones[:ZONES][::-1][:beyond]
+            tally.pooled_impostor[-1] += zones[: ZONES - beyond].sum()

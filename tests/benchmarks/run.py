@@ -1,7 +1,8 @@
 """How near opis comes to the bare matrix product: ``python tests/benchmarks/run.py``.
 
 Ratios are taken within this run, the two sides in turn; absolute times are this machine's alone.
-``--quick`` takes fewer rows. The naive script is timed where scikit-learn is installed.
+``--quick`` takes fewer rows, ``--engines`` adds the other engines that are installed. The naive
+script is timed where scikit-learn is installed.
 """
 
 import argparse
@@ -23,29 +24,33 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import data
 
 from opis_cli.embeddings import from_arrays
-from opis_cli.machine import processors
+from opis_cli.engines import ENGINES, is_installed
+from opis_cli.machine import processors, resident_memory
 from opis_cli.pairs import count_pairs
+from opis_cli.records import Embeddings
 from opis_cli.settings import Settings
 
 ROUNDS = 5
+# Side of the tiles of the bare product, and floats between the ends of their rows: those that were
+# ever seen to win. Rows a power of two apart are slow to write.
+TILINGS = ((512, 0), (768, 0), (1_024, 0), (1_024, 16), (2_048, 16))
 
 
-def bare_product(vectors: np.ndarray, side: int, threads: int) -> None:
+def bare_product(vectors: np.ndarray, tiling: tuple[int, int], threads: int) -> None:
     """Multiply every tile of the upper triangle, and look at nothing."""
-    count = len(vectors)
+    count, (side, padding) = len(vectors), tiling
     tiles = iter([(a, c) for a in range(0, count, side) for c in range(a, count, side)])
     lock = threading.Lock()
 
     def work() -> None:
-        out = np.empty(side * side, np.float32)
+        out = np.empty((side, side + padding), np.float32)
         while True:
             with lock:
                 tile = next(tiles, None)
             if tile is None:
                 return
             left, right = (vectors[start : start + side] for start in tile)
-            shape = len(left), len(right)
-            np.matmul(left, right.T, out=out[: shape[0] * shape[1]].reshape(shape))
+            np.matmul(left, right.T, out=out[: len(left), : len(right)])
 
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
         for job in [pool.submit(work) for _ in range(threads)]:
@@ -58,25 +63,35 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def count(embeddings: Embeddings, engine: str = "numba") -> None:
+    count_pairs(embeddings, Settings(engine=engine))
+
+
+def in_turn(one: Callable[[], object], other: Callable[[], object]) -> tuple[float, float, str]:
+    """Median seconds of two pieces of work, alternated, and the median of their ratios."""
+    times = np.array([[seconds(one), seconds(other)] for _ in range(ROUNDS)])
+    ratios = times[:, 1] / times[:, 0]
+    shown = f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
+    return float(np.median(times[:, 0])), float(np.median(times[:, 1])), shown
+
+
 def compare(rows: int, classes: int, dim: int) -> None:
     """Print one line: the bare product with its best tiling against a whole count."""
     vectors, labels = data.blobs(rows, classes, dim, spread=1.0)
     embeddings, threads = from_arrays(vectors, labels), processors()
-    times = {
-        side: seconds(lambda side=side: bare_product(vectors, side, threads))
-        for side in (256, 512, 1_024, 2_048)
-    }
-    side = min(times, key=lambda side: times[side])
-    count_pairs(embeddings, Settings(engine="numba"))
-    bare, ours = [], []
-    for _ in range(ROUNDS):
-        bare.append(seconds(lambda: bare_product(vectors, side, threads)))
-        ours.append(seconds(lambda: count_pairs(embeddings, Settings(engine="numba"))))
-    ratios = np.array(ours) / np.array(bare)
-    rate = rows * (rows - 1) / 2 / np.median(ours)
+    best = min(
+        TILINGS,
+        key=lambda tiling: min(
+            seconds(lambda: bare_product(vectors, tiling, threads)) for _ in range(2)
+        ),
+    )
+    count(embeddings)
+    bare, ours, ratio = in_turn(
+        lambda: bare_product(vectors, best, threads), lambda: count(embeddings)
+    )
+    rate = rows * (rows - 1) / 2 / ours
     print(
-        f"| {rows:,} | {dim} | {classes:,} | {np.median(bare):.2f} s | {np.median(ours):.2f} s "
-        f"| {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f}) "
+        f"| {rows:,} | {dim} | {classes:,} | {bare:.2f} s | {ours:.2f} s | {ratio} "
         f"| {rate / 1e6:.0f} M | {peak(rows, classes, dim):.0f} MB |",
         flush=True,
     )
@@ -97,17 +112,11 @@ def peak(rows: int, classes: int, dim: int) -> float:
 
 def print_peak(rows: int, classes: int, dim: int) -> None:
     """Used by ``peak``: what a count adds to the peak of a process that has seen a small one."""
-    count_pairs(from_arrays(*data.blobs(2_000, 10, 8)), Settings(engine="numba"))
+    count(from_arrays(*data.blobs(2_000, 10, 8)))
     embeddings = from_arrays(*data.blobs(rows, classes, dim, spread=1.0))
-    before = resident()
-    count_pairs(embeddings, Settings(engine="numba"))
+    before = resident_memory()
+    count(embeddings)
     print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6)
-
-
-def resident() -> int:
-    from opis_cli.machine import resident_memory
-
-    return resident_memory()
 
 
 def naive(rows: int, classes: int, dim: int) -> None:
@@ -118,6 +127,7 @@ def naive(rows: int, classes: int, dim: int) -> None:
         print("\nThe naive script is left out: scikit-learn is not installed.")
         return
     vectors, labels = data.blobs(rows, classes, dim)
+    embeddings = from_arrays(vectors, labels)
 
     def script() -> None:
         distances = pairwise_distances(vectors, metric="cosine")
@@ -128,12 +138,47 @@ def naive(rows: int, classes: int, dim: int) -> None:
             for accepted in (own[:, labels == label], own[:, labels != label]):
                 np.searchsorted(np.sort(accepted, axis=None), thresholds)
 
-    embeddings = from_arrays(vectors, labels)
-    theirs = seconds(script)
-    ours = seconds(lambda: count_pairs(embeddings, Settings(engine="numba")))
+    theirs, ours = seconds(script), seconds(lambda: count(embeddings))
     print(
-        f"\nThe naive script, {rows:,} x {dim}: {theirs:.1f} s, {theirs / ours:.0f} times opis's."
+        f"\nThe naive scikit-learn script, {rows:,} x {dim}: {theirs:.1f} s, "
+        f"{theirs / ours:.0f} times as long as opis."
     )
+
+
+def engines(rows: int, classes: int, dim: int) -> None:
+    """Every installed engine against numba, and Dask on two workers against one."""
+    embeddings = from_arrays(*data.blobs(rows, classes, dim, spread=1.0))
+    print(f"\n{rows:,} x {dim}, {classes:,} classes, in turn with numba:\n")
+    print("| engine | numba | engine | ratio |\n|---|---|---|---|")
+    for engine in ENGINES:
+        if engine not in ("numba", "dask") and is_installed(engine):
+            ours, theirs, ratio = in_turn(
+                lambda: count(embeddings), lambda engine=engine: count(embeddings, engine)
+            )
+            print(f"| {engine} | {ours:.2f} s | {theirs:.2f} s | {ratio} |", flush=True)
+    if is_installed("dask"):
+        two, one, ratio = _clusters(embeddings)
+        print(f"\nDask: two workers {two:.2f} s, one {one:.2f} s, {ratio} times as long.")
+
+
+def _clusters(embeddings: Embeddings) -> tuple[float, float, str]:
+    from distributed import LocalCluster
+
+    def cluster(workers: int) -> LocalCluster:
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
+        )
+
+    with cluster(1) as one, cluster(2) as two:
+        chosen = [
+            Settings(engine="dask", scheduler=started.scheduler_address) for started in (two, one)
+        ]
+        for settings in chosen:
+            count_pairs(embeddings, settings)
+        return in_turn(*(lambda s=settings: count_pairs(embeddings, s) for settings in chosen))
 
 
 def machine() -> str:
@@ -150,15 +195,19 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a fifth of the rows")
-    rows = 10_000 if parser.parse_args().quick else 50_000
+    parser.add_argument("--engines", action="store_true", help="the other engines too")
+    given = parser.parse_args()
+    rows = 10_000 if given.quick else 50_000
     print(f"{machine()}; NumPy {np.__version__}\n")
     print("| rows | dim | classes | bare product | opis | ratio | pairs a second | peak |")
     print("|---|---|---|---|---|---|---|---|")
     for dim in (512, 128, 64):
         compare(rows, 1_000, dim)
-    for growing, classes in ((rows // 2, 1_000), (rows, 10_000)):
+    for growing, classes in ((rows // 2, 1_000), (rows * 2, 1_000), (rows, 100), (rows, 10_000)):
         compare(growing, classes, 128)
     naive(rows // 5, 1_000, 128)
+    if given.engines:
+        engines(rows // 2, 1_000, 128)
 
 
 if __name__ == "__main__":

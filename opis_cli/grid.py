@@ -249,14 +249,15 @@ def _shifted(rows: Rows, distances: Floats | float, steps: int) -> NDArray[np.fl
 def _on_codes(rows: Rows, thresholds: NDArray[np.float64], end: float) -> NDArray[np.float64]:
     """Thresholds moved up to where a code ends, so that a table finds their cells at once.
 
-    Those that share a code with another one stay: the grid would lose one of them.
+    Two of one code become one, as steps are half of what is allowed; where more share a code they
+    stay, as many pairs must lie there.
     """
     codes = Codes.between(*rows.cuts(np.array([0.0, end])))
     own = codes.of(rows.cuts(thresholds))
     lowest = codes.lowest(own).astype(np.float64)
     _, place, shared = np.unique(own, return_inverse=True, return_counts=True)
     moved = rows.distance(lowest + ROUNDING * rows.scale)
-    return np.asarray(np.where(shared[place] > 1, thresholds, moved))
+    return np.asarray(np.where(shared[place] > 2, thresholds, moved))
 
 
 def _range_ends(

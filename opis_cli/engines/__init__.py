@@ -109,7 +109,10 @@ class Tally:
 
 
 def _smallest(largest: int) -> type[np.unsignedinteger]:
-    return np.uint32 if largest < 2**32 else np.uint64
+    for kind in (np.uint16, np.uint32):
+        if largest <= np.iinfo(kind).max:
+            return kind
+    return np.uint64
 
 
 class CountPairs(Protocol):

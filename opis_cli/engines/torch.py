@@ -191,7 +191,7 @@ class _Counter:
 
 def _signed(array: Ints) -> Any:
     """The dtype of a count: torch adds no unsigned ones, but its 32 bits wrap as NumPy's do."""
-    return torch.int32 if array.itemsize == 4 else torch.int64
+    return torch.int32 if array.itemsize <= 4 else torch.int64
 
 
 def _raise_nearest(nearest: Any, tile: Tile, scores: Any) -> None:

@@ -24,6 +24,7 @@ def test_a_killed_count_goes_on_from_its_checkpoint(engine, tmp_path, monkeypatc
     whole = pairs.count_pairs(embeddings, Settings(engine=engine))
     settings = Settings(engine=engine, checkpoint=str(tmp_path / "partial"))
     monkeypatch.setattr(pairs, "_CHECKPOINT_PAIRS", 2_000_000)
+    monkeypatch.setattr(pairs, "_PAIRS_PER_BYTE", 0)
     after_half = []
 
     def killed_half_way(done, total):
@@ -50,6 +51,7 @@ def test_a_checkpoint_of_other_work_or_a_damaged_one_is_refused(tmp_path, monkey
     embeddings = from_arrays(*data.blobs(300, 8))
 
     monkeypatch.setattr(pairs, "_CHECKPOINT_PAIRS", 1)
+    monkeypatch.setattr(pairs, "_PAIRS_PER_BYTE", 0)
     calls = []
 
     def killed_later(done, total):

@@ -173,7 +173,7 @@ def scan(
         )
         count += found
     starts[height] = count
-    if not _gather_zones(zone_pairs, zone_counts, doubles):
+    if not everywhere and not _gather_zones(zone_pairs, zone_counts, doubles):
         for i in range(_u64(height)):
             first = _u64(min(max(ends[_u64(i0) + i] - j0, 0), width))
             size = (_u64(width) - first) // _u64(8) * _u64(8)

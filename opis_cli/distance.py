@@ -80,6 +80,11 @@ class Rows:
     unit: bool
 
     @property
+    def class_begins(self) -> NDArray[np.int64]:
+        """First row of each row's class, shape (N,)."""
+        return np.searchsorted(self.labels, self.labels).astype(np.int64)
+
+    @property
     def class_ends(self) -> NDArray[np.int64]:
         """One past the last row of each row's class, shape (N,)."""
         return np.searchsorted(self.labels, self.labels, side="right").astype(np.int64)

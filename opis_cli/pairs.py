@@ -86,7 +86,9 @@ def count_pairs(
         checkpoint = Checkpoint.of(settings.checkpoint, embeddings, settings, engine)
         begun = checkpoint.load()
     placed = (
-        begun[0] if begun else grid.place_grid(grid.run_pilot(rows, settings.seed), needs, rows)
+        begun[0]
+        if begun
+        else grid.place_grid(grid.run_pilot(rows, needs, settings.seed), needs, rows)
     )
     for _ in range(_ATTEMPTS):
         tally = _tally(arranged, rows, placed, engine, settings, progress, checkpoint, begun)

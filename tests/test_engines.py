@@ -114,7 +114,7 @@ def test_engines_count_the_same(engine, calibration, request):
 def prepared(vectors, labels, metric="cosine", high=1.5):
     rows = prepare(from_arrays(vectors, labels, metric=metric), metric)
     needs = grid_needs(Calibration("distance", 0.05, high), 0.01, None, None)
-    return rows, place_grid(run_pilot(rows, 0), needs, rows)
+    return rows, place_grid(run_pilot(rows, needs, 0), needs, rows)
 
 
 def tally_of(engine, rows, grid, tiles, threads=1) -> Tally:
@@ -226,7 +226,9 @@ def test_a_worker_counts_beyond_32_bits(monkeypatch):
     rows, grid = prepared(*data.blobs(400, 10, seed=9), high=0.3)
     tally, cells = Tally.empty(rows, grid), numba._cells_of(rows, grid)
     assert not cells.everywhere
-    worker = numba._Worker(rows, rows.class_ends, cells, tally, threading.Lock())
+    worker = numba._Worker(
+        rows, (rows.class_begins, rows.class_ends), cells, tally, threading.Lock()
+    )
     before = 2**32 - 1
     worker.buffers.zone_counts[:] = before
     worker.tile(Tile(0, 400, 0, 400))
@@ -249,3 +251,30 @@ def test_zones_that_hold_more_pairs_than_16_bits(monkeypatch):
     one, other = (tally_of(engine, rows, grid, tiles) for engine in ("numpy", "numba"))
     assert other.pooled_impostor[grid.window :].max() > 2 * 2**16
     assert np.abs(one.pooled_impostor - other.pooled_impostor).sum() <= 10
+
+
+@pytest.mark.parametrize("small", [0, opis_cli.grid._SMALL_PAIRS])
+def test_cells_that_hold_more_pairs_than_8_bits(small, monkeypatch):
+    """Rows at the corners of a simplex: every impostor pair is at one of two distances."""
+    monkeypatch.setattr(opis_cli.grid, "_SMALL_PAIRS", small)
+    labels = np.arange(2_000) % 5
+    vectors = np.eye(5)[labels] + np.array([0.3, 0.3, 0, 0, 0])
+    rows, grid = prepared(vectors, labels, high=0.9)
+    tiles = list(tiles_of(2_000, 700))
+    one, other = (tally_of(engine, rows, grid, tiles) for engine in ("numpy", "numba"))
+    assert other.impostor[:, : grid.window].max() > 700 * 256
+    assert np.array_equal(one.impostor, other.impostor)
+    assert np.array_equal(one.pooled_impostor, other.pooled_impostor)
+
+
+def test_the_far_part_of_a_pilot_is_looked_at_less_closely():
+    scores = np.random.default_rng(0).standard_normal(200_000).astype(np.float32) / 10
+    rows = prepared(*data.blobs(60, 5))[0]
+    whole = opis_cli.grid.Distribution.of_scores(scores, rows)
+    some = opis_cli.grid.Distribution.of_scores(scores, rows, closely=0.1)
+    near, far = np.array([1e-5, 1e-3, 0.01, 0.05, 0.09]), np.array([0.2, 0.5, 0.9])
+    assert np.array_equal(some.first_above(near), whole.first_above(near))
+    assert np.allclose(some.first_above(far), whole.first_above(far), atol=5e-3)
+    assert some.first_at(1.0) == whole.first_at(1.0)
+    assert np.all(np.diff(some.distances) >= 0) and np.all(np.diff(some.accepted) > 0)
+    assert len(some.distances) < len(whole.distances) / 8

@@ -107,8 +107,8 @@ def test_a_misplaced_grid_is_noticed_and_counted_again(monkeypatch):
     vectors, labels = data.blobs(900, 30, seed=12)
     true_pilot, grids = grid.run_pilot, []
 
-    def wrong_pilot(rows, seed):
-        pilot = true_pilot(rows, seed)
+    def wrong_pilot(rows, needs, seed):
+        pilot = true_pilot(rows, needs, seed)
         squeezed = grid.Distribution(pilot.impostor.distances * 0.2, pilot.impostor.accepted)
         return grid.Pilot(pilot.genuine, squeezed, exact=False)
 

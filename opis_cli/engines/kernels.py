@@ -80,6 +80,11 @@ class Buffers(NamedTuple):
 
     ``zone_pairs`` counts the zones of a block two at a time, as neighbours in a row, in integers so
     short that the table stays in the first cache; ``zone_counts`` has the zones of all blocks.
+
+    ``credits`` has the credits of the window to the keys of one tile, flat, in bytes, so that they
+    stay in the second cache: those of a row begin at its ``row_places`` or ``column_places``. Each
+    256 credits of a place make a *carry*, of which ``carried[0]`` is the number, and the rest says
+    where.
     """
 
     nearest: Any
@@ -87,8 +92,10 @@ class Buffers(NamedTuple):
     zone_counts: Any
     zones: Any
     columns: Any
-    listed: Any
-    starts: Any
+    credits: Any
+    carried: Any
+    row_places: Any
+    column_places: Any
     few_by_row: Any
     few_by_column: Any
     few_columns: Any
@@ -114,26 +121,24 @@ def scan(
     cells: Cells,
     buffers: Buffers,
 ) -> None:
-    """Look at the impostor pairs of a block once; list those inside the window with their cells.
+    """Look at the impostor pairs of a block once; credit those inside the window.
 
     The block begins at row ``i0`` and column ``j0`` of a tile that begins at ``a`` and ``c``; of
-    each row of ``scores``, the first ``width`` are its columns. A listed pair is
-    ``cell << 16 | column``; those of row ``i`` lie at ``starts[i]:starts[i + 1]``.
+    each row of ``scores``, the first ``width`` are its columns.
     """
     # Taken out of the tuples here, once: each time costs atomic reference counts.
     nearest, zone_pairs, zone_counts = buffers.nearest, buffers.zone_pairs, buffers.zone_counts
     zones, words, columns = buffers.zones, buffers.zones.view(np.uint64), buffers.columns
-    listed, starts, few_columns = buffers.listed, buffers.starts, buffers.few_columns
+    credits, carried, few_columns = buffers.credits, buffers.carried, buffers.few_columns
     few, everywhere, scale, shift = cells.few, cells.everywhere, cells.scale, cells.shift
     inside, firsts, cuts = cells.inside, cells.inside.first, cells.inside.cuts
     top, code_scale = inside.top, inside.scale
-    height = scores.shape[0]
-    count, doubles = np.uint64(0), np.uint64(0)
     few_by_row, few_by_column = buffers.few_by_row, buffers.few_by_column
-    least = nearest[j0 : j0 + width].min()
+    row_places, column_places = buffers.row_places, buffers.column_places[j0 - c :]
+    height, doubles = scores.shape[0], np.uint64(0)
     for i in range(_u64(height)):
-        starts[i] = count
-        first = _u64(min(max(ends[_u64(i0) + i] - j0, 0), width))
+        row = _u64(i0) + i
+        first = _u64(min(max(ends[row] - j0, 0), width))
         size = _u64(width) - first
         if everywhere:
             found = _list_all(size, columns)
@@ -143,7 +148,6 @@ def scan(
             doubles += size // _u64(8) * _u64(4)
             in_tile = _u64(j0 - c) + first
             _count_few(zones, in_tile, size, few, few_columns)
-            row = _u64(i0) + i
             last = i + _u64(1) == height or keys[row + _u64(1)] != keys[row]
             if last or i % _u64(128) == _u64(127):
                 _gather_few(
@@ -154,25 +158,24 @@ def scan(
                     _u64(j0 - c),
                     _u64(width),
                 )
-        _place(
+        _credit(
             scores,
             i,
             first,
-            _u64(i0),
+            row,
             _u64(j0),
             firsts,
             cuts,
             top,
             code_scale,
             nearest,
-            least,
             columns,
             found,
-            listed,
-            count,
+            credits,
+            carried,
+            row_places[row - _u64(a)],
+            column_places,
         )
-        count += found
-    starts[height] = count
     if not everywhere and not _gather_zones(zone_pairs, zone_counts, doubles):
         for i in range(_u64(height)):
             first = _u64(min(max(ends[_u64(i0) + i] - j0, 0), width))
@@ -189,17 +192,23 @@ def _gather_zones(zone_pairs: Any, zone_counts: Any, doubles: Any) -> Any:
     A count that went over its 16 bits shows, as each time the total is less by 2^16; then nothing
     is counted, and False returned.
     """
+    by_first = np.zeros(zone_counts.size, np.uint64)
+    by_second = np.zeros(zone_counts.size, np.uint64)
     total = np.uint64(0)
-    for place in range(_u64(zone_pairs.size)):
-        total += _u64(zone_pairs[place])
     for one in range(_u64(zone_counts.size)):
+        row, own = one << _u64(8), np.uint64(0)
         for other in range(_u64(zone_counts.size)):
-            pairs = zone_pairs[(one << _u64(8)) + other]
-            if total == doubles and pairs:
-                zone_counts[one] += pairs
-                zone_counts[other] += pairs
-    zone_pairs[:] = np.uint16(0)
-    return total == doubles
+            pairs = _u64(zone_pairs[row + other])
+            own += pairs
+            by_second[other] += pairs
+            zone_pairs[row + other] = np.uint16(0)
+        by_first[one] = own
+        total += own
+    if total != doubles:
+        return False
+    for one in range(_u64(zone_counts.size)):
+        zone_counts[one] += np.int64(by_first[one] + by_second[one])
+    return True
 
 
 @_compiled
@@ -338,34 +347,46 @@ def _gather_few(counted: Any, by_row: Any, by_column: Any, row: Any, start: Any,
 
 
 @_compiled
-def _place(
+def _credit(
     scores: Any,
     i: Any,
     first: Any,
-    i0: Any,
+    row: Any,
     j0: Any,
     firsts: Any,
     cuts: Any,
     top: Any,
     scale: Any,
     nearest: Any,
-    least: Any,
     columns: Any,
     found: Any,
-    listed: Any,
-    count: Any,
+    credits: Any,
+    carried: Any,
+    own: Any,
+    others: Any,
 ) -> None:
-    """Find the cells of a row's listed pairs, and raise the nearest scores."""
-    # Few pairs are the nearest of any row, so one comparison passes by almost all.
-    least = min(nearest[i0 + i], least)
+    """Credit a row's listed pairs to the keys of both rows, and raise the nearest scores."""
+    best = nearest[row]
     for k in range(found):
         j = first + _u64(columns[k])
         score = scores[i, j]
-        if score > least:
-            nearest[j0 + j] = max(nearest[j0 + j], score)
-            nearest[i0 + i] = max(nearest[i0 + i], score)
+        if score > nearest[j0 + j]:
+            nearest[j0 + j] = score
+        if score > best:
+            best = score
         cell = _cell(score, firsts, cuts, top, scale)
-        listed[count + k] = (cell << np.uint32(16)) | np.uint32(j)
+        _increment(credits, _u64(own + cell), carried)
+        _increment(credits, _u64(others[j] + cell), carried)
+    nearest[row] = best
+
+
+@_compiled
+def _increment(credits: Any, place: Any, carried: Any) -> None:
+    more = np.uint8(credits[place] + np.uint8(1))
+    credits[place] = more
+    if more == 0:
+        carried[0] += np.uint32(1)
+        carried[carried[0]] = place
 
 
 @_compiled
@@ -381,31 +402,52 @@ def _cell(score: Any, first: Any, cuts: Any, top: Any, scale: Any) -> Any:
 
 
 @_compiled
-def credit_listed(
-    i0: int,
-    j0: int,
-    height: int,
-    keys: Any,
-    cells: Cells,
-    buffers: Buffers,
-    credits: Any,
-    pooled: Any,
-) -> None:
-    """Credit the listed impostor pairs to the keys of both rows.
+def find_places(
+    keys: Any, start: int, stop: int, window: int, numbers: Any, found: Any, count: int, places: Any
+) -> int:
+    """Give each key of some rows a place among a tile's credits, where it has none yet.
 
-    Cells of a window are kept by class, and who wants their pooled counts can add up the classes'.
+    ``found`` lists the keys, ``count`` of them so far, and ``numbers`` has one more than the place
+    of each in the list, or 0. Returns the new count.
     """
-    listed, starts, class_cell = buffers.listed, buffers.starts, cells.class_cell
-    for i in range(_u64(height)):
-        own = _u64(keys[_u64(i0) + i])
-        for k in range(_u64(starts[i]), _u64(starts[i + _u64(1)])):
-            cell = listed[k] >> np.uint32(16)
-            other = _u64(keys[_u64(j0) + _u64(listed[k] & np.uint32(0xFFFF))])
-            if cells.everywhere:
-                pooled[cell] += 1
-                cell = np.uint32(class_cell[cell])
-            credits[own, cell] += 1
-            credits[other, cell] += 1
+    for i in range(start, stop):
+        key = keys[i]
+        if numbers[key] == 0:
+            found[count] = key
+            count += 1
+            numbers[key] = count
+        places[i - start] = (numbers[key] - 1) * window
+    return count
+
+
+@_compiled
+def deliver_credits(
+    keys: Any, window: int, class_cell: Any, buffers: Buffers, by_cell: Any, by_key: Any, total: Any
+) -> None:
+    """Move a tile's credits to the tally of all, ``total``, and to the sums by cell and by key."""
+    credits, carried = buffers.credits, buffers.carried
+    kept_apart = class_cell[window - 1] == window - 1
+    for n in range(1, _u64(carried[0]) + _u64(1)):
+        key, cell = keys[carried[n] // window], carried[n] % window
+        total[key, class_cell[cell]] += 256
+        by_cell[cell] += 256
+        by_key[key] += 256
+    carried[0] = 0
+    for n in range(_u64(keys.size)):
+        key, first = _u64(keys[n]), n * _u64(window)
+        own = np.uint64(0)
+        for cell in range(_u64(window)):
+            seen = credits[first + cell]
+            by_cell[cell] += seen
+            own += _u64(seen)
+        by_key[key] += own
+        if kept_apart:
+            for cell in range(_u64(window)):
+                total[key, cell] += credits[first + cell]
+        else:
+            for cell in range(_u64(window)):
+                total[key, class_cell[cell]] += credits[first + cell]
+        credits[first : first + _u64(window)] = np.uint8(0)
 
 
 @_compiled

@@ -6,11 +6,12 @@ without a branch that depends on them:
 - each score's *zone*, a byte: one of the even cells beyond the window, or the window itself. A
   histogram of zones, two at a time, is the pooled count beyond the window, and comparing bytes
   gives the few counts by class there;
-- a list of the pairs inside the window, a tenth of all, taken from eight zones at a time; their
-  cells, and the nearest impostor of every row that has one in the window.
+- a list of the pairs inside the window, a tenth of all; their cells, and the nearest impostor of
+  every row that has one in the window.
 
-The listed pairs, and the genuine ones, are credited to both keys in the one tally that all workers
-share, under a lock that is held briefly: so memory does not grow with the workers.
+A tile has the rows of few keys. What the listed pairs credit to these is kept in bytes, a table so
+small that it stays in the second cache, and added to the one tally that all workers share once the
+tile is done. Genuine pairs, which are few, are credited there at once.
 """
 
 import threading
@@ -33,7 +34,8 @@ from opis_cli.engines.kernels import (
     Table,
     credit_beyond,
     credit_genuine,
-    credit_listed,
+    deliver_credits,
+    find_places,
     scan,
     subtract_halves,
 )
@@ -58,9 +60,8 @@ def count_pairs(
     cells = _cells_of(rows, grid)
     queue = _Queue(iter(tiles), advance, threading.Lock(), threading.Event())
     tally_lock = threading.Lock()
-    ends = rows.class_ends
-    before = _in_window(tally, cells)
-    workers = [_Worker(rows, ends, cells, tally, tally_lock) for _ in range(threads)]
+    spans = rows.class_begins, rows.class_ends
+    workers = [_Worker(rows, spans, cells, tally, tally_lock) for _ in range(threads)]
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
         jobs = [pool.submit(worker.run, queue) for worker in workers]
         try:
@@ -72,19 +73,8 @@ def count_pairs(
     for worker in workers:
         worker.deliver()
     if not cells.everywhere:
-        by_cell, by_key = (
-            now - then for now, then in zip(_in_window(tally, cells), before, strict=True)
-        )
-        # An impostor pair of the window was credited to two keys.
-        tally.pooled_impostor[: cells.window] += by_cell // 2
-        accepted = np.column_stack([by_key, sum(worker.accepted for worker in workers)])
+        accepted = sum(worker.accepted for worker in workers)
         tally.impostor[:, cells.window :] += np.diff(accepted).astype(tally.impostor.dtype)
-
-
-def _in_window(tally: Tally, cells: Cells) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Impostor credits in the window: of all keys by cell, and of all its cells by key."""
-    credits = tally.impostor[:, : cells.window]
-    return credits.sum(axis=0, dtype=np.int64), credits.sum(axis=1, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +151,23 @@ class _Worker:
     """One thread's buffers, and the parts of a tally that it keeps to itself until the end."""
 
     def __init__(
-        self, rows: Rows, ends: Ints, cells: Cells, tally: Tally, lock: threading.Lock
+        self,
+        rows: Rows,
+        spans: tuple[Ints, Ints],
+        cells: Cells,
+        tally: Tally,
+        lock: threading.Lock,
     ) -> None:
-        self.rows, self.ends, self.cells, self.tally, self.lock = rows, ends, cells, tally, lock
+        self.rows, self.cells, self.tally, self.lock = rows, cells, tally, lock
+        self.begins, self.ends = spans
         self.scores = np.empty((_BLOCK, _BLOCK + PADDING), np.float32)
         count, few = len(rows.labels), len(cells.few)
-        self.begins = np.searchsorted(rows.labels, rows.labels)
-        self.accepted = np.zeros((len(tally.impostor), few + 1), np.int64)
+        keys = len(tally.impostor)
+        # Impostors of each key in the window, at each of the few, and all.
+        self.accepted = np.zeros((keys, few + 2), np.int64)
+        self.by_cell = np.zeros(cells.window, np.int64)
+        self.numbers = np.zeros(keys, np.int32)
+        self.found = np.zeros(min(keys, 2 * TILE_SIDE), np.int32)
         self.buffers = Buffers(
             nearest=np.full(count, -np.inf, np.float32),
             zone_pairs=np.zeros((ZONES + 1) * 256, np.uint16),
@@ -175,8 +175,10 @@ class _Worker:
             # Zones are read and columns written up to 32 at a time, kept or not.
             zones=np.empty(_BLOCK + 32, np.uint8),
             columns=np.empty(_BLOCK + 32, np.uint16),
-            listed=np.empty(_BLOCK**2, np.uint32),
-            starts=np.zeros(_BLOCK + 1, np.int64),
+            credits=np.zeros(len(self.found) * cells.window, np.uint8),
+            carried=np.zeros(1 + 2 * TILE_SIDE**2 // 256, np.uint32),
+            row_places=np.zeros(TILE_SIDE, np.uint32),
+            column_places=np.zeros(TILE_SIDE, np.uint32),
             few_by_row=np.zeros((TILE_SIDE, few), np.uint32),
             few_by_column=np.zeros((few, TILE_SIDE), np.uint16),
             few_columns=np.zeros((few, TILE_SIDE), np.uint8),
@@ -190,16 +192,32 @@ class _Worker:
 
     def tile(self, tile: Tile) -> None:
         """Count the pairs of a tile."""
+        cells, buffers, keys = self.cells, self.buffers, self.rows.keys
         on_diagonal = tile.a == tile.c
         height = _BLOCK // _DIAGONAL_PARTS if on_diagonal else _BLOCK
+        known = cells.window, self.numbers, self.found
+        count = find_places(keys, tile.a, tile.b, *known, 0, buffers.row_places)
+        count = find_places(keys, tile.c, tile.d, *known, count, buffers.column_places)
         for i0 in range(tile.a, tile.b, height):
             for j0 in range(i0 if on_diagonal else tile.c, tile.d, _BLOCK):
                 ends = min(i0 + height, tile.b), min(j0 + _BLOCK, tile.d)
                 self.count_block(tile, i0, ends[0], j0, ends[1])
-        if not self.cells.everywhere:
+        found = self.found[:count]
+        self.numbers[found] = 0
+        with self.lock:
+            deliver_credits(
+                found,
+                cells.window,
+                cells.class_cell,
+                buffers,
+                self.by_cell,
+                self.accepted[:, 0],
+                self.tally.impostor,
+            )
+        if not cells.everywhere:
             bounds = tile.a, tile.b, tile.c, tile.d
             credit_beyond(
-                *bounds, self.begins, self.ends, self.rows.keys, self.buffers, self.accepted
+                *bounds, self.begins, self.ends, self.rows.keys, self.buffers, self.accepted[:, 1:]
             )
 
     def count_block(self, tile: Tile, i0: int, i1: int, j0: int, j1: int) -> None:
@@ -210,18 +228,8 @@ class _Worker:
         if rows.centred:
             subtract_halves(scores, rows.half_squares[i0:i1], rows.half_squares[j0:j1])
         scan(scores, width, tile.a, i0, tile.c, j0, self.ends, rows.keys, cells, buffers)
-        with self.lock:
-            credit_listed(
-                i0,
-                j0,
-                i1 - i0,
-                rows.keys,
-                cells,
-                buffers,
-                tally.impostor,
-                tally.pooled_impostor,
-            )
-            if self.ends[i1 - 1] > j0:
+        if self.ends[i1 - 1] > j0:
+            with self.lock:
                 credit_genuine(
                     scores,
                     width,
@@ -239,6 +247,8 @@ class _Worker:
         """Add what this worker kept to itself."""
         tally, window, zones = self.tally, self.cells.window, self.buffers.zone_counts
         np.maximum(tally.nearest_impostor, self.buffers.nearest, out=tally.nearest_impostor)
+        # A pair was credited to two keys.
+        tally.pooled_impostor[:window] += self.by_cell // 2
         beyond = self.cells.number - window
         if beyond:
             tally.pooled_impostor[window:] += zones[:ZONES][::-1][:beyond]

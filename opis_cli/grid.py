@@ -31,8 +31,10 @@ _COARSE_UPPER_POINTS = 127
 _SMALL_PAIRS = 20_000_000
 _SMALL_COUNTS = 8_000_000
 _FINEST_STEP = 1e-4
-# What a sample may have wrong: each pair up to the largest FAR costs time, the others little.
-_SLACK, _TOP_SLACK = 1.2, 1.1
+# What a sample may have wrong.
+_SLACK = 1.2
+# Each pair up to the largest FAR costs time, so that the slack there is so many standard errors.
+_STANDARD_ERRORS, _LEAST_ERROR, _MOST_ERROR = 5.0, 0.004, 0.06
 _MOST_WIDER = 3.0
 _FEWER = 64
 
@@ -96,6 +98,19 @@ class Pilot:
     impostor: Distribution
     exact: bool
     """Whether these are all pairs, not a sample."""
+    far_error: float = 0.02
+    """Standard error of a sample's largest FAR that matters, relative to it."""
+
+    @property
+    def slack(self) -> float:
+        """How many times a FRR, or a low FAR, the sample's may be."""
+        return 1.0 if self.exact else _SLACK
+
+    @property
+    def top_slack(self) -> float:
+        """How many times the largest FAR the sample's may be."""
+        error = min(max(self.far_error, _LEAST_ERROR), _MOST_ERROR)
+        return 1.0 if self.exact else 1 + _STANDARD_ERRORS * error
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,26 +151,29 @@ def is_supported(far: float, impostors: int) -> bool:
 
 def run_pilot(rows: Rows, needs: Needs, seed: int) -> Pilot:
     """Look at all pairs of small data, else at a sample of rows and of genuine pairs."""
-    closely = 1.0
     count = len(rows.labels)
     if count * (count - 1) // 2 <= _EXHAUSTIVE_PAIRS:
         upper = np.triu_indices(count, 1)
         scores = _scores(rows, np.arange(count), np.arange(count))[upper]
         alike = rows.labels[upper[0]] == rows.labels[upper[1]]
-        genuine, impostor, exact = scores[alike], scores[~alike], True
-    else:
-        rng = np.random.default_rng(seed)
-        chosen = rng.choice(count, min(2 * _PILOT_ROWS, count), replace=False)
-        one, two = np.split(chosen[: len(chosen) // 2 * 2], 2)
-        scores = _scores(rows, one, two)
-        impostor = scores[rows.labels[one, None] != rows.labels[None, two]]
-        genuine, exact = _sampled_genuine(rows, rng), False
-        closely = _SLACK * max(needs.fars)
-    return Pilot(
-        Distribution.of_scores(genuine, rows),
-        Distribution.of_scores(impostor, rows, closely),
-        exact,
-    )
+        genuine, impostor = (Distribution.of_scores(scores[kind], rows) for kind in (alike, ~alike))
+        return Pilot(genuine, impostor, exact=True)
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(count, min(2 * _PILOT_ROWS, count), replace=False)
+    one, two = np.split(chosen[: len(chosen) // 2 * 2], 2)
+    scores = _scores(rows, one, two)
+    unlike = scores[rows.labels[one, None] != rows.labels[None, two]]
+    far = max(needs.fars)
+    impostor = Distribution.of_scores(unlike, rows, closely=_SLACK * far)
+    genuine = Distribution.of_scores(_sampled_genuine(rows, rng), rows)
+    error = _relative_error(scores >= rows.score(impostor.first_above(far)))
+    return Pilot(genuine, impostor, exact=False, far_error=error)
+
+
+def _relative_error(accepted: NDArray[np.bool_]) -> float:
+    """Relative standard error of the accepted share of all pairs of two samples of rows."""
+    variance = sum(np.var(accepted.mean(axis=axis)) / accepted.shape[1 - axis] for axis in (0, 1))
+    return float(np.sqrt(variance) / max(accepted.mean(), 1e-30))
 
 
 def _scores(rows: Rows, one: NDArray[np.int64], two: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -209,7 +227,7 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
     A sample places the calibration range with a margin on both sides, for its own error; all pairs
     place it exactly, with a threshold on the best place for each bound.
     """
-    slack, top_slack = (1.0, 1.0) if pilot.exact else (_SLACK, _TOP_SLACK)
+    slack, top_slack = pilot.slack, pilot.top_slack
     low, high = _range_ends(pilot, needs.calibration, slack, top_slack)
     inner_low, inner_high = _range_ends(pilot, needs.calibration, 1.0, 1.0)
     wider = min((high - low) / max(inner_high - inner_low, 1e-30), _MOST_WIDER)
@@ -285,11 +303,12 @@ def _range_ends(
     pilot: Pilot, calibration: Calibration, slack: float, top_slack: float
 ) -> tuple[float, float]:
     """Where the calibration range begins and ends, or a little outside of that."""
-    ends = np.array([calibration.low / slack, min(calibration.high * top_slack, 1.0)])
     if calibration.by == "far":
-        low, high = pilot.impostor.first_above(ends)
+        fars = np.array([calibration.low / slack, min(calibration.high * top_slack, 1.0)])
+        low, high = pilot.impostor.first_above(fars)
     elif calibration.by == "frr":
-        high, low = pilot.genuine.first_at(1 - ends)
+        frrs = np.array([calibration.low / slack, min(calibration.high * slack, 1.0)])
+        high, low = pilot.genuine.first_at(1 - frrs)
     else:
         low, high = calibration.low, calibration.high
     return float(low), float(high)
@@ -313,7 +332,7 @@ def _upper(pilot: Pilot, rows: Rows, end: float, points: int) -> NDArray[np.floa
 
 def _by_class(thresholds: NDArray[np.float64], window: int, pilot: Pilot) -> NDArray[np.int64]:
     """Which thresholds keep counts by class: the window's, and a few beyond it."""
-    shares = np.array([0.2, 0.4, 0.7, 0.95])
+    shares = np.array([0.2, 0.4, 0.7])
     places = np.searchsorted(thresholds, pilot.impostor.first_at(shares))
     kept = np.unique(np.append(places, len(thresholds) - 1))
     kept = kept[(kept >= window) & (kept < len(thresholds))]

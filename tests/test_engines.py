@@ -278,3 +278,18 @@ def test_the_far_part_of_a_pilot_is_looked_at_less_closely():
     assert some.first_at(1.0) == whole.first_at(1.0)
     assert np.all(np.diff(some.distances) >= 0) and np.all(np.diff(some.accepted) > 0)
     assert len(some.distances) < len(whole.distances) / 8
+
+
+def test_a_pilot_knows_how_far_off_it_may_be():
+    """The error that one sample claims is that which many samples make."""
+    vectors, labels = data.blobs(6_000, 30, 16, seed=4)
+    rows = prepare(from_arrays(vectors, labels), "cosine")
+    needs = grid_needs(Calibration("far", 0.01, 0.1), 0.01, None, None)
+    pilots = [run_pilot(rows, needs, seed) for seed in range(16)]
+    exact = rows.score(np.float64(pilots[0].impostor.first_above(0.1)))
+    shares = [
+        np.interp(rows.distance(exact), pilot.impostor.distances, pilot.impostor.accepted)
+        for pilot in pilots
+    ]
+    claimed = np.mean([pilot.far_error for pilot in pilots])
+    assert 0.5 < np.std(shares) / np.mean(shares) / claimed < 1.5

@@ -135,7 +135,7 @@ def scan(
     top, code_scale = inside.top, inside.scale
     few_by_row, few_by_column = buffers.few_by_row, buffers.few_by_column
     row_places, column_places = buffers.row_places, buffers.column_places[j0 - c :]
-    height, doubles = scores.shape[0], np.uint64(0)
+    flat, height, doubles = scores.ravel(), scores.shape[0], np.uint64(0)
     for i in range(_u64(height)):
         row = _u64(i0) + i
         first = _u64(min(max(ends[row] - j0, 0), width))
@@ -144,7 +144,8 @@ def scan(
             found = _list_all(size, columns)
         else:
             _find_zones(scores, i, first, size, scale, shift, zones)
-            found = _split(words, zones, size, zone_pairs, zone_counts, columns)
+            below = (i + _u64(1)) * _u64(scores.shape[1]) + first
+            found = _split(words, zones, size, zone_pairs, zone_counts, columns, flat, below)
             doubles += size // _u64(8) * _u64(4)
             in_tile = _u64(j0 - c) + first
             _count_few(zones, in_tile, size, few, few_columns)
@@ -291,18 +292,50 @@ def _compressing(context: Any, columns: Any, count: Any, zones: Any, start: Any)
     return types.uint64(columns, count, zones, start), generate
 
 
+def _prefetching(context: Any, values: Any, place: Any) -> tuple[Any, Any]:
+    """Ask for ``values[place]`` to be in the cache soon; there need not be such a place."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, place = arguments
+        data = context.make_array(signature.args[0])(context, builder, values).data
+        address = builder.bitcast(builder.gep(data, [place]), ir.IntType(8).as_pointer())
+        number, none = ir.IntType(32), ir.VoidType()
+        ask = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module,
+            ir.FunctionType(none, [address.type, number, number, number]),
+            "llvm.prefetch.p0",
+        )
+        # To read, kept in all caches, data.
+        builder.call(ask, [address, *(ir.Constant(number, flag) for flag in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(values, place), generate
+
+
 _append: Any = intrinsic(_appending)
 _compress: Any = intrinsic(_compressing)
+_prefetch: Any = intrinsic(_prefetching)
 
 
 @_compiled
 def _split(
-    words: Any, zones: Any, size: Any, zone_pairs: Any, zone_counts: Any, columns: Any
+    words: Any,
+    zones: Any,
+    size: Any,
+    zone_pairs: Any,
+    zone_counts: Any,
+    columns: Any,
+    scores: Any,
+    below: Any,
 ) -> Any:
-    """Count zones, eight in a word; list the columns in the window, and return how many."""
+    """Count zones, eight in a word; list the columns in the window, and return how many.
+
+    Meanwhile the scores of the row below come into the cache.
+    """
     count, whole = _u64(0), size // _u64(8)
     for w in range(whole):
         word = words[w]
+        _prefetch(scores, below + w * _u64(8))
         zone_pairs[word & _PAIR] += np.uint16(1)
         zone_pairs[(word >> _u64(16)) & _PAIR] += np.uint16(1)
         zone_pairs[(word >> _u64(32)) & _PAIR] += np.uint16(1)

@@ -41,10 +41,10 @@ from opis_cli.engines.kernels import (
 )
 from opis_cli.records import Grid, Ints
 
-TILE_SIDE = 2_048
+TILE_SIDE = 3_072
 # The best side of blocks that was found. Those on the diagonal are cut finer, since half of what
 # they hold is not asked for.
-_BLOCK, _DIAGONAL_PARTS = 1_024, 4
+_BLOCK, _DIAGONAL_PARTS = 1_536, 6
 _FEW = 16
 
 

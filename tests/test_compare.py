@@ -64,6 +64,12 @@ def test_the_front_by_hand():
 def test_names():
     assert model_names(["a/x", "b/y/"]) == ["x", "y"]
     assert model_names(["a/x", "b/x", "b/y"]) == ["a/x", "b/x", "y"]
+    # Suffixes of embeddings go, where names stay distinct; those of folders and versions do not.
+    assert model_names(["a/x.parquet", "y.NPY", "z.npz/", "v1.2"]) == ["x", "y", "z", "v1.2"]
+    assert model_names(["a/x.parquet", "a/x.npz", "a/y.npz"]) == ["x.parquet", "x.npz", "y"]
+    assert model_names(["a/x.parquet", "runs/x"]) == ["x.parquet", "x"]
+    assert model_names(["a/x.npy", "b/x.npy", "b/.npy"]) == ["a/x", "b/x", ".npy"]
+    assert model_names(["a/x.npy", "a/x.npz", "b/x.npy"]) == ["a/x.npy", "x.npz", "b/x"]
     with pytest.raises(SettingsError, match="twice"):
         model_names(["a/x", "a/x"])
 

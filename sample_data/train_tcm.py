@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 import train_data
-import train_report
 
 from opis_cli.errors import MissingExtra, OpisError
 from opis_cli.files import replacing
@@ -308,6 +307,8 @@ def main() -> int:
         check_installed({model.case for model in models})
         write_all(models, args.jobs)
         if not args.sample:
+            import train_report
+
             train_report.show(models, args.out)
     except (train_data.MissingPackage, OpisError) as error:
         print(f"train_tcm: {error}", file=sys.stderr)

@@ -82,7 +82,7 @@ def test_it_writes_what_opis_reads_and_goes_on_where_it_was(cli, tmp_path):
     assert f"{100 * (results['opis'][1] / results['opis'][0] - 1):+.0f} %" in text
     for picture in ("curves", "errors", "toy"):
         assert (tmp_path / f"{picture}.png").stat().st_size > 10_000
-    command = shlex.split(done.stdout.partition("Look closer:\n")[2])
+    command = shlex.split(done.stdout.partition("Look closer:\n")[2].replace("\\\n", ""))
     found = cli(*command[1:])
     assert (found.returncode, found.stderr) == (0, "")
     assert "ArcFace+TCM against ArcFace\n" in found.stdout

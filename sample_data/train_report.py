@@ -55,7 +55,7 @@ def show(models: "dict[Model, Path]", folder: Path) -> None:
     print(f"\n{text}\nEvery model is a row of {folder}/results.csv. Figures:")
     pair = middle(results)
     one = pair.iloc[0]
-    print(f"  {folder}/curves.png  {one['case']} of seed {one['seed']}, the middle one by change")
+    print(f"  {folder}/curves.png  {one['case']} of seed {one['seed']}, in the middle by change")
     save_figure(curves_figure(pair), folder / "curves.png")
     print(f"  {folder}/errors.png  inconsistency against error, all seeds")
     save_figure(errors_figure(results), folder / "errors.png")

@@ -215,8 +215,8 @@ def write_all(models: dict[Model, Path], jobs: int) -> None:
     # Ctrl-C ends the workers at once and without a word; it is this process that tells.
     quiet = (signal.SIGINT, signal.SIG_DFL)
     with ProcessPoolExecutor(jobs, spawn, signal.signal, quiet) as pool:
-        futures = {pool.submit(write, *pair): pair[0] for pair in left.items()}
         try:
+            futures = {pool.submit(write, *pair): pair[0] for pair in left.items()}
             for done, future in enumerate(as_completed(futures), start=1):
                 seconds = future.result()
                 minutes = (time.perf_counter() - start) / done * (len(left) - done) / 60

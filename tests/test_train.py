@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shlex
+import signal
 import subprocess
 import sys
 from importlib import util
@@ -92,6 +93,26 @@ def test_it_writes_what_opis_reads_and_goes_on_where_it_was(cli, tmp_path):
     again = run(*words)
     assert "2 models, 1 to train" in again.stdout
     assert file.read_bytes() == before
+
+
+@pytest.mark.optional
+@needs_train
+def test_an_interrupt_of_its_process_alone_ends_the_workers_too(tmp_path):
+    words = f"--only digits-NormalizedSoftmax --seeds 5 --steps 60 --jobs 1 --out {tmp_path}"
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), *words.split()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert "2 to train" in process.stdout.readline()
+    assert process.stdout.readline().startswith("[1/2]")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors == "train_tcm: interrupted; run it again to go on\n"
+    written = [file.name for file in tmp_path.rglob("*.parquet")]
+    assert written == ["NormalizedSoftmax.parquet"], "a worker trained to its end"
 
 
 def test_the_seed_shown_is_in_the_middle_by_change_of_opis(tcm):

@@ -14,7 +14,7 @@ Models that are there are not trained again, so an interrupted run goes on where
 seed gives the same embeddings on the same machine, with any number of ``--jobs``.
 
 The 36 models took 20 minutes of processor time: 24 minutes on two cores with other work. The 96 of
-``--full`` take about 65 minutes of processor time, by what models of each kind took.
+``--full`` take about an hour of processor time, by what models of each kind took.
 """
 
 import argparse

@@ -12,6 +12,7 @@ from opis_cli.errors import SettingsError
 if TYPE_CHECKING:
     from opis_cli.runs import Run
 
+SUFFIXES = (".parquet", ".npy", ".npz")
 SHOWN_CLASSES = 10
 
 
@@ -83,7 +84,7 @@ def compare(
     runs : list of Run
         Two or more, of the same settings.
     paths : list of str
-        Where each came from; its last part names the model.
+        Where each came from, which names the model.
     sizes : list of str, optional
         ``NAME=NUMBER``.
     twins : list of str, optional
@@ -133,14 +134,26 @@ def compare(
 
 
 def model_names(paths: list[str]) -> list[str]:
-    """The last part of each path, or all of it where others end alike."""
-    short = [Path(path).resolve().name for path in paths]
+    """The shortest name of each path that no other has: its last part, or all of it.
+
+    Suffixes of embeddings (``.parquet``, ``.npy``, ``.npz``) are dropped where that leaves the
+    names distinct.
+    """
+    last = [Path(path).resolve().name for path in paths]
+    spellings = [list(map(_bare, last)), last, list(map(_bare, paths)), paths]
     names = [
-        path if short.count(name) > 1 else name for name, path in zip(short, paths, strict=True)
+        next((whole[i] for whole in spellings if whole.count(whole[i]) == 1), paths[i])
+        for i in range(len(paths))
     ]
     if len(set(names)) < len(names):
         raise SettingsError(f"{max(names, key=names.count)} is given twice; name each model once")
     return names
+
+
+def _bare(path: str) -> str:
+    """A path without its suffix, if it is one of embeddings."""
+    stem, dot, suffix = path.rstrip("/").rpartition(".")
+    return stem if stem and f"{dot}{suffix}".lower() in SUFFIXES else path
 
 
 def _named(texts: list[str] | None, names: list[str], flag: str) -> list[tuple[str, str]]:

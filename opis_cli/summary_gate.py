@@ -86,7 +86,8 @@ def comparison(found: Comparison) -> RenderableType:
 
 def _models(found: Comparison) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    table.add_column("model", overflow="ellipsis", no_wrap=True, max_width=28)
+    # On a narrow terminal names fold, so that figures stay whole.
+    table.add_column("model", overflow="fold", max_width=28)
     far = "FRR" if found.max_far is None else f"FRR@FAR {rate(found.max_far)}"
     for name in ("R@1", "OPIS", f"{100 * found.eps:g}%-OPIS", "threshold", far, "Pareto"):
         table.add_column(name, justify="right", no_wrap=True)

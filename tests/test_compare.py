@@ -6,12 +6,14 @@ import data
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
+from rich.console import Console
 
 import opis_cli as opis
-from opis_cli import comparison_plots
+from opis_cli import comparison_plots, summary_gate
 from opis_cli.comparison import class_changes, pareto_front
 from opis_cli.errors import SettingsError
 from opis_cli.models import compare, model_names
+from opis_cli.text import number
 
 PATHS = ["runs/base", "runs/tcm", "runs/a=b"]
 
@@ -64,6 +66,12 @@ def test_the_front_by_hand():
 def test_names():
     assert model_names(["a/x", "b/y/"]) == ["x", "y"]
     assert model_names(["a/x", "b/x", "b/y"]) == ["a/x", "b/x", "y"]
+    # Suffixes of embeddings go, where names stay distinct; those of folders and versions do not.
+    assert model_names(["a/x.parquet", "y.NPY", "z.npz/", "v1.2"]) == ["x", "y", "z", "v1.2"]
+    assert model_names(["a/x.parquet", "a/x.npz", "a/y.npz"]) == ["x.parquet", "x.npz", "y"]
+    assert model_names(["a/x.parquet", "runs/x"]) == ["x.parquet", "x"]
+    assert model_names(["a/x.npy", "b/x.npy", "b/.npy"]) == ["a/x", "b/x", ".npy"]
+    assert model_names(["a/x.npy", "a/x.npz", "b/x.npy"]) == ["a/x.npy", "x.npz", "b/x"]
     with pytest.raises(SettingsError, match="twice"):
         model_names(["a/x", "a/x"])
 
@@ -117,6 +125,15 @@ def test_the_pareto_figure_marks_front_sizes_and_twins(runs, found):
     areas = [float(points.get_sizes()[0]) for points in axes.collections]
     assert areas[0] / areas[2] == pytest.approx(64 / 8)
     assert {"1  base (64)", "2  tcm", "3  a=b (8)"} <= set(lines)
+
+
+def test_long_names_fold_and_figures_stay_whole(runs, capsys):
+    found = compare(runs[:2], [f"{'a/' * 20}{name}/model.npy" for name in "xy"], replicates=10)
+    Console(width=80).print(summary_gate.comparison(found))
+    told = capsys.readouterr().out
+    table = told.partition("\n\n")[0]
+    for model in found.models:
+        assert number(model.opis) in table and number(model.threshold) in table
 
 
 def test_the_command(runs, cli, tmp_path):

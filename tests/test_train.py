@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shlex
+import signal
 import subprocess
 import sys
 from importlib import util
@@ -64,7 +66,7 @@ def test_it_repeats_and_both_sides_share_weights_and_batches(tcm, torch_settings
 
 @pytest.mark.optional
 @needs_train
-def test_it_writes_what_opis_reads_and_goes_on_where_it_was(tmp_path):
+def test_it_writes_what_opis_reads_and_goes_on_where_it_was(cli, tmp_path):
     words = ("--out", tmp_path, "--only", "digits-ArcFace-2d", "--seeds", 5, "--steps", 10)
     done = run(*words, "--jobs", 1)
     assert done.returncode == 0, done.stderr
@@ -79,13 +81,56 @@ def test_it_writes_what_opis_reads_and_goes_on_where_it_was(tmp_path):
     assert (results["opis"] > 0).all()
     text = (tmp_path / "table.md").read_text()
     assert f"{100 * (results['opis'][1] / results['opis'][0] - 1):+.0f} %" in text
-    assert (tmp_path / "toy.png").stat().st_size > 10_000
+    for picture in ("curves", "errors", "toy"):
+        assert (tmp_path / f"{picture}.png").stat().st_size > 10_000
+    command = shlex.split(done.stdout.partition("Look closer:\n")[2].replace("\\\n", ""))
+    found = cli(*command[1:])
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "ArcFace+TCM against ArcFace\n" in found.stdout
     file = tmp_path / "digits-2d-seed5" / "ArcFace+TCM.parquet"
     before = file.read_bytes()
     file.unlink()
     again = run(*words)
     assert "2 models, 1 to train" in again.stdout
     assert file.read_bytes() == before
+
+
+@pytest.mark.optional
+@needs_train
+def test_an_interrupt_of_its_process_alone_ends_the_workers_too(tmp_path):
+    words = f"--only digits-NormalizedSoftmax --seeds 5 --steps 60 --jobs 1 --out {tmp_path}"
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), *words.split()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert "2 to train" in process.stdout.readline()
+    assert process.stdout.readline().startswith("[1/2]")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors == "train_tcm: interrupted; run it again to go on\n"
+    written = [file.name for file in tmp_path.rglob("*.parquet")]
+    assert written == ["NormalizedSoftmax.parquet"], "a worker trained to its end"
+
+
+def test_the_seed_shown_is_in_the_middle_by_change_of_opis(tcm):
+    import train_report
+
+    # With TCM; without, OPIS is 1.
+    opis = {("digits-ArcFace", 2): 0.5, ("fonts-ArcFace", 2): 0.1}
+    opis |= {("fonts-ArcFace", 3): 0.4, ("fonts-ArcFace", 4): 0.3, ("fonts-SupCon", 2): 0.2}
+    rows = [
+        {"case": case, "seed": seed, "tcm": added, "opis": value if added else 1}
+        for (case, seed), value in opis.items()
+        for added in (False, True)
+    ]
+    results = pd.DataFrame(rows)
+    assert train_report.changes(results)["fonts-ArcFace", 3] == pytest.approx(-60)
+    shown = train_report.middle(results)
+    assert shown["case"].tolist() == ["fonts-ArcFace"] * 2
+    assert (shown["seed"].tolist(), shown["tcm"].tolist()) == ([4, 4], [False, True])
 
 
 def test_a_missing_package_is_named_with_its_command(tcm, tmp_path, monkeypatch, capsys):

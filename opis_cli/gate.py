@@ -161,8 +161,9 @@ def _figures(run: "Run", at: Operating | None) -> dict[str, float | None]:
 
 def _baseline(run: "Run", base: "Run", path: str, seed: int, replicates: int) -> Baseline:
     same = comparison.same_classes(run, base) is not None
+    drawn = replicates if same and comparison.have_units(run, base) else 0
     worse = tuple(one for one in comparison.class_changes(run, base)[:10] if one.change < 0)
-    return Baseline(path, same, len(base.counts.sizes), replicates if same else 0, seed, worse)
+    return Baseline(path, same, len(base.counts.sizes), drawn, seed, worse)
 
 
 def _notes(
@@ -196,6 +197,11 @@ def _baseline_notes(run: "Run", baseline: "Run", demands: Demands) -> list[str]:
         notes.append(
             "The classes are not those of the baseline, so there is no paired interval: the "
             "differences themselves decide."
+        )
+    elif not comparison.have_units(run, baseline):
+        notes.append(
+            "Pairs of groups, with a gallery or without rows have no unit that could be drawn, so "
+            "there is no paired interval: the differences themselves decide."
         )
     elif demands.confidence is None:
         notes.append(

@@ -216,7 +216,7 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
     fine = np.concatenate([fine, given, [0.0, end]])
     fine = np.unique(fine[(fine >= 0) & (fine <= end)])
     upper = _upper(pilot, rows, end, _UPPER_POINTS)
-    count, classes = len(rows.labels), int(rows.labels[-1]) + 1
+    count, classes = len(rows.labels), int(rows.keys.max()) + 1
     small = count * (count - 1) // 2 <= _SMALL_PAIRS
     if small and classes * (len(fine) + len(upper)) <= _SMALL_COUNTS:
         thresholds = np.concatenate([fine, upper])

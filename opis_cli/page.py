@@ -101,8 +101,6 @@ def _as_judged(run: "Run", verdict: Verdict) -> "Run":
 
 def _intervals(verdict: Verdict, run: "Run") -> dict[str, str]:
     """95 % intervals of the run's own figures, as text; nothing where there is none."""
-    if len(run.counts.sizes) < 2:
-        return {}
     at = None
     if verdict.judged is not None:
         judged = verdict.judged

@@ -7,10 +7,9 @@ import pytest
 from conftest import optional
 
 import opis_cli as opis
-from opis_cli import pairs
+from opis_cli import pairs, protocols
 from opis_cli.embeddings import from_arrays
 from opis_cli.errors import InputError, SettingsError
-from opis_cli.keys import arrange
 from opis_cli.settings import Settings
 
 
@@ -87,10 +86,11 @@ def test_folds_change_no_count_and_every_engine_counts_inside_them(engine, reque
 
 def test_classes_are_spread_evenly_over_folds_and_by_seed():
     embeddings = from_arrays(*data.blobs(900, 61, seed=3))
-    one, other = (arrange(embeddings, Settings(folds=5, seed=seed)) for seed in (0, 1))
+    one, other = (protocols.plan(embeddings, Settings(folds=5, seed=seed)) for seed in (0, 1))
     assert set(np.bincount(one.folds)) <= {12, 13}
-    assert np.all(np.diff(one.folds) >= 0)
-    assert not np.array_equal(one.classes, other.classes)
+    assert np.all(np.diff(one.folds[one.rows.keys]) >= 0), "rows of a fold stand together"
+    assert not np.array_equal(one.folds, other.folds)
+    assert np.array_equal(one.names, embeddings.class_names)
 
 
 def test_a_killed_count_of_folds_goes_on(tmp_path, monkeypatch):

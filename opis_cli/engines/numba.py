@@ -36,6 +36,7 @@ from opis_cli.engines.kernels import (
     credit_listed,
     scan,
     subtract_halves,
+    veto,
 )
 from opis_cli.records import Grid, Ints
 
@@ -209,6 +210,8 @@ class _Worker:
         np.matmul(rows.vectors[i0:i1], rows.vectors[j0:j1].T, out=scores[:, :width])
         if rows.centred:
             subtract_halves(scores, rows.half_squares[i0:i1], rows.half_squares[j0:j1])
+        for codes in rows.vetoes:
+            veto(scores, codes[i0:i1], codes[j0:j1], rows.veto_score)
         scan(scores, width, tile.a, i0, tile.c, j0, self.ends, rows.keys, cells, buffers)
         with self.lock:
             credit_listed(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from opis_cli import engines
+from opis_cli.curves import Curve
 from opis_cli.distance import Rows
 from opis_cli.engines import Tally, Tile, cut, tiles_along
 from opis_cli.records import Grid, Halves, Ints, PairCounts
@@ -24,11 +25,13 @@ MOST_CLASSES = 2_000
 LEAST_ROWS, MOST_ROWS = 4, 2_048
 """Rows of a class: at least so many, so that both halves have a genuine pair; at most so many, at
 random, are used."""
-GALLERY = 512
-"""Rows of a gallery; where there are fewer than two galleries of rows, both are all rows."""
+GALLERY, FEW_ROWS = 256, 1_024
+"""Rows of a gallery, which is all rows where there are but few."""
 
-_ROWS_AT_ONCE = 16_384
-_SIDES = {"numpy": 64, "numba": 256}
+_BYTES_AT_ONCE = 32 << 20
+"""Of vectors that are copied, about."""
+_BEYOND = 100
+_SIDES = {"numpy": 64, "numba": 128}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def choose(rows: Rows, seed: int) -> Choice:
     place = np.empty(count, np.int64)
     place[rows.order] = np.arange(count)
     galleries = np.arange(count), np.arange(count)
-    if count > 2 * GALLERY:
+    if count > FEW_ROWS:
         drawn = np.sort(place[rng.choice(count, (2, GALLERY), replace=False)])
         galleries = drawn[0], drawn[1]
     order = np.lexsort((rng.permutation(count)[rows.order], rows.keys))
@@ -114,14 +117,11 @@ def count(
     inside = np.flatnonzero((thresholds >= span[0]) & (thresholds <= span[1]))
     columns = inside[np.linspace(0, len(inside) - 1, min(POINTS, len(inside))).astype(int)]
     thresholds = thresholds[columns]
-    grid = Grid(
-        np.append(thresholds, max(rows.largest_distance, thresholds[-1] * (1 + 1e-6))),
-        len(thresholds) + 1,
-        np.arange(len(thresholds) + 1),
-    )
+    grid = _grid(rows, thresholds)
     # So few pairs are soonest counted here, whatever device or cluster counted all.
     local = "numpy" if engine == "numpy" else "numba"
-    parts = [_accepted(rows, some, grid, local, threads) for some in _in_parts(chosen)]
+    at_once = max(1, _BYTES_AT_ONCE // (4 * rows.vectors.shape[1]))
+    parts = [_accepted(rows, some, grid, local, threads) for some in _in_parts(chosen, at_once)]
     genuine, impostor = (np.concatenate(kind, axis=1) for kind in zip(*parts, strict=True))
     in_gallery = [np.bincount(rows.keys[g], minlength=len(counts.sizes)) for g in chosen.galleries]
     others = [
@@ -138,12 +138,25 @@ def count(
     )
 
 
-def _in_parts(chosen: Choice) -> Iterator[Choice]:
-    """Some classes at a time, so that memory stays bounded."""
-    before = np.cumsum(chosen.sizes.sum(axis=0)) - chosen.sizes.sum(axis=0)
-    for part in np.unique(before // _ROWS_AT_ONCE):
-        own = np.flatnonzero(before // _ROWS_AT_ONCE == part)
-        some = slice(int(own[0]), int(own[-1]) + 1)
+def _grid(rows: Rows, thresholds: Curve) -> Grid:
+    """A grid whose window are the thresholds of the range.
+
+    Engines are fast beyond a window, if thresholds there are even in score. Nobody looks at these.
+    """
+    low, high = rows.score(thresholds[[0, -1]])
+    last = max(rows.largest_distance, thresholds[-1] * (1 + 1e-6))
+    beyond = rows.distance(high + (high - low) * np.linspace(0, 1, _BEYOND + 1)[1:])
+    wider = np.concatenate([thresholds, beyond[beyond < last], [last]])
+    return Grid(wider, len(thresholds), np.append(np.arange(len(thresholds)), len(wider) - 1))
+
+
+def _in_parts(chosen: Choice, at_once: int) -> Iterator[Choice]:
+    """Classes of about so many rows at a time, so that memory stays bounded."""
+    sizes = chosen.sizes.sum(axis=0)
+    part = (np.cumsum(sizes) - sizes) // at_once
+    for number in np.unique(part):
+        first, last = np.searchsorted(part, [number, number + 1])
+        some = slice(int(first), int(last))
         firsts, seconds = chosen.halves
         yield Choice(chosen.classes[some], (firsts[some], seconds[some]), chosen.galleries)
 
@@ -185,6 +198,7 @@ def _accepted(
         module.count_pairs(prepared, grid, tiles, tally, threads, lambda pairs: None)
         found.append(tally)
     shape = (2, len(chosen.classes), -1)
-    genuine = np.cumsum(found[0].genuine[:-1, :-1], axis=1) // 2
-    impostor = np.cumsum(found[1].impostor[:-1, :-1], axis=1)
+    kept = slice(grid.window)
+    genuine = np.cumsum(found[0].genuine[:-1, kept], axis=1) // 2
+    impostor = np.cumsum(found[1].impostor[:-1, kept], axis=1)
     return genuine.reshape(shape), impostor.reshape(shape)

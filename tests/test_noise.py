@@ -67,8 +67,9 @@ def test_halves_equal_brute_force(engine, rows, monkeypatch):
     vectors, labels = data.MADE["long_tail"]
     if rows == "many":
         monkeypatch.setattr(halves, "GALLERY", 60)
+        monkeypatch.setattr(halves, "FEW_ROWS", 120)
         monkeypatch.setattr(halves, "MOST_ROWS", 30)
-        monkeypatch.setattr(halves, "_ROWS_AT_ONCE", 100)
+        monkeypatch.setattr(halves, "_BYTES_AT_ONCE", 100 * 4 * vectors.shape[1])
     counts = pairs.count_pairs(from_arrays(vectors, labels), Settings(engine=engine, seed=3))
     found = counts.halves
     embeddings, classes, sides, galleries = chosen(vectors, labels, seed=3)

@@ -9,7 +9,7 @@ import numpy as np
 from opis_cli.comparison import Change
 from opis_cli.limits import Demands, Limit, Unit
 from opis_cli.operating import Operating
-from opis_cli.text import number, plain, rate
+from opis_cli.text import number, plain, rate, shown
 
 if TYPE_CHECKING:
     from opis_cli.runs import Run
@@ -100,9 +100,9 @@ def _figure(
     if at is None:
         return None, "undefined: the run recommends no threshold; give --threshold", None
     if name == "max-far":
-        return at.far, _where(at, at.far_at, at.exact), None
+        return at.far, _where(run, at.far_at, at.exact), None
     if name == "max-frr":
-        return at.frr, _where(at, at.frr_at, at.exact), None
+        return at.frr, _where(run, at.frr_at, at.exact), None
     if name == "min-classes-meeting-bounds":
         return _meeting(run, at)
     return _worst_class(name, run, at)
@@ -125,12 +125,12 @@ def _defined(value: float | None, why: str, otherwise: str = "") -> str:
     return f"undefined: {why}" if value is None else otherwise
 
 
-def _where(at: Operating, counted_at: float | None, exact: bool) -> str:
+def _where(run: "Run", counted_at: float | None, exact: bool) -> str:
     if exact:
         return ""
     if counted_at is None:
         return "below the least threshold of the run, where nothing is surely accepted"
-    return f"at most: counted at {counted_at:.7g}"
+    return f"at most: counted at {shown(counted_at, run.settings.metric, 7)}"
 
 
 def _meeting(run: "Run", at: Operating) -> tuple[float | None, str, int | str | None]:
@@ -161,7 +161,9 @@ def _worst_class(
     remark = f"{run.report.source.one} {plain(who)}, {int(sizes[worst]):,} {run.report.counted}"
     if not at.classes_exact:
         counted_at = at.class_far_at if by_far else at.class_frr_at
-        place = "below the grid" if counted_at is None else f"at {counted_at:.7g}"
+        place = "below the grid"
+        if counted_at is not None:
+            place = f"at {shown(counted_at, run.settings.metric, 7)}"
         remark += f"; at most: counted {place}"
     return float(values[worst]), remark, who
 
@@ -228,8 +230,8 @@ def _against(
     if value is None:
         which = "run" if found.value is None else "baseline"
         return f"undefined: the {which} has no such figure"
-    shown = rate if found.name in ("recall_at_1", "frr") else number
-    remark = f"{shown(found.base)} -> {shown(found.value)}"
+    text = rate if found.name in ("recall_at_1", "frr") else number
+    remark = f"{text(found.base)} -> {text(found.value)}"
     if demands.confidence is None or value <= allowed:
         return remark
     if interval is None:

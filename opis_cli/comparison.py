@@ -176,13 +176,18 @@ def _change(
 
 
 def figures(run: "Run", at: Operating | None = None) -> dict[str, float | None]:
-    """The figures that are compared, by the names of ``resampled.figures``."""
+    """The figures that are compared, by the names of ``resampled.figures``.
+
+    The threshold is a distance, or a score where that is what pairs have.
+    """
     report, chosen = run.report, run.report.recommendation
     return {
         "recall_at_1": report.recall_at_1,
         "opis": report.opis,
         "eps_opis": report.eps_opis.value,
-        "threshold": chosen.threshold,
+        "threshold": chosen.threshold
+        if chosen.equivalents.score is None
+        else chosen.equivalents.score,
         "frr_at_max_far": None if chosen.at_max_far is None else chosen.at_max_far.frr,
         "frr": chosen.frr if at is None else at.frr,
     }

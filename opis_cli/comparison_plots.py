@@ -86,8 +86,9 @@ def _curves(panel: Axes, run: "Run", model: Model, span: tuple[float, float]) ->
     name = f"mean of the {many}" if len(values) else "utility, pooled"
     line(panel, *_mean(run, span), "black", "-", name)
     panel.axvspan(found.low, found.high, color=RANGE, zorder=0, label="calibration range")
-    if model.threshold is not None:
-        panel.axvline(model.threshold, color=CHOSEN, lw=1.5, zorder=6, label="recommended")
+    threshold = run.report.recommendation.threshold
+    if threshold is not None:
+        panel.axvline(threshold, color=CHOSEN, lw=1.5, zorder=6, label="recommended")
     panel.spines[["top", "right"]].set_visible(False)
     title = f"{_name(model.name)}\nOPIS {number(model.opis, 3)}   R@1 {rate(model.recall_at_1)}"
     panel.set_title(title, loc="left", fontsize=10)

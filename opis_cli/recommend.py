@@ -17,7 +17,7 @@ from opis_cli.report import (
     RatesAt,
     Recommendation,
 )
-from opis_cli.scores import Consistency, first_within, last_within
+from opis_cli.scores import Consistency, first_within, last_within, open_set
 from opis_cli.settings import Metric, Prefer
 
 
@@ -229,6 +229,7 @@ def judge_deployed(
         far=at.far,
         frr=at.frr,
         **class_figures(rates, max_far, max_frr),
+        fpir=open_set(counts, threshold)[1],
     )
 
 

@@ -143,6 +143,7 @@ class Deployed:
     class_mean_frr: float | None
     mean_utility: float | None
     classes_meeting_bounds: float | None
+    fpir: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def read(
         Parquet, CSV or TSV, a folder of Parquet parts, a pattern of such files, or an address.
     settings : Settings
     progress : callable
-        Called with (pairs read, pairs to read), where the files say how many they have.
+        Called with (pairs read, pairs to read), which is a guess until all were read once.
 
     Raises
     ------
@@ -142,8 +142,8 @@ def _survey(table: Table, sha256: str, settings: Settings, progress: Progress) -
         for k, kept in enumerate((batch.genuine, ~batch.genuine)):
             numbers[k] += np.count_nonzero(kept)
             samples[k].add(batch.scores[kept])
-        if table.rows is not None:
-            progress(int(numbers.sum()), 2 * table.rows)
+        done = int(numbers.sum())
+        progress(done, done + max(table.rows, done))
     for kind, number in zip(("genuine", "impostor"), numbers, strict=True):
         if not number:
             raise InputError(

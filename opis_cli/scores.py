@@ -194,7 +194,9 @@ def open_set(counts: PairCounts, threshold: float | None) -> tuple[int, float | 
     strangers = counts.rows - int(counts.searchers.sum())
     if counts.open_set is None or threshold is None or not strangers:
         return strangers, None
-    index = int(np.searchsorted(counts.grid.thresholds, threshold))
+    # Beyond the last threshold, as at it, every pair is accepted.
+    last = len(counts.grid.thresholds) - 1
+    index = min(int(np.searchsorted(counts.grid.thresholds, threshold)), last)
     return strangers, float(counts.open_set[index] / strangers)
 
 

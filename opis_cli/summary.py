@@ -262,7 +262,7 @@ def _intervals(report: Report) -> RenderableType | None:
     """How far the figures may be off on other classes."""
     found = report.intervals
     if found is None:
-        return None
+        return _why_no_intervals(report)
     # Few large classes can carry a pooled rate: then it is worth little more than they are.
     chosen = report.recommendation
     at_end = chosen.interval is not None and chosen.threshold in chosen.interval
@@ -286,6 +286,16 @@ def _intervals(report: Report) -> RenderableType | None:
     known = [row for row in rows if row[1] != "–"]
     title = f"On other classes like these ({100 * found.level:g} % intervals)"
     return Group(_section(title, known), *_marked(warnings)) if known else None
+
+
+def _why_no_intervals(report: Report) -> RenderableType | None:
+    source = report.source
+    if source.gallery_rows is None and source.one == "class" and not report.settings.get("pairs"):
+        return None
+    pairs = f"by {source.one}" if source.one == "group" else "of scored pairs"
+    if source.gallery_rows is not None:
+        pairs = "with a gallery"
+    return Text(f"No intervals {pairs}: their unit is a class with all pairs of its rows.", "dim")
 
 
 def _ends(ends: tuple[float, float] | None, show: Callable[[float], str]) -> str:
@@ -317,29 +327,43 @@ def _differentials(report: Report) -> RenderableType | None:
     found = report.differentials
     if found is None:
         return None
+    many = report.source.many
     rows = [
         (
             f"{name}, Max / GeoMean",
             number(one.max_over_geomean, 3),
-            f"Gini {one.gini:.2f}; {one.classes:,} classes of {one.least_pairs:,} pairs or more",
+            f"Gini {one.gini:.2f}; {one.classes:,} {many} of {one.least_pairs:,} pairs or more",
         )
         for name, one in (("FAR", found.far), ("FRR", found.frr))
         if one is not None
     ]
-    return _section("Inequity of the classes at this threshold", rows) if rows else None
+    title = f"Inequity of the {many} at this threshold"
+    return _section(title, rows) if rows else None
 
 
 def _deployed(deployed: Deployed, report: Report) -> RenderableType:
+    strangers = []
+    if deployed.fpir is not None:
+        strangers = [("FPIR", rate(deployed.fpir), "queries without a genuine row that find one")]
     return _section(
         f"Deployed threshold {shown(deployed.threshold, report.settings['metric'], 6)}",
         [
-            ("FAR", rate(deployed.far), f"class mean {rate(deployed.class_mean_far)}"),
-            ("FRR", rate(deployed.frr), f"class mean {rate(deployed.class_mean_frr)}"),
+            (
+                "FAR",
+                rate(deployed.far),
+                f"{report.source.one} mean {rate(deployed.class_mean_far)}",
+            ),
+            (
+                "FRR",
+                rate(deployed.frr),
+                f"{report.source.one} mean {rate(deployed.class_mean_frr)}",
+            ),
             (
                 f"{report.source.many.capitalize()} within the bounds",
                 rate(deployed.classes_meeting_bounds),
                 _bounds(report.recommendation),
             ),
+            *strangers,
         ],
     )
 

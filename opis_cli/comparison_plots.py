@@ -21,6 +21,7 @@ from opis_cli.drawing import (
     new_figure,
     view,
 )
+from opis_cli.errors import SettingsError
 from opis_cli.models import Comparison, Model
 from opis_cli.text import number, plain, printable, rate
 
@@ -106,7 +107,13 @@ def _mean(run: "Run", span: tuple[float, float]) -> tuple[curves.Curve, curves.C
 
 
 def pareto(found: Comparison) -> Figure:
-    """Inconsistency against recognition error, with the Pareto front, sizes and twins."""
+    """Inconsistency against recognition error, with the Pareto front, sizes and twins.
+
+    Raises
+    ------
+    SettingsError
+        No model has both.
+    """
     figure = new_figure(8.0, 5.2)
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
@@ -116,6 +123,8 @@ def pareto(found: Comparison) -> Figure:
         if model.opis is not None and model.recall_at_1 is not None
     }
     shown = [model for model in found.models if model.name in places]
+    if not shown:
+        raise SettingsError("--pareto draws OPIS against recall@1, and no model here has both")
     _scales(axes, list(places.values()))
     _front(axes, [places[model.name] for model in shown if model.on_front])
     for i, (base, twin) in enumerate(found.twins):

@@ -344,7 +344,7 @@ def _differentials(report: Report) -> RenderableType | None:
 def _deployed(deployed: Deployed, report: Report) -> RenderableType:
     strangers = []
     if deployed.fpir is not None:
-        strangers = [("FPIR", rate(deployed.fpir), "queries without a genuine row that find one")]
+        strangers = [("FPIR", rate(deployed.fpir), "of the queries without a genuine row")]
     return _section(
         f"Deployed threshold {shown(deployed.threshold, report.settings['metric'], 6)}",
         [

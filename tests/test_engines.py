@@ -14,7 +14,7 @@ import opis_cli.grid
 from opis_cli import engines, pairs
 from opis_cli.distance import prepare
 from opis_cli.embeddings import from_arrays
-from opis_cli.engines import Tally, Tile, tiles_along, tiles_between, tiles_of
+from opis_cli.engines import Tally, Tile, tiles_along, tiles_of
 from opis_cli.grid import needs_of as grid_needs
 from opis_cli.grid import place_grid, run_pilot
 from opis_cli.records import PairCounts
@@ -193,14 +193,6 @@ def pairs_in(tiles, rows):
         block = np.ones((tile.b - tile.a, tile.d - tile.c), int)
         seen[tile.a : tile.b, tile.c : tile.d] += np.triu(block, 1) if tile.a == tile.c else block
     return seen
-
-
-@settings(max_examples=100)
-@given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=8), side=st.integers(1, 20))
-def test_tiles_between_blocks_hold_every_pair_of_two_blocks_once(sizes, side):
-    starts, block = np.append(0, np.cumsum(sizes)), np.repeat(np.arange(len(sizes)), sizes)
-    seen = pairs_in(tiles_between(starts, side), len(block))
-    assert np.array_equal(seen, np.triu(block[:, None] != block[None, :], 1))
 
 
 @settings(max_examples=100)

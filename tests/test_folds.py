@@ -93,6 +93,24 @@ def test_classes_are_spread_evenly_over_folds_and_by_seed():
     assert np.array_equal(one.names, embeddings.class_names)
 
 
+@pytest.mark.parametrize("side", [7, 50, 400])
+def test_passes_of_folds_hold_every_pair_once_and_tell_where(side):
+    plan = protocols.plan(from_arrays(*data.blobs(300, 20, seed=5)), Settings(folds=4))
+    fold_of = plan.folds[plan.rows.keys]
+    seen = np.zeros((300, 300), int)
+    for part in plan.passes:
+        for tile in part.tiles(side):
+            i, j = np.arange(tile.a, tile.b), np.arange(tile.c, tile.d)
+            kept = i[:, None] < j
+            seen[tile.a : tile.b, tile.c : tile.d] += kept
+            inside = (fold_of[i, None] == fold_of[j]) & kept
+            if part.fold is None:
+                assert not inside.any()
+            else:
+                assert np.all(fold_of[i] == part.fold) and np.all(fold_of[j] == part.fold)
+    assert np.array_equal(seen, np.triu(np.ones((300, 300), int), 1))
+
+
 def test_a_killed_count_of_folds_goes_on(tmp_path, monkeypatch):
     embeddings = from_arrays(*data.blobs(2_000, 40, 8))
     whole = pairs.count_pairs(embeddings, Settings(folds=3))

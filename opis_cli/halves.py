@@ -199,6 +199,6 @@ def _accepted(
         found.append(tally)
     shape = (2, len(chosen.classes), -1)
     kept = slice(grid.window)
-    genuine = np.cumsum(found[0].genuine[:-1, kept], axis=1) // 2
-    impostor = np.cumsum(found[1].impostor[:-1, kept], axis=1)
+    genuine = np.cumsum(found[0].genuine[:-1, kept], axis=1, dtype=np.uint32) // 2
+    impostor = np.cumsum(found[1].impostor[:-1, kept], axis=1, dtype=np.uint32)
     return genuine.reshape(shape), impostor.reshape(shape)

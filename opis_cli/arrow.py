@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli.errors import InputError
-from opis_cli.records import Floats, Ints
+from opis_cli.records import Column, Floats, Ints
 
 Array = Any  # pyarrow.Array; pyarrow ships no types
 Bools = NDArray[np.bool_]
@@ -238,6 +238,11 @@ def _whole(chunk: Array, where: str) -> Array:
             "to stand for; wanted integers or text"
         )
     return pa.array(np.where(missing, 0, values).astype(np.int64), mask=missing)
+
+
+def column_of(values: Array, where: str) -> Column:
+    """A column of values from ``join_labels``."""
+    return Column(*encode_labels(values, where))
 
 
 def encode_labels(labels: Array, where: str) -> tuple[Ints, NDArray[Any]]:

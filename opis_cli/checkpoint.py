@@ -4,7 +4,6 @@ A checkpoint is the tally of the first so many tiles, and the grid they were cou
 add, so nothing else is needed; the counts are those of a run without interruption.
 """
 
-import dataclasses
 import hashlib
 import json
 import zipfile
@@ -21,15 +20,9 @@ from opis_cli.settings import Settings
 
 _FILE = "partial-counts.npz"
 _COUNTING = (
-    "metric",
-    "calibration",
-    "max_far",
-    "max_frr",
-    "threshold",
-    "on_bad_rows",
-    "seed",
-    "folds",
-    "max_pairs",
+    *("metric", "calibration", "max_far", "max_frr", "threshold", "on_bad_rows", "seed"),
+    *("embedding_column", "label_column", "group_column", "within_column", "exclude_same"),
+    *("folds", "max_pairs"),
 )
 
 
@@ -46,8 +39,8 @@ class Checkpoint:
     ) -> "Checkpoint":
         """The checkpoint of counting these embeddings with these settings."""
         facts = {name: getattr(settings, name) for name in _COUNTING}
-        source = dataclasses.astuple(embeddings.source)[1:]
-        text = json.dumps([facts, source, engine, embeddings.dropped_rows])
+        digests = embeddings.source.digests
+        text = json.dumps([facts, digests, engine, embeddings.dropped_rows])
         return cls(Path(folder), hashlib.sha256(text.encode()).hexdigest())
 
     def save(self, grid: Grid, tally: Tally, tiles: int) -> None:

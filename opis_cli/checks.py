@@ -9,7 +9,7 @@ import numpy as np
 from opis_cli.comparison import Change
 from opis_cli.limits import Demands, Limit, Unit
 from opis_cli.operating import Operating
-from opis_cli.text import number, plain, rate
+from opis_cli.text import number, plain, rate, shown
 
 if TYPE_CHECKING:
     from opis_cli.runs import Run
@@ -85,35 +85,52 @@ def _figure(
 ) -> tuple[float | None, str, int | str | None]:
     """A figure of the run, where it comes from or why it is undefined, and the class it is of."""
     report, name = run.report, limit.rule.name
+    if name in _OF_CLASSES and not len(run.consistency.classes):
+        return None, f"undefined: {no_classes(run)}", None
     if name == "max-opis":
-        return report.opis, _defined(report.opis, "a single class has nothing to differ from"), None
+        alone = f"a single {report.source.one} has nothing to differ from"
+        return report.opis, _defined(report.opis, alone), None
     if name == "max-eps-opis":
         value = report.eps_opis.value
-        worst = f"worst {report.eps_opis.worst_classes:,} classes against the rest"
-        return value, _defined(value, "no class is left to be the rest", worst), None
+        worst = f"worst {report.eps_opis.worst_classes:,} {report.source.many} against the rest"
+        alone = f"no {report.source.one} is left to be the rest"
+        return value, _defined(value, alone, worst), None
     if name == "min-recall-at-1":
-        return report.recall_at_1, "", None
+        return report.recall_at_1, _defined(report.recall_at_1, "scored pairs have no rows"), None
     if at is None:
         return None, "undefined: the run recommends no threshold; give --threshold", None
     if name == "max-far":
-        return at.far, _where(at, at.far_at, at.exact), None
+        return at.far, _where(run, at.far_at, at.exact), None
     if name == "max-frr":
-        return at.frr, _where(at, at.frr_at, at.exact), None
+        return at.frr, _where(run, at.frr_at, at.exact), None
     if name == "min-classes-meeting-bounds":
         return _meeting(run, at)
     return _worst_class(name, run, at)
+
+
+_OF_CLASSES = (
+    *("max-opis", "max-eps-opis", "min-classes-meeting-bounds"),
+    *("max-class-far", "max-class-frr"),
+)
+
+
+def no_classes(run: "Run") -> str:
+    """Why there is no figure by class."""
+    if run.report.source.classes:
+        return f"no {run.report.source.one} has pairs of both kinds"
+    return "scored pairs without groups have no classes; see --group-column"
 
 
 def _defined(value: float | None, why: str, otherwise: str = "") -> str:
     return f"undefined: {why}" if value is None else otherwise
 
 
-def _where(at: Operating, counted_at: float | None, exact: bool) -> str:
+def _where(run: "Run", counted_at: float | None, exact: bool) -> str:
     if exact:
         return ""
     if counted_at is None:
         return "below the least threshold of the run, where nothing is surely accepted"
-    return f"at most: counted at {counted_at:.7g}"
+    return f"at most: counted at {shown(counted_at, run.settings.metric, 7)}"
 
 
 def _meeting(run: "Run", at: Operating) -> tuple[float | None, str, int | str | None]:
@@ -128,7 +145,7 @@ def _meeting(run: "Run", at: Operating) -> tuple[float | None, str, int | str | 
         met &= at.classes.frr <= max_frr
         bounds.append(f"FRR <= {rate(max_frr)}")
     lead = "" if at.classes_exact else "at least: "
-    many = f"{int(met.sum()):,} of {len(met):,} classes"
+    many = f"{int(met.sum()):,} of {len(met):,} {run.report.source.many}"
     return float(met.mean()), f"{lead}{many}, {' and '.join(bounds)}", None
 
 
@@ -141,10 +158,12 @@ def _worst_class(
     sizes = run.counts.sizes[run.consistency.classes]
     worst = int(np.lexsort((-sizes, -values))[0])
     who = run.counts.class_names[run.consistency.classes].tolist()[worst]
-    remark = f"class {plain(who)}, {int(sizes[worst]):,} rows"
+    remark = f"{run.report.source.one} {plain(who)}, {int(sizes[worst]):,} {run.report.counted}"
     if not at.classes_exact:
         counted_at = at.class_far_at if by_far else at.class_frr_at
-        place = "below the grid" if counted_at is None else f"at {counted_at:.7g}"
+        place = "below the grid"
+        if counted_at is not None:
+            place = f"at {shown(counted_at, run.settings.metric, 7)}"
         remark += f"; at most: counted {place}"
     return float(values[worst]), remark, who
 
@@ -174,7 +193,8 @@ def worsening(limit: Limit, changes: dict[str, Change], demands: Demands) -> Che
         value = abs(value)
     allowed = limit.amount
     if limit.relative:
-        allowed *= found.base or 0.0
+        # A score's threshold is a negative distance.
+        allowed *= abs(found.base or 0.0)
     decides = value
     if demands.confidence is not None and interval is not None and value is not None:
         decides = interval[0]
@@ -210,8 +230,8 @@ def _against(
     if value is None:
         which = "run" if found.value is None else "baseline"
         return f"undefined: the {which} has no such figure"
-    shown = rate if found.name in ("recall_at_1", "frr") else number
-    remark = f"{shown(found.base)} -> {shown(found.value)}"
+    text = rate if found.name in ("recall_at_1", "frr") else number
+    remark = f"{text(found.base)} -> {text(found.value)}"
     if demands.confidence is None or value <= allowed:
         return remark
     if interval is None:

@@ -10,6 +10,7 @@ from opis_cli import __version__
 from opis_cli.settings import Settings, load_config, merge
 
 if TYPE_CHECKING:
+    from opis_cli.remote import Given
     from opis_cli.runs import Run
 
 app = typer.Typer(
@@ -22,7 +23,11 @@ app = typer.Typer(
 )
 
 Source = Annotated[
-    str, typer.Argument(help="Embeddings: .parquet (file or folder), .npy with --labels, .npz.")
+    list[str],
+    typer.Argument(
+        help="Embeddings: .parquet (file or folder), .npy with --labels, .npz; or shards of them.",
+        metavar="SOURCE",
+    ),
 ]
 RunOrSource = Annotated[
     str, typer.Argument(help="A run (the folder that --out wrote), or embeddings.")
@@ -43,6 +48,49 @@ LabelColumn = Annotated[
 Labels = Annotated[
     str | None,
     typer.Option(help="Labels file, one a row: .npy, .parquet, .csv, .tsv, text.", metavar="FILE"),
+]
+GroupColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of groups (customer, device, language) to judge instead of the classes.",
+        show_default="the label",
+    ),
+]
+WithinColumn = Annotated[
+    str | None, typer.Option(help="Only rows that share this column's value are pairs: tenant.")
+]
+ExcludeSame = Annotated[
+    str | None,
+    typer.Option(
+        help="Rows that share this column's value are no pair: photo, session.", metavar="COLUMN"
+    ),
+]
+Gallery = Annotated[
+    str | None,
+    typer.Option(help="Embeddings to search SOURCE's rows in, its queries.", metavar="SOURCE"),
+]
+GalleryLabels = Annotated[
+    str | None, typer.Option(help="Labels file of the gallery.", metavar="FILE")
+]
+Pairs = Annotated[
+    bool | None,
+    typer.Option(
+        "--pairs",
+        help="SOURCE has scored pairs: columns score or distance, and genuine.",
+        show_default=False,
+    ),
+]
+ScoreColumn = Annotated[
+    str | None,
+    typer.Option(help="Column of scores of --pairs.", show_default="score or distance"),
+]
+HigherIsCloser = Annotated[
+    bool | None,
+    typer.Option(
+        "--higher-is-closer/--lower-is-closer",
+        help="Which way round the scores of --pairs are.",
+        show_default="told from name or data",
+    ),
 ]
 Metric = Annotated[str | None, typer.Option(help="cosine or euclidean.", show_default="cosine")]
 CalibrationText = Annotated[
@@ -151,6 +199,14 @@ def evaluate(
     embedding_column: EmbeddingColumn = None,
     label_column: LabelColumn = None,
     labels: Labels = None,
+    group_column: GroupColumn = None,
+    within_column: WithinColumn = None,
+    exclude_same: ExcludeSame = None,
+    gallery: Gallery = None,
+    gallery_labels: GalleryLabels = None,
+    pairs: Pairs = None,
+    score_column: ScoreColumn = None,
+    higher_is_closer: HigherIsCloser = None,
     metric: Metric = None,
     calibration: CalibrationText = None,
     beta: Beta = None,
@@ -328,7 +384,7 @@ def _asked(config: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     return asked
 
 
-def _evaluate(source: str, settings: Settings, quiet: bool) -> "Run":
+def _evaluate(source: "Given", settings: Settings, quiet: bool) -> "Run":
     from opis_cli.pipeline import evaluate_file
     from opis_cli.progress import announcer, progress_bar
 

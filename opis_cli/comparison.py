@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from opis_cli.runs import Run
 
 # What must be alike for any figure to compare, and for thresholds that each run recommends.
-SCALE = ("metric", "beta", "calibration")
+SCALE = (
+    *("metric", "beta", "calibration"),
+    *("group_column", "within_column", "exclude_same", "gallery"),
+)
 CHOICE = ("max_far", "max_frr", "prefer")
 
 
@@ -84,6 +87,8 @@ def _setting(run: "Run", name: str) -> Any:
         return str(run.settings.calibration_range)
     if name in ("max_far", "max_frr"):
         return run.settings.bounds[name == "max_frr"]
+    if name == "gallery":
+        return "none" if run.settings.gallery is None else "given"
     return getattr(run.settings, name)
 
 
@@ -94,6 +99,11 @@ def same_classes(run: "Run", base: "Run") -> Ints | None:
     if len(names) != len(places) or any(name not in places for name in names):
         return None
     return np.array([places[name] for name in names])
+
+
+def have_units(*runs: "Run") -> bool:
+    """Whether the classes of runs can be drawn at random, each with its pairs."""
+    return all(run.counts.classes_are_units for run in runs)
 
 
 def changes(
@@ -121,7 +131,7 @@ def changes(
     """
     places = same_classes(run, base)
     draws: dict[str, Curve] = {}
-    if places is not None and len(places) > 1:
+    if places is not None and len(places) > 1 and have_units(run, base):
         order = np.argsort(places)
 
         def differences(weights: bootstrap.Weights) -> dict[str, Curve]:
@@ -140,7 +150,12 @@ def changes(
 def intervals(
     run: "Run", at: Operating | None, *, confidence: float, seed: int
 ) -> dict[str, tuple[float, float] | None]:
-    """Intervals of a run's own figures, by name, with as much left over above as below."""
+    """Intervals of a run's own figures, by name, with as much left over above as below.
+
+    None at all where classes are no units, or there is but one.
+    """
+    if len(run.counts.sizes) < 2 or not have_units(run):
+        return {}
     draws = bootstrap.replicate(
         lambda weights: resampled.figures(run, weights, at), len(run.counts.sizes), seed=seed
     )
@@ -161,13 +176,18 @@ def _change(
 
 
 def figures(run: "Run", at: Operating | None = None) -> dict[str, float | None]:
-    """The figures that are compared, by the names of ``resampled.figures``."""
+    """The figures that are compared, by the names of ``resampled.figures``.
+
+    The threshold is a distance, or a score where that is what pairs have.
+    """
     report, chosen = run.report, run.report.recommendation
     return {
         "recall_at_1": report.recall_at_1,
         "opis": report.opis,
         "eps_opis": report.eps_opis.value,
-        "threshold": chosen.threshold,
+        "threshold": chosen.threshold
+        if chosen.equivalents.score is None
+        else chosen.equivalents.score,
         "frr_at_max_far": None if chosen.at_max_far is None else chosen.at_max_far.frr,
         "frr": chosen.frr if at is None else at.frr,
     }

@@ -17,9 +17,11 @@ from opis_cli.drawing import (
     class_curves,
     columns_in_view,
     line,
+    name_thresholds,
     new_figure,
     view,
 )
+from opis_cli.errors import SettingsError
 from opis_cli.models import Comparison, Model
 from opis_cli.text import number, plain, printable, rate
 
@@ -49,9 +51,8 @@ def side_by_side(runs: "list[Run]", found: Comparison) -> Figure:
             x, mean = _mean(runs[0], span)
             panel.plot(x, mean, color=FAR, lw=1.4, ls=":", zorder=6, label="mean of the first")
     panels[0].set(xlim=span, ylim=(-0.02, 1.02))
-    metric = "cosine distance" if found.metric == "cosine" else "Euclidean distance"
     for panel in panels[max(len(runs) - columns, 0) : len(runs)]:
-        panel.set_xlabel(f"{metric} threshold")
+        name_thresholds(panel, found.metric)
         panel.xaxis.set_tick_params(labelbottom=True)
     for panel in grid[:, 0]:
         panel.set_ylabel("utility")
@@ -77,14 +78,18 @@ def _curves(panel: Axes, run: "Run", model: Model, span: tuple[float, float]) ->
     values = curves.class_utility(counts, beta, found.classes, columns)
     worst = np.isin(found.classes, found.worst) & (len(found.worst) < len(found.classes))
     share = f"worst {100 * run.settings.eps:g} %"
-    class_curves(panel, x, values[~worst], GREY, 2, "a class", len(values))
+    one, many = run.report.source.one, run.report.source.many
+    if len(values):
+        class_curves(panel, x, values[~worst], GREY, 2, f"a {one}", len(values))
     if worst.any():
-        class_curves(panel, x, values[worst], WORST, 3, f"a class of the {share}", len(values))
+        class_curves(panel, x, values[worst], WORST, 3, f"a {one} of the {share}", len(values))
         line(panel, x, values[worst].mean(axis=0), WORST, "--", f"mean of the {share}")
-    line(panel, x, values.mean(axis=0), "black", "-", "mean of the classes")
+    name = f"mean of the {many}" if len(values) else "utility, pooled"
+    line(panel, *_mean(run, span), "black", "-", name)
     panel.axvspan(found.low, found.high, color=RANGE, zorder=0, label="calibration range")
-    if model.threshold is not None:
-        panel.axvline(model.threshold, color=CHOSEN, lw=1.5, zorder=6, label="recommended")
+    threshold = run.report.recommendation.threshold
+    if threshold is not None:
+        panel.axvline(threshold, color=CHOSEN, lw=1.5, zorder=6, label="recommended")
     panel.spines[["top", "right"]].set_visible(False)
     title = f"{_name(model.name)}\nOPIS {number(model.opis, 3)}   R@1 {rate(model.recall_at_1)}"
     panel.set_title(title, loc="left", fontsize=10)
@@ -93,17 +98,33 @@ def _curves(panel: Axes, run: "Run", model: Model, span: tuple[float, float]) ->
 def _mean(run: "Run", span: tuple[float, float]) -> tuple[curves.Curve, curves.Curve]:
     columns = columns_in_view(run, span)
     classes = run.consistency.classes
-    mean = curves.mean_utility(run.counts, run.settings.beta, classes, columns)
+    if len(classes):
+        mean = curves.mean_utility(run.counts, run.settings.beta, classes, columns)
+    else:
+        pooled = curves.pooled_utility(run.counts, run.settings.beta)
+        mean = pooled[run.counts.grid.by_class[columns]]
     return run.counts.grid.class_thresholds[columns], mean
 
 
 def pareto(found: Comparison) -> Figure:
-    """Inconsistency against recognition error, with the Pareto front, sizes and twins."""
+    """Inconsistency against recognition error, with the Pareto front, sizes and twins.
+
+    Raises
+    ------
+    SettingsError
+        No model has both.
+    """
     figure = new_figure(8.0, 5.2)
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
-    shown = [model for model in found.models if model.opis is not None]
-    places = {model.name: (1 - model.recall_at_1, model.opis or 0.0) for model in shown}
+    places = {
+        model.name: (1 - model.recall_at_1, model.opis)
+        for model in found.models
+        if model.opis is not None and model.recall_at_1 is not None
+    }
+    shown = [model for model in found.models if model.name in places]
+    if not shown:
+        raise SettingsError("--pareto draws OPIS against recall@1, and no model here has both")
     _scales(axes, list(places.values()))
     _front(axes, [places[model.name] for model in shown if model.on_front])
     for i, (base, twin) in enumerate(found.twins):

@@ -35,6 +35,8 @@ def pooled_frr_at_most(counts: PairCounts) -> Curve:
     a threshold is the one counted at the last threshold that lies two roundings below.
     """
     thresholds, slack = counts.grid.thresholds, 2 * counts.rounding
+    if slack == 0:
+        return pooled_frr(counts)
     if counts.metric == "cosine":
         below = thresholds - slack
     else:
@@ -71,6 +73,11 @@ def utility(far: Floats, frr: Floats, beta: float) -> Curve:
     return np.asarray(np.divide(product, weighted, out=np.zeros_like(product), where=weighted > 0))
 
 
+def pooled_utility(counts: PairCounts, beta: float) -> Curve:
+    """Utility of the pooled rates at every threshold, shape (T,)."""
+    return utility(pooled_far(counts), pooled_frr(counts), beta)
+
+
 def class_utility(counts: PairCounts, beta: float, classes: Ints, columns: Ints) -> Curve:
     """Utility of each evaluable class, (classes, columns)."""
     return utility(class_far(counts, classes, columns), class_frr(counts, classes, columns), beta)
@@ -101,11 +108,11 @@ def mean_utility(counts: PairCounts, beta: float, classes: Ints, columns: Ints) 
     total = np.zeros(len(columns))
     for _, part in utility_in_parts(counts, beta, classes, columns):
         total += part.sum(axis=0)
-    return total / len(classes)
+    return total / max(len(classes), 1)
 
 
 def best_thresholds(counts: PairCounts, beta: float, classes: Ints) -> Curve:
     """Threshold of each class's own highest utility over the whole grid, shape (classes,)."""
     thresholds = counts.grid.class_thresholds
     parts = utility_in_parts(counts, beta, classes, all_columns(counts))
-    return np.concatenate([thresholds[part.argmax(axis=1)] for _, part in parts])
+    return np.concatenate([thresholds[:0], *(thresholds[p.argmax(axis=1)] for _, p in parts)])

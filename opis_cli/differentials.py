@@ -33,9 +33,11 @@ def differentials(counts: PairCounts, threshold: float | None) -> Differentials 
     far = curves.class_far(counts, classes, columns)[:, 0]
     frr = curves.class_frr(counts, classes, columns)[:, 0]
     pooled = float(curves.pooled_far(counts)[at]), float(curves.pooled_frr(counts)[at])
+    # In groups a pair may be counted from both its ends, and is one all the same.
+    ends = 2 if int(counts.genuine_pairs.sum()) > counts.genuine_total else 1
     return Differentials(
-        far=differential(far, counts.impostor_pairs[classes], pooled[0]),
-        frr=differential(frr, counts.genuine_pairs[classes], pooled[1]),
+        far=differential(far, counts.impostor_pairs[classes] // ends, pooled[0]),
+        frr=differential(frr, counts.genuine_pairs[classes] // ends, pooled[1]),
     )
 
 

@@ -21,6 +21,7 @@ threshold (ties, duplicate rows at 0) are accepted however the product was round
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,9 @@ class Rows:
         ``j`` is ``vectors[i] @ vectors[j] - half_squares[i] - half_squares[j]``.
     labels : ndarray of shape (N,), int32
         Class of each row, not decreasing: it makes a pair genuine or impostor.
+    vetoes : tuple of ndarrays of shape (N,), int32
+        Rows that are equal in one of these make a *vetoed* pair: whatever its vectors, it gets
+        ``veto_score``, which only the last threshold accepts and which is nobody's nearest.
     keys : ndarray of shape (N,), int32
         What a pair of this row is credited to; the class itself, unless somebody asks otherwise.
     order : ndarray of shape (N,), int64
@@ -78,6 +82,26 @@ class Rows:
     centred: bool
     scale: float
     unit: bool
+    vetoes: tuple[NDArray[np.int32], ...] = ()
+
+    @property
+    def veto_score(self) -> np.float32:
+        """A score lower than any pair has."""
+        return np.float32(self.score(np.array(2 * self.largest_distance)))
+
+    def scores_of(self, one: Any, two: Any) -> NDArray[np.float32]:
+        """Scores of every one of some rows with every one of others; slices or index arrays."""
+        scores: NDArray[np.float32] = self.vectors[one] @ self.vectors[two].T
+        scores -= self.half_squares[one, None]
+        scores -= self.half_squares[None, two]
+        return scores
+
+    def vetoed(self, one: Any, two: Any) -> NDArray[np.bool_]:
+        """Which pairs of some rows with others are vetoed; index arrays that broadcast."""
+        found = np.zeros(np.broadcast_shapes(np.shape(one), np.shape(two)), np.bool_)
+        for codes in self.vetoes:
+            found |= codes[one] == codes[two]
+        return found
 
     @property
     def class_begins(self) -> NDArray[np.int64]:
@@ -156,7 +180,11 @@ class Codes:
 
 
 def prepare(
-    embeddings: Embeddings, metric: Metric, keys: Ints | None = None, threads: int = 1
+    embeddings: Embeddings,
+    metric: Metric,
+    keys: Ints | None = None,
+    labels: Ints | None = None,
+    threads: int = 1,
 ) -> Rows:
     """Sort rows by label and make them ready for the matrix product.
 
@@ -165,8 +193,9 @@ def prepare(
     embeddings : Embeddings
     metric : {"cosine", "euclidean"}
     keys : ndarray of shape (N,), optional
-        What each row's pairs are credited to; the label by default. Rows of a class are sorted by
-        it.
+        What each row's pairs are credited to; the label by default.
+    labels : ndarray of shape (N,), optional
+        What rows are sorted and pairs judged by, if not the embeddings' labels.
     threads : int
         How many work at it.
 
@@ -175,9 +204,9 @@ def prepare(
     InputError
         The vectors are longer than float32 products can hold.
     """
-    labels = embeddings.labels
+    labels = embeddings.labels if labels is None else labels
     keys = labels if keys is None else keys
-    order = np.lexsort((keys, labels))
+    order = np.argsort(labels, kind="stable")
     count, dim = embeddings.vectors.shape
     vectors = np.empty((count, dim), np.float32)
     squares, lengths = np.zeros(count), np.ones(count)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from opis_cli import curves
 from opis_cli.curves import Curve
 from opis_cli.records import Ints
-from opis_cli.text import number, plain, printable, rate
+from opis_cli.text import number, plain, printable, rate, scale, shown
 
 if TYPE_CHECKING:
     from opis_cli.runs import Run
@@ -65,7 +65,7 @@ def columns_in_view(run: "Run", span: tuple[float, float] | None = None) -> Ints
     thresholds = run.counts.grid.class_thresholds
     low, high = span or view(run)
     # Fewer points where there are many curves: they are drawn one upon the other.
-    points = int(np.clip(1_500_000 / len(run.consistency.classes), 150, _POINTS))
+    points = int(np.clip(1_500_000 / max(len(run.consistency.classes), 1), 150, _POINTS))
     chosen = run.report.recommendation.threshold
     marks = [run.consistency.low, run.consistency.high, *([] if chosen is None else [chosen])]
     wanted = np.searchsorted(thresholds, [*np.linspace(low, high, points), *marks])
@@ -157,30 +157,41 @@ def along_thresholds(
     figure: Figure, run: "Run", what: str = "threshold", span: tuple[float, float] | None = None
 ) -> Figure:
     """Mark range and thresholds on every panel, name the shared axis, add title and legends."""
-    metric = "cosine distance" if run.counts.metric == "cosine" else "Euclidean distance"
+    metric = run.counts.metric
     found, chosen = run.consistency, run.report.recommendation.threshold
     for panel in figure.axes:
         panel.axvspan(found.low, found.high, color=RANGE, zorder=0, label="calibration range")
         if chosen is not None:
-            text = f"recommended {number(chosen)}"
+            text = f"recommended {shown(chosen, metric)}"
             panel.axvline(chosen, color=CHOSEN, linewidth=1.5, zorder=6, label=text)
         if run.report.deployed is not None:
             at = run.report.deployed.threshold
-            text = f"deployed {number(at)}"
+            text = f"deployed {shown(at, metric)}"
             panel.axvline(at, color=DEPLOYED, linestyle="-.", linewidth=1.4, zorder=6, label=text)
     figure.axes[0].set_xlim(span or view(run))
-    figure.axes[-1].set_xlabel(f"{metric} {what}".strip())
+    name_thresholds(figure.axes[-1], metric, what)
     return finish(figure, run)
+
+
+def name_thresholds(axes: Axes, metric: str, what: str = "threshold") -> None:
+    """Name the axis of thresholds; scores fall from left to right, as what is accepted grows."""
+    axes.set_xlabel(f"{scale(metric)} {what}".strip().replace("euclidean", "Euclidean"))
+    if metric == "score":
+        axes.xaxis.set_major_formatter(lambda x, _: f"{-x + 0.0:g}")
 
 
 def finish(figure: Figure, run: "Run") -> Figure:
     """Add the title, and a legend beside each panel, where it hides nothing."""
     report = run.report
     eps = f"{100 * report.eps_opis.eps:g}%-OPIS"
+    of = "rows" if report.source.gallery_rows is None else "queries"
+    rows = f"{report.source.rows:,} {'pairs' if report.settings.get('pairs') else of}"
     title = (
         f"OPIS {number(report.opis, 3)}   {eps} {number(report.eps_opis.value, 3)}   "
-        f"{report.source.evaluable_classes:,} classes with a curve, {report.source.rows:,} rows"
+        f"{report.source.evaluable_classes:,} {report.source.many} with a curve, {rows}"
     )
+    if not report.source.evaluable_classes:
+        title = f"EER {rate(report.eer.rate)}   {rows}"
     if report.recommendation.threshold is None:
         title += "\nno threshold meets the bounds"
     figure.axes[0].set_title(title, loc="left", fontsize=10)

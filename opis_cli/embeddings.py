@@ -5,8 +5,8 @@ a label, and that there are pairs of both kinds.
 """
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from opis_cli import arrow, sampling
 from opis_cli.errors import InputError
-from opis_cli.records import Embeddings, Floats, Ints, Source
+from opis_cli.records import Column, Embeddings, Floats, Ints, Source
 
 ARRAYS = "<arrays>"
 CHUNK_BYTES = 16 << 20
@@ -25,8 +25,11 @@ def from_arrays(
     vectors: Any,
     labels: Any,
     *,
+    columns: Mapping[str, Any] | None = None,
+    needed: Mapping[str, bool] | None = None,
     metric: str = "cosine",
     on_bad_rows: str = "error",
+    paired: bool = True,
     max_pairs: int | None = None,
     seed: int = 0,
 ) -> Embeddings:
@@ -38,9 +41,15 @@ def from_arrays(
         Floats of 16, 32 or 64 bits are kept as they are, integers become floats.
     labels : array-like of shape (N,)
         Integers or text; None and NaN are missing.
+    columns : mapping of names to array-likes of shape (N,), optional
+        Further columns, of integers or text.
+    needed : mapping of names to bool, optional
+        Which of them to keep, and whether a row without a value there is bad.
     metric : {"cosine", "euclidean"}
         Under cosine a vector of zeros is a bad row.
     on_bad_rows : {"error", "drop"}
+    paired : bool
+        Whether the rows make pairs among themselves.
     max_pairs, seed : int, optional
         Keep classes drawn at random that make at most so many pairs.
 
@@ -52,12 +61,28 @@ def from_arrays(
     matrix, nulls = _matrix(vectors)
     plain = arrow.join_labels(arrow.label_chunks(labels, ARRAYS), ARRAYS)
     check_lengths(len(plain), len(matrix), ARRAYS)
+    others, needed = {}, needed or {}
+    for name in needed:
+        if name not in (columns or {}):
+            raise InputError(f"{ARRAYS}: no column {name!r}; give it: columns={{{name!r}: values}}")
+        where = f"{ARRAYS}, column {name!r}"
+        others[name] = arrow.join_labels(arrow.label_chunks((columns or {})[name], where), where)
+        check_lengths(len(others[name]), len(matrix), where, "values")
     sample = Sample.of(plain, ARRAYS, max_pairs, seed)
     if sample is not None:
         matrix, nulls, plain = matrix[sample.rows], nulls[sample.rows], sample.labels
-    source = Source(ARRAYS, sha256_of_rows(matrix, plain))
+        others = {name: values.take(sample.rows) for name, values in others.items()}
     return clean(
-        matrix, nulls, plain, source, metric=metric, on_bad_rows=on_bad_rows, sample=sample
+        matrix,
+        nulls,
+        plain,
+        Source(ARRAYS, sha256_of_rows(matrix, plain, *others.values())),
+        columns=others,
+        needed=needed,
+        metric=metric,
+        on_bad_rows=on_bad_rows,
+        paired=paired,
+        sample=sample,
     )
 
 
@@ -88,12 +113,12 @@ class Sample:
         return cls(rows, labels.take(rows), len(codes), len(names))
 
 
-def check_lengths(labels: int, vectors: int, where: str) -> None:
-    """Refuse another number of labels than of vectors."""
+def check_lengths(labels: int, vectors: int, where: str, what: str = "labels") -> None:
+    """Refuse another number of labels, or of another column's values, than of vectors."""
     if labels != vectors:
         raise InputError(
-            f"{where}: {labels} labels for {vectors} vectors; there must be one label for each "
-            "vector, in the same order"
+            f"{where}: {labels} {what} for {vectors} vectors; there must be one {what[:-1]} for "
+            "each vector, in the same order"
         )
 
 
@@ -126,8 +151,11 @@ def clean(
     source: Source,
     *,
     labels_path: str | None = None,
+    columns: Mapping[str, arrow.Array] | None = None,
+    needed: Mapping[str, bool] | None = None,
     metric: str,
     on_bad_rows: str,
+    paired: bool = True,
     sample: Sample | None = None,
 ) -> Embeddings:
     """Check rows, leave bad ones out if asked to, and index the classes.
@@ -142,8 +170,13 @@ def clean(
     source : Source
     labels_path : str, optional
         The separate file that the labels come from, to be named in errors.
+    columns : mapping of names to Arrow arrays of ``arrow.join_labels``, length N, optional
+    needed : mapping of names to bool, optional
+        Whether a row without a value in a column is bad.
     metric : {"cosine", "euclidean"}
     on_bad_rows : {"error", "drop"}
+    paired : bool
+        Whether the rows must make pairs among themselves.
     sample : Sample, optional
         What of the source these rows are, if not all.
 
@@ -157,8 +190,13 @@ def clean(
     check_lengths(len(labels), count, labels_path or source.path)
     if dim == 0 and not nulls.all():
         raise InputError(f"{source.path}: the vectors have no dimensions; wanted at least one")
-    codes, names = arrow.encode_labels(labels, labels_path or source.path)
+    where = labels_path or source.path
+    codes, names = arrow.encode_labels(labels, where)
+    others = _columns(columns or {}, count, where)
     kinds = _bad_rows(vectors, nulls, codes, metric)
+    for name in others:
+        if (needed or {}).get(name):
+            kinds[f"nulls in column {name!r}"] = np.flatnonzero(others[name].codes < 0)
     numbers = np.arange(count) if sample is None else sample.rows
     bad = np.unique(np.concatenate(list(kinds.values())))
     if bad.size and on_bad_rows != "drop":
@@ -167,13 +205,34 @@ def clean(
     if bad.size:
         rows = np.delete(np.arange(count), bad)
         vectors, codes, numbers = vectors[rows], codes[rows], numbers[rows]
+        others = {
+            name: replace(column, codes=column.codes[rows]) for name, column in others.items()
+        }
     sizes = np.bincount(codes, minlength=len(names))
-    _check_pairs(sizes, names, bad.size, source.path)
+    if paired:
+        _check_pairs(sizes, names, bad.size, source.path)
     used = sizes > 0
     # Classes that lost all their rows are gone, and those behind them move up.
     codes = (np.cumsum(used) - 1)[codes]
-    drawn_from = None if sample is None else (sample.source_rows, sample.source_classes)
-    return Embeddings(vectors, codes, names[used], numbers, bad.size, source, drawn_from)
+    return Embeddings(
+        vectors,
+        codes,
+        names[used],
+        numbers,
+        bad.size,
+        source,
+        columns=others,
+        sampled_from=None if sample is None else (sample.source_rows, sample.source_classes),
+    )
+
+
+def _columns(columns: Mapping[str, arrow.Array], count: int, where: str) -> dict[str, Column]:
+    for name, values in columns.items():
+        check_lengths(len(values), count, f"{where}, column {name!r}", "values")
+    return {
+        name: arrow.column_of(values, f"{where}, column {name!r}")
+        for name, values in columns.items()
+    }
 
 
 def _matrix(values: Any) -> tuple[Floats, arrow.Bools]:
@@ -211,15 +270,17 @@ def _chunks(vectors: Floats) -> Iterator[Floats]:
         yield vectors[start : start + step]
 
 
-def sha256_of_rows(vectors: Floats, labels: arrow.Array) -> str:
-    """Digest of the vectors' bytes row by row, then of the labels'; a null label as 0 or ``""``."""
+def sha256_of_rows(vectors: Floats, *columns: arrow.Array) -> str:
+    """Digest of the vectors' bytes row by row, then of the labels' and other columns'; a null as 0
+    or ``""``."""
     digest = hashlib.sha256()
     for chunk in _chunks(vectors):
         digest.update(np.ascontiguousarray(chunk).tobytes())
-    if str(labels.type) == "int64":
-        digest.update(labels.fill_null(0).to_numpy().tobytes())
-    else:
-        digest.update("\n".join(labels.fill_null("").to_pylist()).encode())
+    for column in columns:
+        if str(column.type) == "int64":
+            digest.update(column.fill_null(0).to_numpy().tobytes())
+        else:
+            digest.update("\n".join(column.fill_null("").to_pylist()).encode())
     return digest.hexdigest()
 
 

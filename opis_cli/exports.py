@@ -23,7 +23,7 @@ def curves_table(run: "Run") -> "pd.DataFrame":
     """Rates and mean utility at every threshold with counts by class.
 
     ``far`` and ``frr`` are pooled, ``_low`` and ``_high`` the ends of their 95 % intervals, null
-    where no class can be left out; the means are over the evaluable classes.
+    where no class can be left out; the means are over the evaluable classes, null without any.
     """
     import pandas as pd
 
@@ -31,11 +31,14 @@ def curves_table(run: "Run") -> "pd.DataFrame":
     columns, at = curves.all_columns(counts), counts.grid.by_class
     far, frr = spread(counts, "far", columns), spread(counts, "frr", columns)
     means = {name: np.zeros(len(columns)) for name in ("far", "frr")}
+    means["utility"] = curves.mean_utility(counts, beta, classes, columns)
     step = max(1, 2_000_000 // len(columns))
     for start in range(0, len(classes), step):
         part = classes[start : start + step]
         means["far"] += curves.class_far(counts, part, columns).sum(axis=0) / len(classes)
         means["frr"] += curves.class_frr(counts, part, columns).sum(axis=0) / len(classes)
+    if not len(classes):
+        means = {name: np.full(len(columns), np.nan) for name in means}
     return pd.DataFrame(
         {
             "threshold": counts.grid.class_thresholds,
@@ -45,7 +48,7 @@ def curves_table(run: "Run") -> "pd.DataFrame":
             **_ends("frr", frr, len(columns)),
             "class_mean_far": means["far"],
             "class_mean_frr": means["frr"],
-            "mean_utility": curves.mean_utility(counts, beta, classes, columns),
+            "mean_utility": means["utility"],
             "accepted_impostors": counts.pooled_impostor[at],
             "rejected_genuine": counts.genuine_total - counts.pooled_genuine[at],
         }

@@ -20,12 +20,14 @@ from opis_cli.limits import example
 from opis_cli.records import Grid, Halves, PairCounts
 from opis_cli.report import Recommendation, Report, to_json
 from opis_cli.settings import load_config
+from opis_cli.text import scale
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PICTURES = (".png", ".svg", ".pdf")
 ACCEPT_RULE = "distance <= threshold"
+ACCEPT_SCORE_RULE = "score >= threshold"
 
 
 @contextlib.contextmanager
@@ -81,6 +83,7 @@ def save_counts(counts: PairCounts, file: Path) -> None:
         unit=counts.unit,
         rounding=counts.rounding,
         class_names=names if names.dtype.kind == "i" else _utf8(names),
+        excluded=counts.excluded,
         **{name: getattr(counts, name) for name in _COUNT_ARRAYS},
         **_optional_arrays(counts),
     )
@@ -88,13 +91,13 @@ def save_counts(counts: PairCounts, file: Path) -> None:
 
 def _optional_arrays(counts: PairCounts) -> dict[str, Any]:
     """Arrays that not all counts have."""
-    found = {name: getattr(counts, name) for name in _FOLD_ARRAYS if counts.folds is not None}
+    found = {name: getattr(counts, name) for name in _OPTIONAL_ARRAYS}
+    found = {name: array for name, array in found.items() if array is not None}
     if counts.halves is not None:
         found |= {f"halves_{name}": getattr(counts.halves, name) for name in _HALF_ARRAYS}
     return found
 
 
-_FOLD_ARRAYS = ("folds", "inside")
 _HALF_ARRAYS = tuple(Halves.__dataclass_fields__)
 _COUNT_ARRAYS = (
     "sizes",
@@ -104,6 +107,7 @@ _COUNT_ARRAYS = (
     "pooled_impostor",
     "nearest_hits",
 )
+_OPTIONAL_ARRAYS = ("searches", "open_set", "duplicates", "folds", "inside")
 
 
 def _utf8(names: Any) -> Any:
@@ -130,19 +134,29 @@ def load_counts(file: Path) -> PairCounts:
                 unit=bool(arrays["unit"]),
                 rounding=float(arrays["rounding"]),
                 class_names=names,
+                excluded=int(arrays["excluded"]) if "excluded" in arrays else 0,
                 **{name: arrays[name] for name in _COUNT_ARRAYS},
-                **{name: arrays[name] for name in _FOLD_ARRAYS if "folds" in arrays},
-                halves=Halves(*(arrays[f"halves_{name}"] for name in _HALF_ARRAYS))
-                if "halves_classes" in arrays
-                else None,
+                **{name: arrays[name] for name in _OPTIONAL_ARRAYS if name in arrays},
+                halves=_halves_of(arrays),
             )
         if not _fits_together(counts):
             raise ValueError("arrays do not fit together")
     except OSError as error:
         raise RunError(f"{file}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"{file}: damaged counts ({error}); evaluate the source again") from None
     return counts
+
+
+def _halves_of(arrays: Any) -> Halves | None:
+    if "halves_classes" not in arrays:
+        return None
+    found = {name: arrays[f"halves_{name}"] for name in _HALF_ARRAYS if f"halves_{name}" in arrays}
+    if "impostor_pairs" not in found:
+        # An older opis counted the rows of a half with all rows of other classes.
+        sizes = arrays["sizes"]
+        found["impostor_pairs"] = found["sizes"] * (sizes.sum() - sizes[found["classes"]])
+    return Halves(**found)
 
 
 def _fits_together(counts: PairCounts) -> bool:
@@ -153,6 +167,8 @@ def _fits_together(counts: PairCounts) -> bool:
         counts.genuine.shape == counts.impostor.shape == shape
         and counts.pooled_genuine.shape == counts.pooled_impostor.shape == (size,)
         and len(counts.class_names) == len(counts.nearest_hits) == classes
+        and len(counts.searchers) == classes
+        and (counts.open_set is None or counts.open_set.shape == (size,))
         and 0 < grid.window <= size
         and bool(np.all(np.diff(grid.thresholds) > 0))
         and bool(np.all(np.diff(grid.by_class) > 0))
@@ -176,7 +192,7 @@ def _halves_fit(halves: Halves | None, classes: int) -> bool:
         return True
     split, points = len(halves.classes), len(halves.thresholds)
     return (
-        halves.sizes.shape == (2, split)
+        halves.sizes.shape == halves.impostor_pairs.shape == (2, split)
         and halves.genuine.shape == halves.impostor.shape == (2, split, points)
         and bool(np.all((halves.classes >= 0) & (halves.classes < classes)))
     )
@@ -184,11 +200,12 @@ def _halves_fit(halves: Halves | None, classes: int) -> bool:
 
 def threshold_json(report: Report, chosen: Recommendation) -> str:
     """The small file to deploy: threshold, metric, rule, data and bounds."""
+    score = chosen.equivalents.score
     return to_json(
         {
-            "threshold": chosen.threshold,
+            "threshold": chosen.threshold if score is None else score,
             "metric": report.settings["metric"],
-            "accept": ACCEPT_RULE,
+            "accept": ACCEPT_RULE if score is None else ACCEPT_SCORE_RULE,
             "equivalents": dataclasses.asdict(chosen.equivalents),
             "max_far": chosen.max_far,
             "max_frr": chosen.max_frr,
@@ -264,7 +281,9 @@ def save_figure(figure: "Figure", file: Path) -> None:
 
 
 def read_threshold(text: str, metric: str) -> float:
-    """A deployed threshold: a number, or a ``threshold.json`` of the same metric.
+    """A deployed threshold, as a distance: a number, or a ``threshold.json`` of the same metric.
+
+    A score of scored pairs, which are the closer the higher it is, is a negative distance.
 
     Raises
     ------
@@ -275,6 +294,8 @@ def read_threshold(text: str, metric: str) -> float:
         threshold = float(text)
     except ValueError:
         threshold = _threshold_of_file(Path(text), metric)
+    if metric == "score" and math.isfinite(threshold):
+        return -threshold
     if not (math.isfinite(threshold) and threshold >= 0):
         raise SettingsError(f"--threshold {text}: a distance is finite and not negative")
     if metric == "cosine" and threshold > 2:
@@ -300,6 +321,6 @@ def _threshold_of_file(file: Path, metric: str) -> float:
         ) from None
     if written != metric:
         raise SettingsError(
-            f"--threshold {file}: made for the {written} metric, and these are {metric} distances"
+            f"--threshold {file}: made for the {written} metric, and these are {scale(metric)}s"
         )
     return threshold

@@ -11,6 +11,7 @@ from opis_cli.comparison import CHOICE, SCALE, Change, ClassChange
 from opis_cli.files import read_threshold
 from opis_cli.limits import DEFAULT_CONFIDENCE, Demands
 from opis_cli.operating import Operating
+from opis_cli.text import shown
 
 if TYPE_CHECKING:
     from opis_cli.runs import Run
@@ -161,27 +162,32 @@ def _figures(run: "Run", at: Operating | None) -> dict[str, float | None]:
 
 def _baseline(run: "Run", base: "Run", path: str, seed: int, replicates: int) -> Baseline:
     same = comparison.same_classes(run, base) is not None
+    drawn = replicates if same and comparison.have_units(run, base) else 0
     worse = tuple(one for one in comparison.class_changes(run, base)[:10] if one.change < 0)
-    return Baseline(path, same, len(base.counts.sizes), replicates if same else 0, seed, worse)
+    return Baseline(path, same, len(base.counts.sizes), drawn, seed, worse)
 
 
 def _notes(
     run: "Run", baseline: "Run | None", demands: Demands, at: Operating | None
 ) -> tuple[str, ...]:
     """What must be known to trust the verdict."""
-    notes = []
+    notes, metric = [], run.settings.metric
+    above, below = ("below", "above") if metric == "score" else ("above", "below")
     if at is not None and not at.exact:
-        below = "no threshold" if at.frr_at is None else f"{at.frr_at:.7g}"
+        frr_at = "no threshold" if at.frr_at is None else shown(at.frr_at, metric, 7)
+        known = -at.threshold if metric == "score" else at.threshold
         notes.append(
-            f"The deployed threshold {at.threshold:.7g} is no grid threshold of the run: FAR is "
-            f"that at the next above, {at.far_at:.7g}, and FRR that at the next below, {below}. "
-            f"`opis evaluate --threshold {at.threshold!r}` counts both exactly."
+            f"The deployed threshold {shown(at.threshold, metric, 7)} is no grid threshold of the "
+            f"run: FAR is that at the next {above}, {shown(at.far_at, metric, 7)}, and FRR that at "
+            f"the next {below}, {frr_at}. "
+            f"`opis evaluate --threshold {known!r}` counts both exactly."
         )
     if at is not None and (at.class_far_at, at.class_frr_at) != (at.far_at, at.frr_at):
-        below = "none" if at.class_frr_at is None else f"{at.class_frr_at:.7g}"
+        frr_at = "none" if at.class_frr_at is None else shown(at.class_frr_at, metric, 7)
         notes.append(
-            f"Rates of classes are counted at {at.class_far_at:.7g} (FAR) and {below} (FRR), the "
-            "next thresholds with counts by class, and are at most these."
+            f"Rates of {run.report.source.many} are counted at {shown(at.class_far_at, metric, 7)} "
+            f"(FAR) and {frr_at} (FRR), the next thresholds with counts by "
+            f"{run.report.source.one}, and are at most these."
         )
     if baseline is not None:
         notes += _baseline_notes(run, baseline, demands)
@@ -196,6 +202,11 @@ def _baseline_notes(run: "Run", baseline: "Run", demands: Demands) -> list[str]:
         notes.append(
             "The classes are not those of the baseline, so there is no paired interval: the "
             "differences themselves decide."
+        )
+    elif not comparison.have_units(run, baseline):
+        notes.append(
+            "Pairs of groups, with a gallery or without rows have no unit that could be drawn, so "
+            "there is no paired interval: the differences themselves decide."
         )
     elif demands.confidence is None:
         notes.append(

@@ -1,4 +1,4 @@
-"""Where to count: a pilot sample of pairs places the thresholds of the grid.
+"""Where to count: what a pilot (``pilot.py``) saw of the pairs places the thresholds of the grid.
 
 Fine steps go where decisions are made: over the calibration range, down the low-FAR tail, and
 around every bound that was asked for. The rest of the curves gets a uniform grid.
@@ -22,9 +22,6 @@ FRR_RESOLUTION = 0.001
 MIN_PAIRS_PER_ERROR = 3
 """A FAR of x needs 3 / x impostor pairs to be resolved at all (the rule of three)."""
 
-_EXHAUSTIVE_PAIRS = 4_000_000
-_PILOT_ROWS = 1_024
-_PILOT_GENUINE = 32_768
 _COARSE_POINTS = 96
 _UPPER_POINTS = 2_048
 _COARSE_UPPER_POINTS = 127
@@ -32,7 +29,7 @@ _SMALL_PAIRS = 20_000_000
 _SMALL_COUNTS = 8_000_000
 _FINEST_STEP = 1e-4
 # What a sample may have wrong.
-_SLACK = 1.2
+SLACK = 1.2
 # Each pair up to the largest FAR costs time, so that the slack there is so many standard errors.
 _STANDARD_ERRORS, _LEAST_ERROR, _MOST_ERROR = 5.0, 0.004, 0.06
 _MOST_WIDER = 3.0
@@ -104,7 +101,7 @@ class Pilot:
     @property
     def slack(self) -> float:
         """How many times a FRR, or a low FAR, the sample's may be."""
-        return 1.0 if self.exact else _SLACK
+        return 1.0 if self.exact else SLACK
 
     @property
     def top_slack(self) -> float:
@@ -147,66 +144,6 @@ def needs_of(
 def is_supported(far: float, impostors: int) -> bool:
     """Whether so many impostor pairs can resolve a FAR."""
     return impostors * far >= MIN_PAIRS_PER_ERROR
-
-
-def run_pilot(rows: Rows, needs: Needs, seed: int) -> Pilot:
-    """Look at all pairs of small data, else at a sample of rows and of genuine pairs."""
-    count = len(rows.labels)
-    if count * (count - 1) // 2 <= _EXHAUSTIVE_PAIRS:
-        upper = np.triu_indices(count, 1)
-        scores = _scores(rows, np.arange(count), np.arange(count))[upper]
-        alike = rows.labels[upper[0]] == rows.labels[upper[1]]
-        genuine, impostor = (Distribution.of_scores(scores[kind], rows) for kind in (alike, ~alike))
-        return Pilot(genuine, impostor, exact=True)
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(count, min(2 * _PILOT_ROWS, count), replace=False)
-    one, two = np.split(chosen[: len(chosen) // 2 * 2], 2)
-    scores = _scores(rows, one, two)
-    unlike = scores[rows.labels[one, None] != rows.labels[None, two]]
-    far = max(needs.fars)
-    impostor = Distribution.of_scores(unlike, rows, closely=_SLACK * far)
-    genuine = Distribution.of_scores(_sampled_genuine(rows, rng), rows)
-    error = _relative_error(scores >= rows.score(impostor.first_above(far)))
-    return Pilot(genuine, impostor, exact=False, far_error=error)
-
-
-def _relative_error(accepted: NDArray[np.bool_]) -> float:
-    """Relative standard error of the accepted share of all pairs of two samples of rows."""
-    variance = sum(np.var(accepted.mean(axis=axis)) / accepted.shape[1 - axis] for axis in (0, 1))
-    return float(np.sqrt(variance) / max(accepted.mean(), 1e-30))
-
-
-def _scores(rows: Rows, one: NDArray[np.int64], two: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Scores of every row of one sample with every row of another."""
-    scores: NDArray[np.float32] = rows.vectors[one] @ rows.vectors[two].T
-    scores -= rows.half_squares[one, None]
-    scores -= rows.half_squares[None, two]
-    return scores
-
-
-def _sampled_genuine(rows: Rows, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Scores of genuine pairs: all when they are few, else a uniform sample."""
-    sizes = np.bincount(rows.labels).astype(np.int64)
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    ends = np.cumsum(sizes * (sizes - 1) // 2)
-    total = int(ends[-1])
-    if total <= _PILOT_GENUINE:
-        picks = np.arange(total)
-    else:
-        picks = np.sort(rng.integers(0, total, _PILOT_GENUINE))
-    group = np.searchsorted(ends, picks, side="right")
-    rank = picks - (ends - sizes * (sizes - 1) // 2)[group]
-    # Pairs of a class in the order (0,1), (0,2), (1,2), (0,3), ...: the second member first.
-    second = ((1 + np.sqrt(1 + 8.0 * rank)) / 2).astype(np.int64)
-    second -= second * (second - 1) // 2 > rank
-    second += (second + 1) * second // 2 <= rank
-    first = rank - second * (second - 1) // 2
-    one, two = starts[group] + first, starts[group] + second
-    scores = np.empty(len(picks), np.float32)
-    for start in range(0, len(picks), 4096):
-        part = slice(start, start + 4096)
-        scores[part] = np.einsum("nd,nd->n", rows.vectors[one[part]], rows.vectors[two[part]])
-    return np.asarray(scores - rows.half_squares[one] - rows.half_squares[two])
 
 
 def pilot_of_counts(counts: PairCounts) -> Pilot:
@@ -255,7 +192,7 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
     fine = np.concatenate([fine, given, [0.0, end]])
     fine = np.unique(fine[(fine >= 0) & (fine <= end)])
     upper = _upper(pilot, rows, end, _UPPER_POINTS)
-    count, classes = len(rows.labels), int(rows.labels[-1]) + 1
+    count, classes = len(rows.labels), int(rows.keys.max()) + 1
     small = count * (count - 1) // 2 <= _SMALL_PAIRS
     if small and classes * (len(fine) + len(upper)) <= _SMALL_COUNTS:
         thresholds = np.concatenate([fine, upper])

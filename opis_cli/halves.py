@@ -1,88 +1,204 @@
 """Counts of the halves of classes, whose noise is independent: what noise-corrected OPIS needs.
 
-Impostor pairs of the second halves were credited apart while all pairs were counted. Genuine pairs
-inside each half are counted here, anew: they are few.
+They are counted apart, after all pairs: genuine pairs inside each half, and pairs of its rows with
+a random *gallery*, one for the first halves and another for the second. What a half's utility is
+off by comes almost all from its few genuine pairs; a FAR over hundreds of random rows is off by
+little, and as the galleries have no row in common, independently for the two halves. So the
+product of the halves' deviations, on average, has no noise in it.
 """
 
-import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from opis_cli import engines
 from opis_cli.curves import Curve
 from opis_cli.distance import Rows
-from opis_cli.engines import Tally
-from opis_cli.keys import Arrangement
+from opis_cli.engines import Tally, Tile, cut, tiles_along
 from opis_cli.records import Grid, Halves, Ints, PairCounts
 
 POINTS = 128
 """Thresholds of the calibration range at which halves are compared, at most."""
+MOST_CLASSES = 2_000
+"""Classes that are split in halves, at most: a random choice of more would tell little more."""
+LEAST_ROWS, MOST_ROWS = 4, 2_048
+"""Rows of a class: at least so many, so that both halves have a genuine pair; at most so many, at
+random, are used."""
+GALLERY, FEW_ROWS = 256, 1_024
+"""Rows of a gallery, which is all rows where there are but few."""
 
-_SIDES = {"numpy": 64, "numba": 256}
+_BYTES_AT_ONCE = 32 << 20
+"""Of vectors that are copied, about."""
+_BEYOND = 100
+_SIDES = {"numpy": 64, "numba": 128}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is compared with what; rows are numbered as in ``Rows``.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (S,), int64
+    halves : two sequences of S ndarrays
+        Rows of the first and of the second half of each class.
+    galleries : (ndarray, ndarray)
+        Rows that are the impostors of the first and of the second halves.
+    """
+
+    classes: Ints
+    halves: tuple[Sequence[Ints], Sequence[Ints]]
+    galleries: tuple[Ints, Ints]
+
+    @property
+    def sizes(self) -> Ints:
+        """Rows of each half, shape (2, S)."""
+        return np.array([[len(half) for half in side] for side in self.halves])
+
+
+def choose(rows: Rows, seed: int) -> Choice:
+    """Split classes in halves at random, and draw the galleries; the same for the same seed."""
+    rng = np.random.default_rng([seed, 1])
+    count = len(rows.order)
+    # What is drawn are rows of the embeddings, so that their order here changes nothing.
+    place = np.empty(count, np.int64)
+    place[rows.order] = np.arange(count)
+    galleries = np.arange(count), np.arange(count)
+    if count > FEW_ROWS:
+        drawn = np.sort(place[rng.choice(count, (2, GALLERY), replace=False)])
+        galleries = drawn[0], drawn[1]
+    order = np.lexsort((rng.permutation(count)[rows.order], rows.keys))
+    sizes = np.bincount(rows.keys)
+    starts = np.cumsum(sizes) - sizes
+    others = np.array([len(g) - np.bincount(rows.keys[g], minlength=len(sizes)) for g in galleries])
+    classes = np.flatnonzero((sizes >= LEAST_ROWS) & (others > 0).all(axis=0))
+    if len(classes) > MOST_CLASSES:
+        classes = np.sort(rng.choice(classes, MOST_CLASSES, replace=False))
+    own = [order[starts[k] : starts[k] + min(sizes[k], MOST_ROWS)] for k in classes]
+    middles = [(len(one) + 1) // 2 for one in own]
+    firsts = [one[:middle] for one, middle in zip(own, middles, strict=True)]
+    seconds = [one[middle:] for one, middle in zip(own, middles, strict=True)]
+    return Choice(classes, (firsts, seconds), galleries)
 
 
 def count(
     rows: Rows,
-    arranged: Arrangement,
     counts: PairCounts,
-    tally: Tally,
     span: tuple[float, float],
     engine: str,
     threads: int,
+    seed: int,
 ) -> Halves | None:
-    """Accepted pairs of the halves of every split class, over the calibration range.
+    """Accepted pairs of the halves of classes, over the calibration range.
 
     Parameters
     ----------
     rows : Rows
-    arranged : Arrangement
+        Whose keys are the classes.
     counts : PairCounts
-        Of whole classes, in the order of ``arranged``.
-    tally : Tally
-        Whose impostors are summed up to each threshold, those of second halves apart.
+        Of whole classes.
     span : (float, float)
         Ends of the calibration range, as distances.
     engine : str
         That which counted all pairs.
     threads : int
+    seed : int
+
+    Returns
+    -------
+    Halves or None
+        None where no class has rows enough.
     """
-    split = arranged.split
-    if len(split) == 0:
+    chosen = choose(rows, seed)
+    if len(chosen.classes) == 0:
         return None
     thresholds = counts.grid.class_thresholds
     inside = np.flatnonzero((thresholds >= span[0]) & (thresholds <= span[1]))
     columns = inside[np.linspace(0, len(inside) - 1, min(POINTS, len(inside))).astype(int)]
-    second = tally.impostor[len(counts.sizes) :, columns]
-    first = counts.impostor[np.ix_(split, columns)] - second
-    sizes = np.bincount(rows.keys, minlength=len(tally.impostor)).astype(np.int64)
-    return Halves(
-        classes=split,
-        sizes=np.stack([sizes[split], sizes[len(counts.sizes) :]]),
-        thresholds=thresholds[columns],
-        genuine=_genuine(rows, split, len(counts.sizes), thresholds[columns], engine, threads),
-        impostor=np.stack([first, second]),
-    )
-
-
-def _genuine(
-    rows: Rows, split: Ints, classes: int, thresholds: Curve, engine: str, threads: int
-) -> Ints:
-    """Accepted pairs inside the first and the second half of each split class, (2, S, P)."""
-    # Here a half is what a class is elsewhere; the rows of a class are sorted by half.
-    labels = np.cumsum(np.diff(rows.keys, prepend=rows.keys[:1]) != 0).astype(np.int32)
-    grid = Grid(
-        np.append(thresholds, max(rows.largest_distance, thresholds[-1] * (1 + 1e-6))),
-        len(thresholds) + 1,
-        np.arange(len(thresholds) + 1),
-    )
-    apart = dataclasses.replace(rows, labels=labels, keys=labels)
+    thresholds = thresholds[columns]
+    grid = _grid(rows, thresholds)
     # So few pairs are soonest counted here, whatever device or cluster counted all.
     local = "numpy" if engine == "numpy" else "numba"
-    tiles = engines.tiles_along(apart.class_ends, _SIDES[local])
-    tally = Tally.empty(apart, grid)
-    engines.load(local).count_pairs(apart, grid, tiles, tally, threads, lambda pairs: None)
-    label_of_key = np.zeros(classes + len(split), np.int64)
-    label_of_key[rows.keys] = labels
-    accepted = np.cumsum(tally.genuine, axis=1)[:, :-1] // 2
-    wanted = np.stack([label_of_key[split], label_of_key[classes:]])
-    return np.asarray(accepted[wanted])
+    at_once = max(1, _BYTES_AT_ONCE // (4 * rows.vectors.shape[1]))
+    parts = [_accepted(rows, some, grid, local, threads) for some in _in_parts(chosen, at_once)]
+    genuine, impostor = (np.concatenate(kind, axis=1) for kind in zip(*parts, strict=True))
+    in_gallery = [np.bincount(rows.keys[g], minlength=len(counts.sizes)) for g in chosen.galleries]
+    others = [
+        len(gallery) - own[chosen.classes]
+        for gallery, own in zip(chosen.galleries, in_gallery, strict=True)
+    ]
+    return Halves(
+        classes=chosen.classes,
+        sizes=chosen.sizes,
+        thresholds=thresholds,
+        genuine=genuine,
+        impostor=impostor,
+        impostor_pairs=chosen.sizes * np.array(others),
+    )
+
+
+def _grid(rows: Rows, thresholds: Curve) -> Grid:
+    """A grid whose window are the thresholds of the range.
+
+    Engines are fast beyond a window, if thresholds there are even in score. Nobody looks at these.
+    """
+    low, high = rows.score(thresholds[[0, -1]])
+    last = max(rows.largest_distance, thresholds[-1] * (1 + 1e-6))
+    beyond = rows.distance(high + (high - low) * np.linspace(0, 1, _BEYOND + 1)[1:])
+    wider = np.concatenate([thresholds, beyond[beyond < last], [last]])
+    return Grid(wider, len(thresholds), np.append(np.arange(len(thresholds)), len(wider) - 1))
+
+
+def _in_parts(chosen: Choice, at_once: int) -> Iterator[Choice]:
+    """Classes of about so many rows at a time, so that memory stays bounded."""
+    sizes = chosen.sizes.sum(axis=0)
+    part = (np.cumsum(sizes) - sizes) // at_once
+    for number in np.unique(part):
+        first, last = np.searchsorted(part, [number, number + 1])
+        some = slice(int(first), int(last))
+        firsts, seconds = chosen.halves
+        yield Choice(chosen.classes[some], (firsts[some], seconds[some]), chosen.galleries)
+
+
+def _accepted(
+    rows: Rows, chosen: Choice, grid: Grid, engine: str, threads: int
+) -> tuple[Ints, Ints]:
+    """Accepted genuine and impostor pairs of each half, both of shape (2, S, P)."""
+    firsts, seconds = chosen.halves
+    index = np.concatenate([*firsts, *seconds, *chosen.galleries])
+    sizes = chosen.sizes
+    # Here a half is what a class is elsewhere; the galleries are one more, behind them.
+    apart = np.repeat(
+        np.arange(sizes.size + 1), [*sizes.ravel(), sum(map(len, chosen.galleries))]
+    ).astype(np.int32)
+    some = replace(
+        rows,
+        vectors=rows.vectors[index],
+        half_squares=rows.half_squares[index],
+        labels=apart,
+        keys=apart,
+        order=rows.order[index],
+    )
+    first, both = int(sizes[0].sum()), int(sizes.sum())
+    middle = both + len(chosen.galleries[0])
+    module = engines.load(engine)
+    inner = tiles_along(some.class_ends[:both], _SIDES[engine])
+    outer = (
+        tile
+        for block in (Tile(0, first, both, middle), Tile(first, both, middle, len(index)))
+        for tile in cut(block, module.TILE_SIDE)
+    )
+    # Rows of the gallery that are of the half's own class are no impostors: they are vetoed, and
+    # so land in the last cell, which is not looked at.
+    vetoing = replace(some, vetoes=(rows.keys[index],))
+    found = []
+    for prepared, tiles in ((some, inner), (vetoing, outer)):
+        tally = Tally.empty(prepared, grid)
+        module.count_pairs(prepared, grid, tiles, tally, threads, lambda pairs: None)
+        found.append(tally)
+    shape = (2, len(chosen.classes), -1)
+    kept = slice(grid.window)
+    genuine = np.cumsum(found[0].genuine[:-1, kept], axis=1, dtype=np.uint32) // 2
+    impostor = np.cumsum(found[1].impostor[:-1, kept], axis=1, dtype=np.uint32)
+    return genuine.reshape(shape), impostor.reshape(shape)

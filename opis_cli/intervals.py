@@ -94,8 +94,11 @@ def band_columns(counts: PairCounts, also: float | None = None) -> Ints:
 def spread(counts: PairCounts, rate: Rate, columns: Ints) -> Spread | None:
     """The jackknife of a pooled rate at some columns with counts by class.
 
-    None where no class can be left out without taking all pairs along.
+    None where no class can be left out without taking all pairs along, or where that would take
+    along other pairs than those that the class was credited.
     """
+    if not counts.classes_are_units:
+        return None
     if rate == "far":
         pairs, total, shared = counts.impostor_pairs, counts.impostor_total, 2
     else:

@@ -91,6 +91,11 @@ def find_margins(counts: PairCounts, max_far: float | None, max_frr: float | Non
     """
     max_far = DEFAULT_MAX_FAR if max_far is None else max_far
     max_frr = _DEFAULT_MAX_FRR if max_frr is None else max_frr
+    if counts.metric in ("distance", "score"):
+        raise SettingsError(
+            "margins are cosine similarities of embeddings, and these are scored pairs; evaluate "
+            "the embeddings that they come from"
+        )
     if not counts.unit:
         raise SettingsError(
             "margins are cosine similarities, and these are Euclidean distances of vectors that "

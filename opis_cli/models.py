@@ -28,7 +28,7 @@ class Model:
     path: str
     classes: int
     rows: int
-    recall_at_1: float
+    recall_at_1: float | None
     opis: float | None
     eps_opis: float | None
     threshold: float | None
@@ -113,7 +113,8 @@ def compare(
             raise _unknown("--twin", twin, names)
     settings = runs[0].settings
     fronts = comparison.pareto_front(
-        [1 - run.report.recall_at_1 for run in runs], [run.report.opis for run in runs]
+        [None if run.report.recall_at_1 is None else 1 - run.report.recall_at_1 for run in runs],
+        [run.report.opis for run in runs],
     )
     return Comparison(
         models=tuple(
@@ -191,7 +192,7 @@ def _model(run: "Run", name: str, path: str, front: bool, size: float | None) ->
         rows=run.report.source.rows,
         on_front=front,
         size=size,
-        **{key: value for key, value in comparison.figures(run).items() if key in _MODEL_FIGURES},  # type: ignore[arg-type]
+        **{key: value for key, value in comparison.figures(run).items() if key in _MODEL_FIGURES},
     )
 
 

@@ -31,7 +31,7 @@ def corrected(
     from scipy.special import stdtrit
 
     integral = trapezoid_weights(halves.thresholds)
-    first, second = (_deviations(half) for half in _utilities(counts, halves, beta))
+    first, second = (_deviations(half) for half in _utilities(halves, beta))
     products = (first * second) @ integral
     value, count = float(products.mean()), len(products)
     drawn = np.concatenate(list(bootstrap.draws(count, REPLICATES, seed))) / count
@@ -42,7 +42,7 @@ def corrected(
     columns = np.searchsorted(counts.grid.class_thresholds, halves.thresholds)
     whole = curves.class_utility(counts, beta, halves.classes, columns)
     plain = float((_deviations(whole) ** 2 @ integral).mean())
-    sizes = halves.sizes.sum(axis=0)
+    sizes = counts.sizes[halves.classes]
     return OpisCorrected(
         value=value,
         interval=(value - reach, value + reach),
@@ -53,11 +53,10 @@ def corrected(
     )
 
 
-def _utilities(counts: PairCounts, halves: Halves, beta: float) -> Curve:
+def _utilities(halves: Halves, beta: float) -> Curve:
     """Utility of both halves of each class, shape (2, S, P)."""
-    others = counts.rows - counts.sizes[halves.classes]
     sizes = halves.sizes[:, :, None]
-    far = halves.impostor / (sizes * others[:, None])
+    far = halves.impostor / halves.impostor_pairs[:, :, None]
     frr = 1 - halves.genuine / (sizes * (sizes - 1) // 2)
     return curves.utility(far, frr, beta)
 

@@ -20,6 +20,7 @@ from opis_cli.limits import Unit
 from opis_cli.operating import rates_at
 from opis_cli.report import Deployed
 from opis_cli.text import number, plain, rate
+from opis_cli.text import shown as at_scale
 from opis_cli.verdicts import cells, evidence, headline, shown, signed, subject
 
 if TYPE_CHECKING:
@@ -59,7 +60,13 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
     read = {name: files.joinpath(name).read_text("utf-8") for name in _FILES}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
-    environment.filters |= {"plain": plain, "number": number, "rate": rate}
+    metric = run.settings.metric
+    environment.filters |= {
+        "plain": plain,
+        "number": number,
+        "rate": rate,
+        "threshold": lambda at: at_scale(at, metric, 6),
+    }
     seen = _as_judged(run, verdict)
     script = read["page.js"]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -101,8 +108,6 @@ def _as_judged(run: "Run", verdict: Verdict) -> "Run":
 
 def _intervals(verdict: Verdict, run: "Run") -> dict[str, str]:
     """95 % intervals of the run's own figures, as text; nothing where there is none."""
-    if len(run.counts.sizes) < 2:
-        return {}
     at = None
     if verdict.judged is not None:
         judged = verdict.judged
@@ -127,6 +132,8 @@ def _classes(verdict: Verdict, run: "Run", base: "Run | None") -> list[list[Any]
     """A row a class, in the order of ``COLUMNS``; None where a class has no such figure."""
     counts, found = run.counts, run.consistency
     table = run.classes()
+    if counts.metric == "score":
+        table["best_threshold"] *= -1
     judged = verdict.judged
     for name in ("far", "frr", "utility"):
         column = np.full(len(table), np.nan)
@@ -137,7 +144,7 @@ def _classes(verdict: Verdict, run: "Run", base: "Run | None") -> list[list[Any]
     rows = [
         [plain(name, _NAME_WIDTH), *figures]
         for name, *figures in zip(
-            table["class"].tolist(),
+            counts.class_names.tolist(),
             table["size"].tolist(),
             *(_rounded(table[name].tolist()) for name in _FIGURES),
             strict=True,
@@ -145,7 +152,7 @@ def _classes(verdict: Verdict, run: "Run", base: "Run | None") -> list[list[Any]
     ]
     if base is not None:
         changes = {str(one.class_name): one.change for one in comparison.class_changes(run, base)}
-        for row, name in zip(rows, table["class"].tolist(), strict=True):
+        for row, name in zip(rows, counts.class_names.tolist(), strict=True):
             row += _rounded([changes.get(str(name), np.nan)])
     return rows
 

@@ -1,23 +1,21 @@
 """Count all pairs: pilot, grid, tiles, engine, and the check that the grid was a good one."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from itertools import groupby, islice
-from operator import itemgetter
+from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
-from opis_cli import engines, grid, halves, scores
+from opis_cli import engines, grid, halves, pilot, protocols, scores, search
 from opis_cli.checkpoint import Checkpoint
-from opis_cli.distance import ROUNDING, Rows, prepare
+from opis_cli.distance import ROUNDING, Rows
 from opis_cli.embeddings import ARRAYS
-from opis_cli.engines import CountPairs, Tally, Tile
+from opis_cli.engines import CountPairs, Tally
 from opis_cli.errors import InputError, SettingsError
-from opis_cli.keys import LEAST_TO_SPLIT, MOST_SPLIT, Arrangement, arrange
 from opis_cli.machine import processors, resident_memory
-from opis_cli.records import Embeddings, Floats, Grid, Ints, PairCounts
+from opis_cli.protocols import Plan
+from opis_cli.records import Embeddings, Grid, PairCounts
 from opis_cli.settings import Settings
 
 Progress = Callable[[int, int], None]
@@ -34,7 +32,6 @@ _LONG_WORK = 2_000_000_000
 # Writing partial counts should cost little beside counting: so many pairs at least, and so many for
 # each byte to write.
 _CHECKPOINT_PAIRS, _PAIRS_PER_BYTE = 4_000_000_000, 20
-_SIDE = 2_048
 _SCORING_BYTES = 150_000_000
 
 
@@ -74,12 +71,11 @@ def count_pairs(
     RunError
         The checkpoint is damaged, or of other work.
     """
-    total = len(embeddings.labels) * (len(embeddings.labels) - 1) // 2
-    _plan_memory(embeddings, settings, total, announce)
+    _refuse_memory(embeddings, settings)
     threads = settings.threads or processors()
-    arranged = arrange(embeddings, settings)
-    rows = prepare(arranged.embeddings, settings.metric, arranged.keys, threads=threads)
-    engine = choose_engine(settings.engine, total)
+    plan = protocols.plan(embeddings, settings, threads)
+    rows, engine = plan.rows, choose_engine(settings.engine, plan.pairs)
+    _announce_work(embeddings, settings, plan.pairs, announce)
     needs = grid.needs_of(settings.calibration_range, *settings.bounds, deployed)
     checkpoint, begun = None, None
     if settings.checkpoint is not None:
@@ -88,12 +84,11 @@ def count_pairs(
     placed = (
         begun[0]
         if begun
-        else grid.place_grid(grid.run_pilot(rows, needs, settings.seed), needs, rows)
+        else grid.place_grid(pilot.run_pilot(plan, needs, settings.seed), needs, rows)
     )
     for _ in range(_ATTEMPTS):
-        tally = _tally(arranged, rows, placed, engine, settings, progress, checkpoint, begun)
-        hits = nearest_hits(arranged.embeddings, rows, placed, tally)
-        counts = _counts(arranged, rows, placed, tally, hits)
+        tally = _tally(embeddings, plan, placed, engine, settings, progress, checkpoint, begun)
+        counts = _counts(embeddings, plan, placed, plan.settle(tally))
         low, high = scores.range_ends(counts, settings.calibration_range)
         _check_width(rows, low, high)
         if grid.grid_serves(counts, needs, low, high):
@@ -103,20 +98,20 @@ def count_pairs(
         raise AssertionError(f"no grid resolves the range {low} to {high}")
     if checkpoint is not None:
         checkpoint.clear()
-    split = halves.count(rows, arranged, counts, tally, (low, high), engine, threads)
-    counts = dataclasses.replace(counts, halves=split)
-    return in_order_of_names(counts, arranged)
+    if not plan.has_halves:
+        return counts
+    split = halves.count(rows, counts, (low, high), engine, threads, settings.seed)
+    return dataclasses.replace(counts, halves=split)
 
 
-def memory_needed(embeddings: Embeddings, *, folds: bool = False) -> int:
+def memory_needed(embeddings: Embeddings, group: str | None = None) -> int:
     """Bytes that the whole process will hold, about, when it counts and scores these pairs."""
     count, dim = embeddings.vectors.shape
-    columns = 4_000 if len(embeddings.class_names) < 5_000 else 2_200
+    names = embeddings.class_names if group is None else embeddings.columns[group].names
+    columns = 4_000 if len(names) < 5_000 else 2_200
     rows = count * (4 * dim + 40)
-    split = int(np.count_nonzero(np.bincount(embeddings.labels) >= LEAST_TO_SPLIT))
-    tally = 2 * 4 * (len(embeddings.class_names) + min(split, MOST_SPLIT)) * columns
-    # Counts in the order of folds are put back into that of names.
-    return int(resident_memory() + rows + (2 if folds else 1) * tally + _SCORING_BYTES)
+    tally = 2 * 4 * len(names) * columns
+    return int(resident_memory() + rows + tally + _SCORING_BYTES)
 
 
 def _check_width(rows: Rows, low: float, high: float) -> None:
@@ -130,11 +125,9 @@ def _check_width(rows: Rows, low: float, high: float) -> None:
         )
 
 
-def _plan_memory(
-    embeddings: Embeddings, settings: Settings, total: int, announce: Announce
-) -> None:
-    """Say what the work takes, and refuse it where that is more than the limit."""
-    needed = memory_needed(embeddings, folds=settings.folds is not None)
+def _refuse_memory(embeddings: Embeddings, settings: Settings) -> None:
+    """Refuse work that takes more memory than the limit, before it starts."""
+    needed = memory_needed(embeddings, settings.group_column)
     limit = settings.memory_limit_bytes
     if limit is not None and needed > limit:
         raise SettingsError(
@@ -142,12 +135,22 @@ def _plan_memory(
             f"{len(embeddings.class_names):,} classes need about {needed / 1e9:.2g} GB; "
             "raise the limit, or evaluate fewer classes at a time"
         )
-    if limit is not None or total >= _LONG_WORK:
+
+
+def _announce_work(
+    embeddings: Embeddings, settings: Settings, total: int, announce: Announce
+) -> None:
+    """Say what the work takes, if that may matter."""
+    if settings.memory_limit is not None or total >= _LONG_WORK:
+        needed = memory_needed(embeddings, settings.group_column)
         announce(f"{total:,} pairs to count, in about {needed / 1e9:.2g} GB of memory")
 
 
-def _engine(name: str, embeddings: Embeddings, settings: Settings) -> tuple[CountPairs, int]:
-    """An engine with the settings that are its own, and the side of the tiles that it likes."""
+def _engine(
+    name: str, embeddings: Embeddings, settings: Settings, part: int
+) -> tuple[CountPairs, int]:
+    """An engine with the settings that are its own, for a pass of a plan, and the side of the
+    tiles that it likes."""
     module = engines.load(name)
     if name == "torch":
         tf32 = settings.dtype == "tf32"
@@ -155,7 +158,7 @@ def _engine(name: str, embeddings: Embeddings, settings: Settings) -> tuple[Coun
         return count_tiles, module.tile_side(settings.device)
     if name == "dask":
         in_memory = embeddings.source.path == ARRAYS
-        recipe = None if in_memory else module.Recipe.of(embeddings, settings)
+        recipe = None if in_memory else module.Recipe.of(embeddings, settings, part)
         return partial(
             module.count_pairs, scheduler=settings.scheduler, recipe=recipe
         ), module.TILE_SIDE
@@ -163,8 +166,8 @@ def _engine(name: str, embeddings: Embeddings, settings: Settings) -> tuple[Coun
 
 
 def _tally(
-    arranged: Arrangement,
-    rows: Rows,
+    embeddings: Embeddings,
+    plan: Plan,
     placed: Grid,
     engine: str,
     settings: Settings,
@@ -173,13 +176,10 @@ def _tally(
     begun: tuple[Grid, Tally, int] | None,
 ) -> Tally:
     """Run the engine over all tiles, or over those that a checkpoint has not."""
-    count = len(rows.labels)
-    total = count * (count - 1) // 2
-    folds = settings.folds or 0
-    count_tiles, side = _engine(engine, arranged.embeddings, settings)
-    tally, tiles_done = (begun[1], begun[2]) if begun else (Tally.empty(rows, placed, folds), 0)
-    tiles = _tiles(arranged, rows, side, folds)
-    done = sum(tile.pairs for _, tile in islice(tiles, tiles_done))
+    total = sum(part.pairs for part in plan.passes)
+    empty = Tally.empty(plan.rows, placed, settings.folds or 0)
+    tally, tiles_done = (begun[1], begun[2]) if begun else (empty, 0)
+    done, seen = 0, 0
 
     def advance(pairs: int) -> None:
         nonlocal done
@@ -187,137 +187,52 @@ def _tally(
         progress(done, total)
 
     threads = settings.threads or processors()
-    at_once = None
-    if checkpoint is not None:
-        between = max(_CHECKPOINT_PAIRS, _PAIRS_PER_BYTE * tally.nbytes)
-        at_once = max(1, between // side**2)
-    for fold, group in groupby(tiles, key=itemgetter(0)):
-        block = (tile for _, tile in group)
-        while part := list(islice(block, at_once)):
+    for number, part in enumerate(plan.passes):
+        count_tiles, side = _engine(engine, embeddings, settings, number)
+        tiles, at_once = part.tiles(side), None
+        if checkpoint is not None:
+            between = max(_CHECKPOINT_PAIRS, _PAIRS_PER_BYTE * tally.nbytes)
+            at_once = max(1, between // side**2)
+        for tile in islice(tiles, max(tiles_done - seen, 0)):
+            done, seen = done + tile.pairs, seen + 1
+        while some := list(islice(tiles, at_once)):
             before = tally.pooled_impostor.copy()
-            count_tiles(rows, placed, part, tally, threads, advance)
-            if fold is not None:
-                tally.inside[fold] += tally.pooled_impostor - before
-            tiles_done += len(part)
+            count_tiles(part.rows, placed, some, tally, threads, advance)
+            if part.fold is not None:
+                tally.inside[part.fold] += tally.pooled_impostor - before
+            seen += len(some)
             if checkpoint is not None:
-                checkpoint.save(placed, tally, tiles_done)
+                checkpoint.save(placed, tally, seen)
     found = int(tally.pooled_genuine.sum() + tally.pooled_impostor.sum())
     if found != total:
         raise AssertionError(f"counted {found} pairs of {total}")
     return tally
 
 
-def _tiles(
-    arranged: Arrangement, rows: Rows, side: int, folds: int
-) -> Iterator[tuple[int | None, Tile]]:
-    """All tiles: those inside each fold, with its number, and then those between folds."""
-    if not folds:
-        yield from ((None, tile) for tile in engines.tiles_of(len(rows.labels), side))
-        return
-    starts = np.searchsorted(arranged.folds[rows.labels], np.arange(folds + 1))
-    for fold in range(folds):
-        inner = engines.tiles_of(int(starts[fold + 1]), side, int(starts[fold]))
-        yield from ((fold, tile) for tile in inner)
-    yield from ((None, tile) for tile in engines.tiles_between(starts, side))
-
-
-def _counts(
-    arranged: Arrangement, rows: Rows, placed: Grid, tally: Tally, hits: Ints
-) -> PairCounts:
+def _counts(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> PairCounts:
     """Accepted counts from histograms, in place: they are the largest arrays there are."""
-    count = len(arranged.classes)
+    rows, found = plan.rows, search.found(embeddings, plan, placed, tally)
     for cells in (tally.genuine, tally.impostor):
         np.cumsum(cells, axis=1, out=cells)
-        cells[arranged.split] += cells[count:]
-    # Both ends of a genuine pair lie in the class, so the class was credited twice.
-    np.floor_divide(tally.genuine, 2, out=tally.genuine)
+    if plan.halved:
+        # Both ends of a genuine pair lie in the class, so the class was credited twice.
+        np.floor_divide(tally.genuine, 2, out=tally.genuine)
     return PairCounts(
         grid=placed,
         metric=rows.metric,
         unit=rows.unit,
         rounding=ROUNDING * rows.scale,
-        class_names=arranged.embeddings.class_names,
-        sizes=np.bincount(rows.labels, minlength=count).astype(np.int64),
-        genuine=tally.genuine[:count],
-        impostor=tally.impostor[:count],
+        class_names=plan.names,
+        sizes=plan.by_key(np.ones(plan.queries, np.int64)),
+        genuine=tally.genuine,
+        impostor=tally.impostor,
         pooled_genuine=np.cumsum(tally.pooled_genuine),
         pooled_impostor=np.cumsum(tally.pooled_impostor),
-        nearest_hits=hits,
-        folds=arranged.folds if len(tally.inside) else None,
-        inside=np.cumsum(tally.inside, axis=1) if len(tally.inside) else None,
+        nearest_hits=found.hits,
+        searches=plan.by_key(plan.genuine > 0),
+        excluded=plan.excluded,
+        open_set=found.open_set,
+        duplicates=found.duplicates,
+        folds=plan.folds,
+        inside=None if plan.folds is None else np.cumsum(tally.inside, axis=1),
     )
-
-
-def in_order_of_names(counts: PairCounts, arranged: Arrangement) -> PairCounts:
-    """Counts whose classes are in the order of their names, as they were before counting."""
-    if counts.folds is None:
-        return counts
-    place = np.argsort(arranged.classes)
-    by_class = ("class_names", "sizes", "genuine", "impostor", "nearest_hits", "folds")
-    split = counts.halves
-    if split is not None:
-        split = dataclasses.replace(split, classes=arranged.classes[split.classes])
-    return dataclasses.replace(
-        counts, halves=split, **{name: getattr(counts, name)[place] for name in by_class}
-    )
-
-
-def nearest_hits(embeddings: Embeddings, rows: Rows, placed: Grid, tally: Tally) -> Ints:
-    """Rows of each class whose nearest other row has the same label, shape (K,).
-
-    Where float32 cannot tell the nearest genuine row from the nearest impostor, float64 does, and
-    the lowest row number wins a tie.
-    """
-    slack = 4 * ROUNDING * rows.scale
-    genuine, impostor = tally.nearest_genuine, tally.nearest_impostor
-    lonely = np.isneginf(genuine)
-    window_cut = rows.cuts(placed.thresholds[placed.window - 1])
-    far = np.flatnonzero(np.isneginf(impostor) & ~lonely & (genuine <= window_cut + slack))
-    impostor[far] = _nearest_impostors(rows, far)
-    hit = genuine > impostor
-    unsure = ~lonely & (genuine - slack <= impostor) & (impostor <= genuine + slack)
-    for row in np.flatnonzero(unsure):
-        hit[row] = _nearest_is_genuine(embeddings, rows, int(row))
-    classes = len(embeddings.class_names)
-    return np.bincount(rows.labels[hit & ~lonely], minlength=classes).astype(np.int64)
-
-
-def _nearest_impostors(rows: Rows, wanted: Ints) -> NDArray[np.float32]:
-    """Highest impostor scores of rows that have none in the window, and may need it."""
-    best = np.full(len(wanted), -np.inf, np.float32)
-    for start in range(0, len(wanted), _SIDE):
-        some = wanted[start : start + _SIDE]
-        for low in range(0, len(rows.labels), _SIDE):
-            others = slice(low, low + _SIDE)
-            scores = rows.vectors[some] @ rows.vectors[others].T
-            scores -= rows.half_squares[some, None] + rows.half_squares[None, others]
-            scores[rows.labels[some, None] == rows.labels[None, others]] = -np.inf
-            part = best[start : start + _SIDE]
-            np.maximum(part, scores.max(axis=1), out=part)
-    return best
-
-
-def _nearest_is_genuine(embeddings: Embeddings, rows: Rows, row: int) -> bool:
-    """Settle one row in float64, among the rows that float32 finds nearest."""
-    scores = rows.vectors @ rows.vectors[row]
-    scores -= rows.half_squares
-    scores[row] = -np.inf
-    near = np.flatnonzero(scores >= scores.max() - 4 * ROUNDING * rows.scale)
-    source = rows.order[near]
-    distances = _exact_distances(
-        embeddings.vectors[rows.order[row]], embeddings.vectors[source], rows.metric
-    )
-    # Equal rows can differ in the last bits of a float64 sum; they are ties all the same.
-    ties = distances <= distances.min() + 1e-14
-    first = source[ties].min()
-    return bool(embeddings.labels[first] == rows.labels[row])
-
-
-def _exact_distances(one: Floats, others: Floats, metric: str) -> NDArray[np.float64]:
-    """Distances of one vector to others in float64, by differences."""
-    one, others = np.asarray(one, np.float64), np.asarray(others, np.float64)
-    if metric == "cosine":
-        one = one / np.sqrt(np.sum(one**2))
-        others = others / np.sqrt(np.sum(others**2, axis=1, keepdims=True))
-        return np.asarray(np.sum((others - one) ** 2, axis=1) / 2)
-    return np.asarray(np.sum((others - one) ** 2, axis=1))

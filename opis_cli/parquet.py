@@ -1,6 +1,5 @@
 """Parquet files and folders: columns found by name and read a few rows at a time."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -12,6 +11,7 @@ import numpy as np
 from opis_cli import arrow
 from opis_cli.errors import InputError
 from opis_cli.records import Floats, Ints
+from opis_cli.remote import natural
 
 EMBEDDING_NAMES = ("embedding", "embeddings", "emb", "vector")
 LABEL_NAMES = ("label", "labels", "class", "identity", "subject_id")
@@ -92,14 +92,14 @@ def parquet_files(path: Path) -> list[Path]:
 
 
 def read_parquet(
-    path: Path,
+    paths: Sequence[Path],
     embedding_column: str | None,
     label_column: str | None,
     *,
     with_labels: bool,
     rows: Ints | None = None,
 ) -> tuple[Floats, arrow.Bools, list[arrow.Array]]:
-    """Vectors, which of them are null, and labels (none unless wanted) of a file or folder.
+    """Vectors, which of them are null, and labels (none unless wanted) of files or folders.
 
     Of some rows alone, if their rising numbers are given, row groups without any are not read.
 
@@ -108,7 +108,7 @@ def read_parquet(
     InputError
         Unreadable; a column is missing, not to be guessed, or of another type; lengths differ.
     """
-    files = parquet_files(path)
+    files = [file for path in paths for file in parquet_files(path)]
     names = _names(files[0])
     label = choose(names, label_column, LABEL_NAMES, "label", files[0]) if with_labels else None
     columns = _vector_columns(names, embedding_column, label, files[0])
@@ -134,6 +134,11 @@ def read_parquet_labels(path: Path, label_column: str | None) -> list[arrow.Arra
     )
 
 
+def read_parquet_column(path: Path, column: str) -> list[arrow.Array]:
+    """Any other column of a file or folder."""
+    return _label_column(parquet_files(path), column)
+
+
 def _vector_columns(
     names: Sequence[str], wanted: str | None, label: str | None, where: Path
 ) -> list[str]:
@@ -141,13 +146,8 @@ def _vector_columns(
     if wanted is not None and wanted not in names:
         matches = [name for name in names if fnmatchcase(name, wanted) and name != label]
         if matches:
-            return sorted(matches, key=_natural)
+            return sorted(matches, key=natural)
     return [choose(names, wanted, EMBEDDING_NAMES, "embedding", where)]
-
-
-def _natural(name: str) -> list[str | int]:
-    """A key that sorts the numbers in names by value."""
-    return [int(part) if k % 2 else part for k, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
 @contextmanager

@@ -41,7 +41,7 @@ from opis_cli.intervals import LEVEL, band_columns, spread
 from opis_cli.recommend import class_rates
 from opis_cli.records import Ints
 from opis_cli.scores import trapezoid_weights
-from opis_cli.text import number, rate
+from opis_cli.text import rate, shown
 from opis_cli.uncertainty import mean_band
 
 if TYPE_CHECKING:
@@ -101,14 +101,20 @@ def _utility(run: "Run") -> Figure:
     x = counts.grid.class_thresholds[columns]
     values = curves.class_utility(counts, beta, found.classes, columns)
     worst = np.isin(found.classes, found.worst) & (len(found.worst) < len(found.classes))
-    class_curves(upper, x, values[~worst], GREY, 2, "a class", len(values))
+    one, many = run.report.source.one, run.report.source.many
+    if len(values):
+        class_curves(upper, x, values[~worst], GREY, 2, f"a {one}", len(values))
     if worst.any():
         share = f"{100 * run.settings.eps:g} %"
-        class_curves(upper, x, values[worst], WORST, 3, f"a class of the worst {share}")
+        class_curves(upper, x, values[worst], WORST, 3, f"a {one} of the worst {share}")
         mean = values[worst].mean(axis=0)
         line(upper, x, mean, WORST, "--", f"mean of the worst {share}")
-    line(upper, x, values.mean(axis=0), "black", "-", "mean of the classes")
-    if len(values) > 1:
+    if len(values):
+        line(upper, x, values.mean(axis=0), "black", "-", f"mean of the {many}")
+    else:
+        pooled = curves.pooled_utility(counts, beta)
+        line(upper, counts.grid.thresholds, pooled, "black", "-", "utility, pooled")
+    if len(values) > 1 and counts.classes_are_units:
         low, high = mean_band(counts, found, values, run.settings.seed)
         band(upper, x, low, high, "black", f"{100 * LEVEL:g} % interval of the mean")
     upper.set(ylabel="utility" if beta == 1 else f"utility (β = {beta:g})", ylim=(-0.02, 1.02))
@@ -139,9 +145,13 @@ def _rates(run: "Run") -> Figure:
     for axes, (name, (values, pooled), color), limit in zip(
         both_panels, both, run.settings.bounds, strict=True
     ):
-        class_curves(axes, x, np.maximum(values, least / 10), GREY, 2, "a class")
+        if len(values):
+            one = f"a {run.report.source.one}"
+            class_curves(axes, x, np.maximum(values, least / 10), GREY, 2, one)
         line(axes, counts.grid.thresholds, pooled, color, "-", f"{name}, pooled")
-        line(axes, x, values.mean(axis=0), "black", "--", "mean of the classes")
+        if len(values):
+            many = run.report.source.many
+            line(axes, x, values.mean(axis=0), "black", "--", f"mean of the {many}")
         bound(axes, limit, color, f"max {name}")
         axes.set(yscale="log", ylim=(least, 1.4), ylabel=name)
     return along_thresholds(figure, run)
@@ -282,7 +292,10 @@ def _probit(axes: Axes, which: str, least: float, highest: float, half: float) -
 def _classes(run: "Run") -> Figure:
     figure, (axes,) = panels(5.6, (1,))
     counts, found = run.counts, run.consistency
+    if not len(found.classes):
+        raise SettingsError("there is no class to draw; --group-column names groups of pairs")
     far, frr, ranking, where = _rates_of_classes(run)
+    one = run.report.source.one
     sizes = counts.sizes[found.classes]
     area = np.clip(24 * sizes / np.median(sizes), 6, 200) * np.clip(30 / len(sizes), 0.3, 1) ** 0.5
     worst = np.lexsort((found.mean_utilities, ranking))[: min(_NAMED, len(sizes))]
@@ -297,12 +310,12 @@ def _classes(run: "Run") -> Figure:
         linewidths=0,
         rasterized=True,
         zorder=3,
-        label="a class, the larger the more rows",
+        label=f"a {one}, the larger the more {'pairs' if run.settings.pairs else 'rows'}",
     )
     number_points(axes, x[worst], y[worst], counts.class_names[found.classes[worst]])
     bound(axes, run.settings.bounds[0], FAR, "max FAR", vertical=True)
     bound(axes, run.settings.bounds[1], FRR, "max FRR")
-    axes.set(xlabel=f"FAR of the class {where}", ylabel=f"FRR of the class {where}")
+    axes.set(xlabel=f"FAR of the {one} {where}", ylabel=f"FRR of the {one} {where}")
     return finish(figure, run)
 
 
@@ -311,8 +324,8 @@ def _rates_of_classes(run: "Run") -> tuple[Curve, Curve, Curve, str]:
     counts, found = run.counts, run.consistency
     at = run.report.recommendation.threshold
     rates = None if at is None else class_rates(counts, run.settings.beta, at)
-    if rates is not None:
-        return rates.far, rates.frr, rates.utility, f"at the recommended {number(at)}"
+    if at is not None and rates is not None:
+        return rates.far, rates.frr, rates.utility, f"at the recommended {shown(at, counts.metric)}"
     columns = columns_in_view(run, (found.low, found.high))
     weights = trapezoid_weights(counts.grid.class_thresholds[columns])
     far = curves.class_far(counts, found.classes, columns) @ weights

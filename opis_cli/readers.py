@@ -6,6 +6,7 @@ Nothing is ever unpickled, and a ``.npy`` is mapped into memory rather than read
 import csv
 import hashlib
 import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -17,20 +18,54 @@ from numpy.typing import NDArray
 from opis_cli import arrow, embeddings, parquet, remote
 from opis_cli.embeddings import Sample
 from opis_cli.errors import InputError
+from opis_cli.gallery import with_gallery
 from opis_cli.parquet import LABEL_NAMES, check_file, choose, reading, show
 from opis_cli.records import Embeddings, Floats, Ints, Source
+from opis_cli.settings import Settings
 
 Raw = tuple[Floats, arrow.Bools, list[arrow.Array]]  # vectors, null rows, labels if there are any
 
 
+def read_as(path: remote.Given, settings: Settings) -> Embeddings:
+    """Read embeddings as settings say, with the gallery that they are searched in, if any.
+
+    Raises
+    ------
+    InputError
+        As ``read`` does, and where queries and gallery do not fit together.
+    """
+
+    def part(source: remote.Given, labels: str | None, columns: Mapping[str, bool]) -> Embeddings:
+        return read(
+            source,
+            embedding_column=settings.embedding_column,
+            label_column=settings.label_column,
+            labels=labels,
+            columns=columns,
+            metric=settings.metric,
+            on_bad_rows=settings.on_bad_rows,
+            paired=settings.gallery is None,
+            max_pairs=settings.max_pairs,
+            seed=settings.seed,
+        )
+
+    queries = part(path, settings.labels, settings.columns)
+    if settings.gallery is None:
+        return queries
+    gallery = part(settings.gallery, settings.gallery_labels, settings.gallery_columns)
+    return with_gallery(queries, gallery)
+
+
 def read(
-    path: str | Path,
+    path: remote.Given,
     *,
     embedding_column: str | None = None,
     label_column: str | None = None,
     labels: str | Path | None = None,
+    columns: Mapping[str, bool] | None = None,
     metric: str = "cosine",
     on_bad_rows: str = "error",
+    paired: bool = True,
     max_pairs: int | None = None,
     seed: int = 0,
 ) -> Embeddings:
@@ -38,21 +73,27 @@ def read(
 
     Parameters
     ----------
-    path : path
+    path : path, or sequence of paths
         A ``.parquet`` file, a folder of such parts, a ``.npy`` of shape (rows, dims), or a
         ``.npz`` with the arrays ``embeddings`` and ``labels``; also at an ``s3://`` or ``gs://``
-        address.
+        address; or a pattern of such shards (``part-*.npy``), taken in the order of the numbers in
+        their names.
     embedding_column : str, optional
         Column of lists, or a pattern such as ``emb_*`` of columns of numbers; in a ``.npz`` the
         name of an array. A usual name is found by itself.
     label_column : str, optional
         Likewise; with ``labels``, a column of that file.
     labels : path, optional
-        A file of labels, one for each row: ``.npy``, ``.parquet``, ``.csv``, ``.tsv`` or text.
-        It has precedence over labels in ``path``.
+        A file of labels, one for each row: ``.npy``, ``.parquet``, ``.csv``, ``.tsv`` or text; or
+        a pattern of such files. It has precedence over labels in ``path``.
+    columns : mapping of names to bool, optional
+        Further columns to read, from where the labels are, and whether a row that has no value
+        there is bad.
     metric : {"cosine", "euclidean"}
     on_bad_rows : {"error", "drop"}
         What to do about rows that are null, not finite, or zero under cosine.
+    paired : bool
+        Whether the rows must make pairs among themselves.
     max_pairs, seed : int, optional
         Read only classes drawn at random that make at most so many pairs.
 
@@ -67,98 +108,193 @@ def read(
         A file is unreadable, a column is not found or not of a usable type, lengths differ,
         there are bad rows that are not to be dropped, or the rows make no pairs.
     """
-    with remote.fetched(path) as file, ExitStack() as stack:
-        labels_file = None if labels is None else stack.enter_context(remote.fetched(labels))
-        found = _read(
-            file,
-            labels_file,
-            embedding_column=embedding_column,
-            label_column=label_column,
+    with remote.all_fetched(path) as files, ExitStack() as stack:
+        labels_files = [] if labels is None else stack.enter_context(remote.fetched(labels))
+        for file in [*files, *labels_files]:  # before the vectors, which may take minutes
+            check_file(file)
+        # Labels and columns come from one place.
+        places = labels_files or files
+        where, sample, sizes = _named(places), None, None
+        if max_pairs is not None:
+            # Labels first, so that only some vectors need be read.
+            sizes = _sizes(files, embedding_column)
+            alone = _labels_alone(files, labels_files, sizes, embedding_column, label_column)
+            sample = Sample.of(arrow.join_labels(alone, where), where, max_pairs, seed)
+        vectors, nulls, chunks, sizes = _read_sources(
+            files,
+            embedding_column,
+            label_column,
+            with_labels=not labels_files and sample is None,
+            sizes=sizes,
+            sample=sample,
+        )
+        total = len(vectors) if sample is None else sample.source_rows
+        sizes = _sizes_in(places, sizes, total)
+        others = _columns(places, sizes, columns or {}, where)
+        if sample is None:
+            for file, size in zip(labels_files, sizes, strict=False):
+                chunks += _read_labels(file, label_column, size)
+            plain, digest = arrow.join_labels(chunks, where), sha256_of(*files)
+        else:
+            others = {
+                name: _some(values, sample, f"{where}, column {name!r}")
+                for name, values in others.items()
+            }
+            plain = sample.labels
+            digest = embeddings.sha256_of_rows(vectors, plain, *others.values())
+        found = embeddings.clean(
+            vectors,
+            nulls,
+            plain,
+            Source(_named(files), digest, sha256_of(*labels_files) if labels_files else None),
+            labels_path=where,
+            columns=others,
+            needed=columns,
             metric=metric,
             on_bad_rows=on_bad_rows,
-            max_pairs=max_pairs,
-            seed=seed,
+            paired=paired,
+            sample=sample,
         )
-    return replace(found, source=replace(found.source, path=str(path)))
+    parts = remote.parts_of(path)
+    source = replace(found.source, path=" ".join(parts), parts=parts if len(parts) > 1 else ())
+    return replace(found, source=source)
 
 
-def _read(
-    path: Path,
-    labels_path: Path | None,
-    *,
-    embedding_column: str | None,
-    label_column: str | None,
-    metric: str,
-    on_bad_rows: str,
-    max_pairs: int | None,
-    seed: int,
-) -> Embeddings:
-    """``read`` for files on disk."""
-    check_file(path)
-    if labels_path is not None:  # before the vectors, which may take minutes
-        check_file(labels_path)
-    where = str(path if labels_path is None else labels_path)
-    sample = None
-    if max_pairs is not None:
-        # Labels first, so that only some vectors need be read.
-        sample = Sample.of(
-            _labels_alone(path, labels_path, embedding_column, label_column, where),
-            where,
-            max_pairs,
-            seed,
-        )
-    vectors, nulls, chunks = _read_source(
-        path,
-        embedding_column,
-        label_column,
-        with_labels=labels_path is None and sample is None,
-        rows=None if sample is None else sample.rows,
-    )
-    if sample is not None:
-        labels, digest = sample.labels, embeddings.sha256_of_rows(vectors, sample.labels)
-    else:
-        if labels_path is not None:
-            chunks = _read_labels(labels_path, label_column, len(vectors))
-        labels, digest = arrow.join_labels(chunks, where), sha256_of(path)
-    labels_sha256 = None if labels_path is None else sha256_of(labels_path)
-    return embeddings.clean(
-        vectors,
-        nulls,
-        labels,
-        Source(str(path), digest, labels_sha256),
-        labels_path=where,
-        metric=metric,
-        on_bad_rows=on_bad_rows,
-        sample=sample,
-    )
+def _named(paths: Sequence[Path]) -> str:
+    """What to call files in an error."""
+    return str(paths[0]) if len(paths) == 1 else f"{paths[0]} to {paths[-1]}"
+
+
+def _sizes(paths: Sequence[Path], embedding_column: str | None) -> list[int]:
+    """Rows of each file. A ``.npy`` is only mapped for that, a ``.npz`` has to be read."""
+    return [
+        parquet.count_rows(path)
+        if _is_parquet(path)
+        else len(_read_source(path, embedding_column, None, with_labels=False)[0])
+        for path in paths
+    ]
+
+
+def _sizes_in(places: Sequence[Path], sizes: list[int], total: int) -> list[int]:
+    """Rows of each file that has labels, where that is known, from those of files of vectors."""
+    if len(places) == len(sizes):
+        return sizes
+    return [total] if len(places) == 1 else [-1] * len(places)
 
 
 def _labels_alone(
-    path: Path,
-    labels_path: Path | None,
+    files: Sequence[Path],
+    labels_files: Sequence[Path],
+    sizes: list[int],
     embedding_column: str | None,
     label_column: str | None,
-    where: str,
-) -> arrow.Array:
+) -> list[arrow.Array]:
     """All labels, without the vectors."""
-    if _is_parquet(path):
-        count = parquet.count_rows(path)
+    chunks, total = [], sum(sizes)
+    if labels_files:
+        for file, size in zip(labels_files, _sizes_in(labels_files, sizes, total), strict=True):
+            chunks += _read_labels(file, label_column, size)
+        where = _named(labels_files)
     else:
-        # A .npy is only mapped; a .npz has to be read.
-        count = len(_read_source(path, embedding_column, None, with_labels=False)[0])
-    if labels_path is not None:
-        chunks = _read_labels(labels_path, label_column, count)
-    elif _is_parquet(path):
-        chunks = parquet.read_parquet_labels(path, label_column)
-    else:
-        chunks = _read_source(path, embedding_column, label_column, with_labels=True)[2]
-    labels = arrow.join_labels(chunks, where)
-    embeddings.check_lengths(len(labels), count, where)
-    return labels
+        for file in files:
+            if _is_parquet(file):
+                chunks += parquet.read_parquet_labels(file, label_column)
+            else:
+                chunks += _read_source(file, embedding_column, label_column, with_labels=True)[2]
+        where = _named(files)
+    embeddings.check_lengths(sum(map(len, chunks)), total, where)
+    return chunks
 
 
 def _is_parquet(path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() == ".parquet"
+
+
+def _some(values: arrow.Array, sample: Sample, where: str) -> arrow.Array:
+    """Values of the rows of a sample."""
+    embeddings.check_lengths(len(values), sample.source_rows, where, "values")
+    return values.take(sample.rows)
+
+
+def _read_sources(
+    paths: Sequence[Path],
+    embedding_column: str | None,
+    label_column: str | None,
+    *,
+    with_labels: bool,
+    sizes: list[int] | None = None,
+    sample: Sample | None = None,
+) -> tuple[Floats, arrow.Bools, list[arrow.Array], list[int]]:
+    """``_read_source`` of several files together, and how many rows each has, if known."""
+    rows = None if sample is None else sample.rows
+    if len(paths) > 1 and all(path.suffix.lower() == ".parquet" for path in paths):
+        found = parquet.read_parquet(
+            paths, embedding_column, label_column, with_labels=with_labels, rows=rows
+        )
+        return *found, sizes or [-1] * len(paths)
+    starts = np.cumsum([0, *(sizes or [])])
+    parts = [
+        _read_source(
+            path,
+            embedding_column,
+            label_column,
+            with_labels=with_labels,
+            rows=None if rows is None else _between(rows, starts[k], starts[k + 1]),
+        )
+        for k, path in enumerate(paths)
+    ]
+    sizes = sizes or [len(vectors) for vectors, _, _ in parts]
+    if len(parts) == 1:
+        return *parts[0], sizes
+    dim = parts[0][0].shape[1]
+    for path, (vectors, _, _) in zip(paths, parts, strict=True):
+        if vectors.shape[1] != dim:
+            raise InputError(
+                f"{path}: vectors of {vectors.shape[1]} dimensions, those of {paths[0]} have "
+                f"{dim}; shards must be of one model"
+            )
+    vectors = np.concatenate([vectors for vectors, _, _ in parts])
+    nulls = np.concatenate([nulls for _, nulls, _ in parts])
+    return vectors, nulls, [chunk for _, _, chunks in parts for chunk in chunks], sizes
+
+
+def _between(rows: Ints, start: int, stop: int) -> Ints:
+    """Those of rising row numbers from ``start`` to before ``stop``, counted from there."""
+    first, last = np.searchsorted(rows, [start, stop])
+    return rows[first:last] - start
+
+
+def _columns(
+    paths: Sequence[Path], sizes: Sequence[int], names: Iterable[str], where: str
+) -> dict[str, arrow.Array]:
+    """Further columns of files with that many rows each."""
+    found = {}
+    for name in names:
+        chunks = [
+            chunk
+            for path, size in zip(paths, sizes, strict=True)
+            for chunk in _read_column(path, name, size)
+        ]
+        found[name] = arrow.join_labels(chunks, f"{where}, column {name!r}")
+    return found
+
+
+def _read_column(path: Path, name: str, rows: int) -> list[arrow.Array]:
+    """A further column of a file with that many rows."""
+    import pyarrow as pa
+
+    suffix = path.suffix.lower()
+    if _is_parquet(path):
+        return parquet.read_parquet_column(path, name)
+    if suffix == ".npz":
+        return arrow.label_chunks(_read_npz(path, [name])[0], str(path))
+    if suffix in (".csv", ".tsv"):
+        texts = _read_csv(path, name, rows, "," if suffix == ".csv" else "\t")
+        return [pa.array([text or None for text in texts], pa.large_string())]
+    raise InputError(
+        f"{path}: a {suffix} file has no column {name!r}; columns are read from where the labels "
+        "are: Parquet, CSV, TSV or .npz"
+    )
 
 
 def _read_source(
@@ -173,7 +309,7 @@ def _read_source(
     suffix = path.suffix.lower()
     if _is_parquet(path):
         return parquet.read_parquet(
-            path, embedding_column, label_column, with_labels=with_labels, rows=rows
+            [path], embedding_column, label_column, with_labels=with_labels, rows=rows
         )
     labels: list[arrow.Array] = []
     if suffix == ".npy":
@@ -260,10 +396,10 @@ def _read_csv(path: Path, column: str | None, rows: int, delimiter: str) -> list
     return texts[1:] if not lone or len(texts) == rows + 1 else texts
 
 
-def sha256_of(path: Path) -> str:
-    """Digest of a file, or of a folder's Parquet parts in the order of their names."""
+def sha256_of(*paths: Path) -> str:
+    """Digest of files in this order; of a folder, its Parquet parts in the order of their names."""
     digest = hashlib.sha256()
-    for part in parquet.parquet_files(path):
+    for part in [part for path in paths for part in parquet.parquet_files(path)]:
         with reading(part, "file"), part.open("rb") as file:
             hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()

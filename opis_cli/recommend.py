@@ -17,7 +17,7 @@ from opis_cli.report import (
     RatesAt,
     Recommendation,
 )
-from opis_cli.scores import Consistency, first_within, last_within
+from opis_cli.scores import Consistency, first_within, last_within, open_set
 from opis_cli.settings import Metric, Prefer
 
 
@@ -31,11 +31,12 @@ class ClassRates:
 
 
 def class_rates(counts: PairCounts, beta: float, threshold: float) -> ClassRates | None:
-    """Rates of the evaluable classes at a grid threshold; None where they were not counted."""
+    """Rates of the evaluable classes at a grid threshold; None where they were not counted, or
+    no class has any."""
     column = np.flatnonzero(counts.grid.class_thresholds == threshold)
-    if len(column) == 0:
-        return None
     classes = curves.evaluable_classes(counts)
+    if len(column) == 0 or len(classes) == 0:
+        return None
     far = curves.class_far(counts, classes, column)[:, 0]
     frr = curves.class_frr(counts, classes, column)[:, 0]
     return ClassRates(far, frr, curves.utility(far, frr, beta))
@@ -106,7 +107,7 @@ def recommend(
         accepted_impostors=accepted,
         rejected_genuine=None if genuine is None else counts.genuine_total - genuine,
         **class_figures(rates, max_far, max_frr),
-        false_accepts_per_query=None if accepted is None else 2 * accepted / counts.rows,
+        false_accepts_per_query=_per_query(counts, accepted),
         precision=_precision(genuine, accepted),
         equivalents=equivalents(at, counts.metric, counts.unit),
         at_max_far=None if max_far is None else _rates_at(counts, high),
@@ -141,6 +142,9 @@ def _choose(
         return high
     if prefer == "low-far":
         return low
+    if len(consistency.classes) == 0:
+        pooled = curves.pooled_utility(counts, beta)[low : high + 1]
+        return low + int(np.argmax(pooled))
     by_class = counts.grid.by_class
     columns = np.flatnonzero((by_class >= low) & (by_class <= high))
     if len(columns) == 0:
@@ -182,6 +186,14 @@ def _precision(genuine: int | None, impostors: int | None) -> float | None:
     return genuine / (genuine + impostors)
 
 
+def _per_query(counts: PairCounts, accepted: int | None) -> float | None:
+    """Accepted impostors of a row; None for scored pairs, which know no rows."""
+    if accepted is None or counts.metric in ("distance", "score"):
+        return None
+    # Only a query searches a gallery; without one, both rows of a pair do.
+    return accepted * (1 if counts.open_set is not None else 2) / counts.rows
+
+
 def _rates_at(counts: PairCounts, index: int | None) -> RatesAt:
     """Pooled rates at a threshold, or nulls where no threshold meets the bound."""
     if index is None:
@@ -194,7 +206,9 @@ def _rates_at(counts: PairCounts, index: int | None) -> RatesAt:
 
 
 def equivalents(threshold: float | None, metric: Metric, unit: bool) -> Equivalents:
-    """The same threshold on the other scales in use, for unit vectors."""
+    """The same threshold on the other scales in use, for unit vectors, and as a score."""
+    if threshold is not None and metric == "score":
+        return Equivalents(None, None, None, -threshold)
     if threshold is None or not unit:
         return Equivalents(None, None, None)
     squared = 2 * threshold if metric == "cosine" else threshold**2
@@ -215,6 +229,7 @@ def judge_deployed(
         far=at.far,
         frr=at.frr,
         **class_figures(rates, max_far, max_frr),
+        fpir=open_set(counts, threshold)[1],
     )
 
 

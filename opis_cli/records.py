@@ -4,12 +4,15 @@
 
     Embeddings --> PairCounts --> curves --> scores, recommendation --> Report --> JSON, PNG, text
     readers.py     pairs.py       curves.py  scores.py                  report.py  runs.py
-    parquet.py     grid.py                   recommend.py                          files.py
-    arrow.py       distance.py               confidence.py                         plots.py
-    embeddings.py  engines/                  folds.py                              drawing.py
-    sampling.py    keys.py                   noise.py                              exports.py
-                   halves.py                 differentials.py                      summary.py
-                   checkpoint.py             uncertainty.py
+    remote.py      protocols.py              recommend.py                          files.py
+    parquet.py     pilot.py                  confidence.py                         plots.py
+    arrow.py       grid.py                   folds.py                              drawing.py
+    embeddings.py  distance.py               noise.py                              exports.py
+    sampling.py    engines/                  differentials.py                      summary.py
+    gallery.py     search.py                 uncertainty.py
+                   halves.py
+    scored pairs   checkpoint.py
+    tables.py -->  scored.py
 
 ``uncertainty.py`` rests on ``intervals.py``, the jackknife, and ``bootstrap.py``.
 
@@ -30,7 +33,8 @@ Terms: a pair of rows is *genuine* when the labels are equal and an *impostor* o
 *accepted* at threshold ``t`` if and only if its distance is at most ``t``.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,12 +52,38 @@ class Source:
 
     ``sha256`` is that of the embeddings file's bytes (of all parts in name order for a folder; of
     the arrays' bytes for arrays, and for a sample of rows, as the rest is not read),
-    ``labels_sha256`` that of a separate labels file.
+    ``labels_sha256`` that of a separate labels file. ``gallery`` is where the rows came from that
+    these are searched in, if that is somewhere else; ``parts`` are the paths that were given, where
+    they were several.
     """
 
     path: str
     sha256: str
     labels_sha256: str | None = None
+    gallery: "Source | None" = None
+    parts: tuple[str, ...] = ()
+
+    @property
+    def digests(self) -> tuple[str | None, ...]:
+        """Digests of all the files."""
+        own = self.sha256, self.labels_sha256
+        return own if self.gallery is None else own + self.gallery.digests
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column beside the labels: a customer, a camera, a session.
+
+    Attributes
+    ----------
+    codes : ndarray of shape (N,), int64
+        Index of each row's value in ``names``; -1 where it has none.
+    names : ndarray of shape (K,), int64 or str objects
+        Distinct values, sorted.
+    """
+
+    codes: Ints
+    names: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +103,10 @@ class Embeddings:
     dropped_rows : int
         Bad rows that were left out on request.
     source : Source
+    columns : mapping of names to Column
+        Further columns that were asked for.
+    gallery_rows : int, optional
+        How many rows, the last ones, are a gallery that the rows before them are searched in.
     sampled_from : (int, int), optional
         Rows and classes of the source, where these are a sample of its classes.
     """
@@ -83,6 +117,8 @@ class Embeddings:
     rows: Ints
     dropped_rows: int
     source: Source
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    gallery_rows: int | None = None
     sampled_from: tuple[int, int] | None = None
 
 
@@ -127,7 +163,9 @@ class Halves:
         Rows of each half.
     thresholds : ndarray of shape (P,), float64
     genuine, impostor : ndarray of shape (2, S, P), unsigned integers
-        Pairs inside each half, and pairs of its rows with other classes.
+        Accepted pairs inside each half, and of its rows with some rows of other classes.
+    impostor_pairs : ndarray of shape (2, S), int64
+        How many there are of the latter.
     """
 
     classes: Ints
@@ -135,6 +173,7 @@ class Halves:
     thresholds: NDArray[np.float64]
     genuine: Ints
     impostor: Ints
+    impostor_pairs: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +181,10 @@ class PairCounts:
     """How many pairs are accepted at each threshold: all that later stages need.
 
     An impostor pair lies in two classes, so ``impostor`` counts it for both; the pooled counts
-    have every pair once.
+    have every pair once. The last threshold accepts every pair, so counts at it are totals.
+
+    Where a group column was asked for, *class* stands for group: a pair counts for the group of
+    each of its rows. Pairs of queries with a gallery count for the query's class or group alone.
 
     Attributes
     ----------
@@ -152,8 +194,6 @@ class PairCounts:
     unit : bool
         Whether a threshold has an equivalent on unit vectors: always under cosine, under the
         Euclidean metric when the vectors were of unit length.
-    rounding : float
-        How far a score may be off: of a distance under cosine, of half its square under Euclidean.
     class_names : ndarray of shape (K,)
     sizes : ndarray of shape (K,), int64
         Rows of each class.
@@ -163,12 +203,23 @@ class PairCounts:
         Accepted pairs at ``grid.thresholds``.
     nearest_hits : ndarray of shape (K,), int64
         Rows of each class whose nearest other row has the same label.
-    folds : ndarray of shape (K,), int64, or None
+    rounding : float
+        How far a score may be off: of a distance under cosine, of half its square under Euclidean.
+    searches : ndarray of shape (K,), int64, optional
+        Rows of each class that have a genuine pair; all of every evaluable class by default.
+    excluded : int
+        Pairs that were left out.
+    open_set : ndarray of shape (T,), int64, optional
+        Queries without a genuine pair that accept a gallery row, at ``grid.thresholds``; None
+        where there is no gallery.
+    duplicates : ndarray, int64, optional
+        Numbers of the rows that equal another one; None where this was not looked for.
+    folds : ndarray of shape (K,), int64, optional
         Fold of each class, where they were split into folds.
-    inside : ndarray of shape (folds, T), int64, or None
+    inside : ndarray of shape (folds, T), int64, optional
         Accepted impostor pairs of two rows of each fold, at ``grid.thresholds``.
-    halves : Halves or None
-        None where no class has rows enough.
+    halves : Halves, optional
+        None where not every two rows are a pair, or no class has rows enough.
     """
 
     grid: Grid
@@ -182,36 +233,57 @@ class PairCounts:
     pooled_impostor: Ints
     nearest_hits: Ints
     rounding: float = 0.0
+    searches: Ints | None = None
+    excluded: int = 0
+    open_set: Ints | None = None
+    duplicates: Ints | None = None
     folds: Ints | None = None
     inside: Ints | None = None
     halves: Halves | None = None
 
     @property
     def rows(self) -> int:
-        """Number of rows, N."""
+        """Number of rows that pairs are credited to, N: the queries, where there is a gallery."""
         return int(self.sizes.sum())
 
     @property
     def genuine_pairs(self) -> Ints:
-        """Genuine pairs of each class, ``n (n - 1) / 2``, shape (K,)."""
-        return self.sizes * (self.sizes - 1) // 2
+        """Genuine pairs of each class, shape (K,): ``n (n - 1) / 2`` where all rows are paired."""
+        return self.genuine[:, -1].astype(np.int64)
 
     @property
     def impostor_pairs(self) -> Ints:
-        """Impostor pairs with one end in each class, ``n (N - n)``, shape (K,)."""
-        return self.sizes * (self.rows - self.sizes)
+        """Impostor pairs of each class, shape (K,): ``n (N - n)`` where all rows are paired."""
+        return self.impostor[:, -1].astype(np.int64)
 
     @property
     def genuine_total(self) -> int:
         """All genuine pairs."""
-        return int(self.genuine_pairs.sum())
+        return int(self.pooled_genuine[-1])
 
     @property
     def impostor_total(self) -> int:
         """All impostor pairs, each once."""
-        return int(self.impostor_pairs.sum()) // 2
+        return int(self.pooled_impostor[-1])
 
     @property
     def evaluable(self) -> NDArray[np.bool_]:
-        """Which classes have a genuine pair, shape (K,)."""
-        return self.sizes >= 2
+        """Which classes have pairs of both kinds, shape (K,)."""
+        return (self.genuine_pairs > 0) & (self.impostor_pairs > 0)
+
+    @property
+    def searchers(self) -> Ints:
+        """Rows of each class that have a genuine row to find, shape (K,)."""
+        return np.where(self.evaluable, self.sizes, 0) if self.searches is None else self.searches
+
+    @property
+    def classes_are_units(self) -> bool:
+        """Whether a genuine pair lies in one class and an impostor pair in two.
+
+        So it is where rows are paired among themselves. A pair may lie inside a group, or join two,
+        whatever its kind; and the rows of a gallery are credited to nobody.
+        """
+        return (
+            int(self.genuine_pairs.sum()) == self.genuine_total
+            and int(self.impostor_pairs.sum()) == 2 * self.impostor_total
+        )

@@ -1,13 +1,26 @@
-"""Sources with an address, ``s3://`` or ``gs://``: fetched to disk, then read like any file."""
+"""What a source stands for: a path, a pattern of shards, an address (``s3://`` or ``gs://``).
+
+What is at an address is fetched to disk, then read like any file.
+"""
 
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from opis_cli.errors import InputError
+
+Given = str | Path | Sequence[str | Path]
+"""A source as it is given: one path, pattern or address, or several, which are read as one."""
+
+
+def parts_of(source: Given) -> tuple[str, ...]:
+    """The paths, patterns and addresses of a source."""
+    return tuple(map(str, [source] if isinstance(source, str | Path) else source))
 
 
 def is_address(source: str | Path) -> bool:
@@ -20,56 +33,110 @@ def everywhere(source: str | Path) -> str:
     return str(source) if is_address(source) else str(Path(source).absolute())
 
 
-@contextmanager
-def fetched(source: str | Path) -> Iterator[Path]:
-    """A local path to a source: itself, or a copy of what is at its address.
+def natural(name: str) -> list[str | int]:
+    """A key that sorts the numbers in names by value: ``part-2`` before ``part-10``."""
+    return [int(part) if k % 2 else part for k, part in enumerate(re.split(r"([0-9]+)", name))]
 
-    The copy is gone afterwards; what was mapped into memory by then stays. Errors about the copy
-    are raised as errors about the address.
+
+@contextmanager
+def all_fetched(source: Given) -> Iterator[list[Path]]:
+    """``fetched`` for a source that may be several."""
+    with ExitStack() as stack:
+        parts = [stack.enter_context(fetched(part)) for part in parts_of(source)]
+        yield [path for paths in parts for path in paths]
+
+
+@contextmanager
+def fetched(source: str | Path) -> Iterator[list[Path]]:
+    """Local paths of a source: itself, the files that its pattern matches, or copies of what is at
+    its address.
+
+    Copies are gone afterwards; what was mapped into memory by then stays. Errors about a copy
+    are raised as errors about its address.
 
     Raises
     ------
     InputError
-        There is nothing at the address, or it cannot be fetched.
+        There is nothing at the address, it cannot be fetched, or no file matches the pattern.
     """
     if not is_address(source):
-        yield Path(source)
+        yield _matching(source)
         return
     with tempfile.TemporaryDirectory(prefix="opis-") as folder:
-        copy = _fetch(str(source), Path(folder))
+        copies = _fetch(str(source), Path(folder))
         try:
-            yield copy
+            yield list(copies)
         except InputError as error:
-            raise InputError(str(error).replace(str(copy), str(source))) from None
+            text = str(error)
+            for copy, address in copies.items():
+                text = text.replace(str(copy), address)
+            raise InputError(text) from None
 
 
-def _fetch(address: str, folder: Path) -> Path:
-    """Copy a file, or the Parquet parts of a folder, from an address."""
+def _matching(source: str | Path) -> list[Path]:
+    """The path, or the files that match it where there is none and it is a pattern."""
+    path = Path(source)
+    if not re.search(r"[*?[]", str(source)) or path.exists():
+        return [path]
+    pattern = path.relative_to(path.anchor)
+    found = [file for file in Path(path.anchor).glob(str(pattern)) if file.name[0] != "."]
+    if not found:
+        raise InputError(f"{source}: no file matches this pattern; check folder and name")
+    return sorted(found, key=lambda file: natural(str(file)))
+
+
+def _fetch(address: str, folder: Path) -> dict[Path, str]:
+    """Copy a file, the files of a pattern, or the Parquet parts of a folder, from an address.
+
+    Returns the copies, each with the address that it is from.
+    """
     import pyarrow as pa
     from pyarrow import fs
 
     try:
         filesystem, inner = fs.FileSystem.from_uri(address)
+        parent, _, name = inner.rpartition("/")
+        if "*" in name:
+            return _fetch_matching(filesystem, parent, name, address, folder)
         found = filesystem.get_file_info(inner.rstrip("/"))
         if found.type == fs.FileType.NotFound:
             raise InputError(f"{address}: there is nothing at this address; check the name")
         copy = folder / f"source{Path(inner).suffix}"
         if found.type == fs.FileType.File:
             _copy(filesystem, found.path, copy)
-            return copy
+            return {copy: address}
         copy.mkdir()
         parts = filesystem.get_file_info(fs.FileSelector(found.path))
         parts = sorted(part.path for part in parts if part.path.lower().endswith(".parquet"))
         shown = [part for part in parts if not part.rsplit("/", 1)[-1].startswith(("_", "."))]
         for number, part in enumerate(shown):
             _copy(filesystem, part, copy / f"part-{number:06}.parquet")
-        return copy
+        return {copy: address}
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(
             f"{address}: cannot be fetched ({error}); check the address and your credentials"
         ) from None
 
 
-def _copy(filesystem: object, path: str, target: Path) -> None:
-    with filesystem.open_input_stream(path) as stream, target.open("wb") as file:  # type: ignore[attr-defined]
+def _fetch_matching(
+    filesystem: Any, parent: str, pattern: str, address: str, folder: Path
+) -> dict[Path, str]:
+    """Copy the files of a folder whose names match a pattern, in natural order."""
+    from pyarrow import fs
+
+    found = filesystem.get_file_info(fs.FileSelector(parent))
+    names = [info.base_name for info in found if info.type == fs.FileType.File]
+    matching = sorted((name for name in names if fnmatchcase(name, pattern)), key=natural)
+    if not matching:
+        raise InputError(f"{address}: no file there matches this pattern; check the name")
+    copies = {}
+    for number, name in enumerate(matching):
+        copy = folder / f"source-{number:06}{Path(name).suffix}"
+        _copy(filesystem, f"{parent}/{name}", copy)
+        copies[copy] = address.replace(pattern, name)
+    return copies
+
+
+def _copy(filesystem: Any, path: str, target: Path) -> None:
+    with filesystem.open_input_stream(path) as stream, target.open("wb") as file:
         shutil.copyfileobj(stream, file, 16 << 20)

@@ -27,11 +27,24 @@ class SourceFacts:
     sha256: str
     labels_sha256: str | None
     rows: int
-    dim: int
+    dim: int | None
     classes: int
     evaluable_classes: int
     singleton_classes: int
     dropped_rows: int
+    group_column: str | None = None
+    gallery_rows: int | None = None
+    gallery_sha256: str | None = None
+
+    @property
+    def one(self) -> str:
+        """What to call that which figures are by."""
+        return "class" if self.group_column is None else "group"
+
+    @property
+    def many(self) -> str:
+        """The same in the plural."""
+        return "classes" if self.group_column is None else "groups"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,7 @@ class Pairs:
     genuine: int
     impostor: int
     exhaustive: bool
+    excluded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +84,13 @@ class EpsOpis:
 
 @dataclass(frozen=True, slots=True)
 class Equivalents:
-    """A threshold on other scales, for unit vectors; accepted from there on up (cosine) or down."""
+    """A threshold on other scales, for unit vectors, or as the score that it stands for; accepted
+    from there on up (similarity, score) or down."""
 
     cosine_similarity: float | None
     euclidean_unit: float | None
     squared_euclidean_unit: float | None
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +143,7 @@ class Deployed:
     class_mean_frr: float | None
     mean_utility: float | None
     classes_meeting_bounds: float | None
+    fpir: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +284,24 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenSet:
+    """Queries without a genuine gallery row, and the share of them that is identified all the
+    same at the recommended threshold."""
+
+    queries: int
+    fpir: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Rows that equal another one: how many, their pairs, and the numbers of the first."""
+
+    rows: int
+    pairs: int
+    first: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Timings:
     """Seconds spent; ``write`` is 0 until a run is saved."""
 
@@ -290,7 +325,7 @@ class Report:
     calibration_range: CalibrationRange
     opis: float | None
     eps_opis: EpsOpis
-    recall_at_1: float
+    recall_at_1: float | None
     recommendation: Recommendation
     deployed: Deployed | None
     eer: EqualError
@@ -303,6 +338,15 @@ class Report:
     held_out: HeldOut | None = None
     differentials: Differentials | None = None
     sample: Sample | None = None
+    open_set: OpenSet | None = None
+    duplicates: Duplicates | None = None
+
+    @property
+    def counted(self) -> str:
+        """What the size of a class or group is a number of."""
+        if self.settings.get("pairs"):
+            return "pairs"
+        return "rows" if self.source.gallery_rows is None else "queries"
 
 
 def to_dict(record: Any) -> Any:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opis_cli import curves
+from opis_cli.curves import Curve
 from opis_cli.errors import RunError, SettingsError
 from opis_cli.files import load_counts, replacing, save_counts, threshold_json
 from opis_cli.margins import Margins, find_margins
@@ -38,8 +39,6 @@ COUNTS_FILE = "counts.npz"
 CLASSES_FILE = "classes.parquet"
 THRESHOLD_FILE = "threshold.json"
 PLOT_FILE = "utility.png"
-_LATER_SETTINGS = {"folds", "confidence", "max_pairs"}
-"""Settings that older runs lack."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ class Run:
         return find_margins(self.counts, asked.max_far, asked.max_frr)
 
     def classes(self) -> "pd.DataFrame":
-        """A row a class, in the order of their names; singletons have nulls.
+        """A row a class (or ``group``), in the order of their names; singletons have nulls.
 
         ``far``, ``frr`` and ``utility`` are at the recommended threshold, null where there is none.
         """
@@ -125,7 +124,7 @@ class Run:
         scored: dict[str, Any] = {
             "mean_utility": found.mean_utilities,
             "opis_contribution": found.contributions,
-            "recall_at_1": (counts.nearest_hits / counts.sizes)[found.classes],
+            "recall_at_1": self._recall()[found.classes],
             "far": rates and rates.far,
             "frr": rates and rates.frr,
             "utility": rates and rates.utility,
@@ -133,7 +132,7 @@ class Run:
         }
         table = pd.DataFrame(
             {
-                "class": counts.class_names,
+                "class" if self.settings.group_column is None else "group": counts.class_names,
                 "size": counts.sizes,
                 "genuine_pairs": counts.genuine_pairs,
                 "impostor_pairs": counts.impostor_pairs,
@@ -147,6 +146,13 @@ class Run:
         if counts.folds is not None:
             table["fold"] = counts.folds
         return table
+
+    def _recall(self) -> Curve:
+        """Recall@1 of every class; NaN where no row has anything to find."""
+        found = np.full(len(self.counts.sizes), np.nan)
+        searchers = self.counts.searchers
+        np.divide(self.counts.nearest_hits, searchers, out=found, where=searchers > 0)
+        return found
 
     def plot(self, kind: str = "utility") -> "Figure":
         """A matplotlib Figure of one of ``plots.KINDS``: ``utility``, ``rates``, ``roc``, ..."""
@@ -235,11 +241,18 @@ def load_run(path: str | Path) -> Run:
     run = Run(load_counts(path / COUNTS_FILE), report)
     try:
         settings = run.settings
-        if missing := set(dataclasses.asdict(settings)) - set(report.settings) - _LATER_SETTINGS:
+        # A setting that an older opis did not know is one that nobody asked for.
+        known = dataclasses.asdict(settings).items()
+        missing = {name for name, value in known if value not in (None, False)}
+        if missing := missing - set(report.settings):
             raise TypeError(f"no setting {sorted(missing)[0]}")
     except (SettingsError, TypeError) as error:
         raise RunError(f"{path}: damaged report ({error}); evaluate the source again") from None
-    alike = run.counts.rows == report.source.rows and run.counts.metric == settings.metric
-    if not alike or sha256_of(path / COUNTS_FILE) != report.counts_sha256:
+    totals = run.counts.genuine_total, run.counts.impostor_total
+    alike = totals == (report.pairs.genuine, report.pairs.impostor)
+    if (
+        not (alike and run.counts.metric == settings.metric)
+        or sha256_of(path / COUNTS_FILE) != report.counts_sha256
+    ):
         raise RunError(f"{path}: report and counts are not of one run; evaluate the source again")
     return run

@@ -177,10 +177,27 @@ def trapezoid_weights(thresholds: Curve) -> Curve:
     return np.asarray(weights / (thresholds[-1] - thresholds[0]))
 
 
-def recall_at_1(counts: PairCounts) -> float:
-    """Share of the rows of evaluable classes whose nearest other row has the same label."""
-    evaluable = counts.evaluable
-    return float(counts.nearest_hits[evaluable].sum() / counts.sizes[evaluable].sum())
+def recall_at_1(counts: PairCounts) -> float | None:
+    """Share of the rows with a genuine pair whose nearest other row has the same label.
+
+    None for scored pairs, which know no rows.
+    """
+    searchers = int(counts.searchers.sum())
+    return float(counts.nearest_hits.sum() / searchers) if searchers else None
+
+
+def open_set(counts: PairCounts, threshold: float | None) -> tuple[int, float | None]:
+    """Queries without a genuine gallery row, and the share of them that accepts one (FPIR).
+
+    No share where there is no such query, or no threshold.
+    """
+    strangers = counts.rows - int(counts.searchers.sum())
+    if counts.open_set is None or threshold is None or not strangers:
+        return strangers, None
+    # Beyond the last threshold, as at it, every pair is accepted.
+    last = len(counts.grid.thresholds) - 1
+    index = min(int(np.searchsorted(counts.grid.thresholds, threshold)), last)
+    return strangers, float(counts.open_set[index] / strangers)
 
 
 def equal_error(counts: PairCounts) -> tuple[float, float]:

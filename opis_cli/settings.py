@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from opis_cli.errors import SettingsError
 
-Metric = Literal["cosine", "euclidean"]
+Metric = Literal["cosine", "euclidean", "distance", "score"]
+"""The last two are of scored pairs, which have no vectors."""
 Prefer = Literal["utility", "low-far", "low-frr", "worst-classes"]
 OnBadRows = Literal["error", "drop"]
 Engine = Literal["auto", "numpy", "numba", "torch", "dask"]
@@ -60,6 +61,23 @@ class Calibration:
         return cls(by, low, high)  # type: ignore[arg-type]
 
 
+_BY_CLASS = {
+    "folds": (
+        ("group_column", "within_column", "exclude_same", "gallery", "pairs"),
+        "holds out classes with all pairs of their rows",
+    ),
+    "confidence": (
+        ("group_column", "gallery", "pairs"),
+        "takes a class with the pairs of its rows as the unit",
+    ),
+    "max_pairs": (
+        ("within_column", "gallery", "pairs"),
+        "draws classes with all pairs of their rows",
+    ),
+}
+"""Settings that go by classes, what they do not go with, and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What an evaluation depends on.
@@ -70,6 +88,14 @@ class Settings:
     embedding_column: str | None = None
     label_column: str | None = None
     labels: str | None = None
+    group_column: str | None = None
+    within_column: str | None = None
+    exclude_same: str | None = None
+    gallery: str | None = None
+    gallery_labels: str | None = None
+    pairs: bool = False
+    score_column: str | None = None
+    higher_is_closer: bool | None = None
     metric: Metric = "cosine"
     calibration: str = "far:0.01..0.10"
     beta: float = 1.0
@@ -96,6 +122,8 @@ class Settings:
             value = _plain_value(getattr(self, field), hint, option(field))
             object.__setattr__(self, field, value)
             choices = _choices(hint)
+            if field == "metric" and not self.pairs:
+                choices = choices[:2]
             if choices and value is not None and value not in choices:
                 raise SettingsError(f"{option(field)} is {value!r}; use {' or '.join(choices)}")
         for field in ("max_far", "max_frr", "eps", "confidence"):
@@ -127,13 +155,54 @@ class Settings:
         ):
             if given and self.engine != engine:
                 raise SettingsError(f"{option(field)} is for --engine {engine}; give both")
+        self._check_pairs()
+        self._check_units()
+        if self.gallery_labels is not None and self.gallery is None:
+            raise SettingsError("--gallery-labels is for --gallery; give both")
         parse_size(self.memory_limit)
         Calibration.parse(self.calibration)
+
+    @property
+    def gallery_columns(self) -> dict[str, bool]:
+        """Those to read of a gallery: pairs are credited to queries, so it needs no groups."""
+        return dataclasses.replace(self, group_column=None).columns
+
+    def _check_pairs(self) -> None:
+        """Refuse what scored pairs cannot have, and what only they have."""
+        if not self.pairs:
+            for field in ("score_column", "higher_is_closer"):
+                if getattr(self, field) is not None:
+                    raise SettingsError(f"{option(field)} is for --pairs; give both")
+            return
+        for field in ("labels", "within_column", "exclude_same", "gallery", "checkpoint"):
+            if getattr(self, field) is not None:
+                raise SettingsError(f"{option(field)} is for embeddings, not for --pairs")
+        if self.metric == "euclidean":
+            raise SettingsError("--metric is for embeddings; --pairs have a distance already")
+        if self.prefer == "worst-classes" and self.group_column is None:
+            raise SettingsError("--prefer worst-classes with --pairs needs --group-column")
+
+    def _check_units(self) -> None:
+        """Refuse what goes by classes with all their pairs, where there are other pairs."""
+        for field, (others, what) in _BY_CLASS.items():
+            if getattr(self, field) is None:
+                continue
+            for other in others:
+                if getattr(self, other) not in (None, False):
+                    raise SettingsError(
+                        f"{option(field)} {what}, so it does not go with {option(other)}"
+                    )
 
     @property
     def calibration_range(self) -> Calibration:
         """The calibration range asked for."""
         return Calibration.parse(self.calibration)
+
+    @property
+    def columns(self) -> dict[str, bool]:
+        """Columns to read beside the labels, and whether every row must have a value there."""
+        asked = {self.exclude_same: False, self.group_column: True, self.within_column: True}
+        return {name: needed for name, needed in asked.items() if name is not None}
 
     @property
     def bounds(self) -> tuple[float | None, float | None]:
@@ -210,8 +279,8 @@ def _plain_value(value: Any, hint: Any, where: str) -> Any:
     """
     kinds = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)]
     kinds += [str] if _choices(hint) else []
-    if value is None and type(None) in kinds:
-        return None
+    if (value is None and type(None) in kinds) or (isinstance(value, bool) and bool in kinds):
+        return value
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         if float in kinds:
             return float(value)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from opis_cli.margins import Margins, snippet
 from opis_cli.report import Deployed, Recommendation, Report
-from opis_cli.text import number, plain, rate
+from opis_cli.text import number, plain, rate, scale, shown
 
 if TYPE_CHECKING:
     from opis_cli.runs import Run
@@ -30,7 +30,10 @@ def summary(run: "Run", out: Path | None = None) -> RenderableType:
         parts += [trust, Text()] if trust is not None else []
     if report.deployed is not None:
         parts += [_deployed(report.deployed, report), Text()]
-    parts.append(_worst_classes(report))
+    if report.worst_classes:
+        parts.append(_worst_classes(report))
+    else:
+        parts.pop()
     if out is not None:
         parts += [Text(), Text.assemble(("Run written to ", "bold"), str(out))]
     return Group(*parts)
@@ -49,47 +52,95 @@ def _section(title: str, rows: list[tuple[str, str, str]]) -> RenderableType:
 
 def _header(report: Report) -> RenderableType:
     source, pairs = report.source, report.pairs
-    singles = source.singleton_classes
     lines = [
-        f"{source.rows:,} rows x {source.dim} dimensions, {source.classes:,} classes",
+        _what_was_read(report),
         f"{pairs.genuine:,} genuine and {pairs.impostor:,} impostor pairs"
         + (", all counted" if pairs.exhaustive else ", estimated from a sample"),
     ]
-    if report.sample is not None:
-        lines[0] += f", drawn from {report.sample.rows:,} rows of {report.sample.classes:,} classes"
-    if singles:
-        lines[0] += f" ({singles:,} singletons: impostors only)"
+    within, same = (report.settings.get(name) for name in ("within_column", "exclude_same"))
+    if within is not None:
+        lines.append(f"only pairs of the same {plain(within)}")
+    if same is not None:
+        lines.append(f"{pairs.excluded:,} pairs of the same {plain(same)} left out")
+    if report.open_set is not None and report.open_set.queries:
+        line = f"{report.open_set.queries:,} queries without a genuine gallery row"
+        if report.open_set.fpir is not None:
+            line += f"; at the threshold {rate(report.open_set.fpir)} find one (FPIR)"
+        lines.append(line)
     if source.dropped_rows:
         lines.append(f"{source.dropped_rows:,} bad rows dropped")
-    return Group(Text(plain(source.path, 120), style="bold"), *map(Text, lines))
+    warned = [Text(f"! {line}", style="yellow") for line in _duplicates(report)]
+    return Group(Text(plain(source.path, 120), style="bold"), *map(Text, lines), *warned)
+
+
+def _what_was_read(report: Report) -> str:
+    """Rows, or queries and gallery, or scored pairs; and what the figures are by."""
+    source = report.source
+    text = f"{source.rows:,} rows x {source.dim} dimensions"
+    if source.gallery_rows is not None:
+        text = f"{source.rows:,} queries in {source.gallery_rows:,} gallery rows x {source.dim}"
+        text += " dimensions"
+    if report.settings.get("pairs"):
+        closer = "higher" if report.settings["metric"] == "score" else "lower"
+        text = f"{source.rows:,} scored pairs, the {closer} the closer"
+    if not source.classes:
+        return text
+    text += f", {source.classes:,} {source.many}"
+    if report.sample is not None:
+        text += f", drawn from {report.sample.rows:,} rows of {report.sample.classes:,} classes"
+    if not source.singleton_classes:
+        return text
+    return text + (
+        f" ({source.singleton_classes:,} without pairs of both kinds)"
+        if source.one == "group" or source.gallery_rows is not None
+        else f" ({source.singleton_classes:,} singletons: impostors only)"
+    )
+
+
+def _duplicates(report: Report) -> list[str]:
+    """The warning about equal rows."""
+    found = report.duplicates
+    if found is None or not found.rows:
+        return []
+    named = ", ".join(map(str, found.first)) + (", ..." if found.rows > len(found.first) else "")
+    return [
+        f"{found.rows:,} rows equal another one ({found.pairs:,} pairs at distance 0): {named}. "
+        "Copies flatter a model: leave them out, or their pairs with --exclude-same."
+    ]
 
 
 def _consistency(report: Report) -> RenderableType:
     asked, eps = report.calibration_range, report.eps_opis
     metric = report.settings["metric"]
-    span = f"{asked.threshold_low:.4g} to {asked.threshold_high:.4g}"
+    span = f"{shown(asked.threshold_low, metric)} to {shown(asked.threshold_high, metric)}"
     how = "as given"
     if asked.by != "distance":
         how = f"pooled {asked.by.upper()} {rate(asked.low)} to {rate(asked.high)}"
     worst = f"{100 * eps.eps:g}%-OPIS"
-    none = "undefined with one evaluable class"
+    searched = report.source.gallery_rows is not None
+    none = f"undefined with one evaluable {report.source.one}"
+    if not report.source.evaluable_classes:
+        none = "no classes; --group-column names groups"
+        if report.source.classes:
+            none = f"no {report.source.one} has pairs of both kinds"
     remark, gap = none, "undefined: no class is left to compare with"
     if report.opis is not None:
-        remark = f"classes differ by about {number(math.sqrt(report.opis), 2)} in utility"
+        remark = (
+            f"{report.source.many} differ by about {number(math.sqrt(report.opis), 2)} in utility"
+        )
     if eps.value is not None:
         apart = number(math.sqrt(eps.value), 2)
         gap = f"worst {eps.worst_classes:,} against rest: {apart} in utility"
+    nearest = "nearest gallery row" if searched else "nearest other row"
+    recall = ("Recall@1", rate(report.recall_at_1), f"{nearest} has the same label")
+    at = "score" if metric == "score" else "distance"
     return _section(
-        f"Consistency over {metric} distance {span} ({how})",
+        f"Consistency over {scale(metric)} {span} ({how})",
         [
             ("OPIS", number(report.opis), remark),
-            (worst, number(eps.value), gap),
-            (
-                "Recall@1",
-                rate(report.recall_at_1),
-                "nearest other row has the same label",
-            ),
-            ("EER", rate(report.eer.rate), f"at distance {report.eer.threshold:.4g}"),
+            *([(worst, number(eps.value), gap)] if report.source.evaluable_classes else []),
+            *([] if report.recall_at_1 is None else [recall]),
+            ("EER", rate(report.eer.rate), f"at {at} {shown(report.eer.threshold, metric)}"),
         ],
     )
 
@@ -108,12 +159,19 @@ def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
         asked += f" with {100 * chosen.confidence:g} % confidence"
     metric = report.settings["metric"]
     if chosen.threshold is None:
-        return _infeasible(chosen, asked)
+        return _infeasible(chosen, asked, metric)
     similarity = chosen.equivalents.cosine_similarity
     other = "" if similarity is None else f"cosine similarity >= {similarity:.6g}"
+    source = report.source
+    where = f"these {source.rows:,} rows"
+    if source.gallery_rows is not None:
+        where = f"the {source.gallery_rows:,} gallery rows"
+    if report.settings.get("within_column") is not None:
+        where = "those of the same " + plain(report.settings["within_column"])
     per_query = number(chosen.false_accepts_per_query, 3)
+    accept = f"accept {scale(metric)} {'>=' if metric == 'score' else '<='}"
     rows = [
-        (f"accept {metric} distance <=", f"{chosen.threshold:.6g}", other),
+        (accept, shown(chosen.threshold, metric, 6), other),
         (
             "FAR (false accepts)",
             rate(chosen.far),
@@ -124,9 +182,12 @@ def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
             rate(chosen.frr),
             f"{chosen.rejected_genuine or 0:,} of {report.pairs.genuine:,} genuine pairs",
         ),
-        ("False accepts per query", per_query, f"searching these {report.source.rows:,} rows"),
-        ("Classes within the bounds", rate(chosen.classes_meeting_bounds), bounds),
     ]
+    if chosen.false_accepts_per_query is not None:
+        rows.append(("False accepts per query", per_query, f"searching {where}"))
+    if chosen.classes_meeting_bounds is not None or source.classes:
+        name = f"{source.many.capitalize()} within the bounds"
+        rows.append((name, rate(chosen.classes_meeting_bounds), bounds))
     if chosen.confidence is not None:
         limits = (("FAR", chosen.far_upper), ("FRR", chosen.frr_upper))
         remark = f"on other classes, with {100 * chosen.confidence:g} % confidence"
@@ -134,14 +195,14 @@ def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
     return _section(f"Recommended threshold ({asked}; prefer {chosen.prefer})", rows)
 
 
-def _infeasible(chosen: Recommendation, bounds: str) -> RenderableType:
+def _infeasible(chosen: Recommendation, bounds: str, metric: str) -> RenderableType:
     rows = []
     for name, at in (("max-far", chosen.at_max_far), ("max-frr", chosen.at_max_frr)):
         if at is not None and at.threshold is not None:
             rows.append(
                 (
                     f"To meet {name} alone",
-                    f"{at.threshold:.6g}",
+                    shown(at.threshold, metric, 6),
                     f"FAR {rate(at.far)}, FRR {rate(at.frr)}",
                 )
             )
@@ -175,7 +236,10 @@ def _warnings(chosen: Recommendation, report: Report, window_end: float) -> list
         )
     if chosen.threshold is None or chosen.far is None:
         return _marked(found)
-    if not asked.threshold_low <= chosen.threshold <= asked.threshold_high:
+    # An end that only a pair or two lie beyond is not outside.
+    hair = 0.01 * (asked.threshold_high - asked.threshold_low)
+    inside = asked.threshold_low - hair <= chosen.threshold <= asked.threshold_high + hair
+    if report.opis is not None and not inside:
         # A range of ten to one about the threshold's FAR, or the least FAR that the pairs show.
         far = min(max(chosen.far, 10 / report.pairs.impostor), 0.3)
         found.append(
@@ -198,7 +262,7 @@ def _intervals(report: Report) -> RenderableType | None:
     """How far the figures may be off on other classes."""
     found = report.intervals
     if found is None:
-        return None
+        return _why_no_intervals(report)
     # Few large classes can carry a pooled rate: then it is worth little more than they are.
     chosen = report.recommendation
     at_end = chosen.interval is not None and chosen.threshold in chosen.interval
@@ -222,6 +286,16 @@ def _intervals(report: Report) -> RenderableType | None:
     known = [row for row in rows if row[1] != "–"]
     title = f"On other classes like these ({100 * found.level:g} % intervals)"
     return Group(_section(title, known), *_marked(warnings)) if known else None
+
+
+def _why_no_intervals(report: Report) -> RenderableType | None:
+    source = report.source
+    if source.gallery_rows is None and source.one == "class" and not report.settings.get("pairs"):
+        return None
+    pairs = f"by {source.one}" if source.one == "group" else "of scored pairs"
+    if source.gallery_rows is not None:
+        pairs = "with a gallery"
+    return Text(f"No intervals {pairs}: their unit is a class with all pairs of its rows.", "dim")
 
 
 def _ends(ends: tuple[float, float] | None, show: Callable[[float], str]) -> str:
@@ -253,29 +327,43 @@ def _differentials(report: Report) -> RenderableType | None:
     found = report.differentials
     if found is None:
         return None
+    many = report.source.many
     rows = [
         (
             f"{name}, Max / GeoMean",
             number(one.max_over_geomean, 3),
-            f"Gini {one.gini:.2f}; {one.classes:,} classes of {one.least_pairs:,} pairs or more",
+            f"Gini {one.gini:.2f}; {one.classes:,} {many} of {one.least_pairs:,} pairs or more",
         )
         for name, one in (("FAR", found.far), ("FRR", found.frr))
         if one is not None
     ]
-    return _section("Inequity of the classes at this threshold", rows) if rows else None
+    title = f"Inequity of the {many} at this threshold"
+    return _section(title, rows) if rows else None
 
 
 def _deployed(deployed: Deployed, report: Report) -> RenderableType:
+    strangers = []
+    if deployed.fpir is not None:
+        strangers = [("FPIR", rate(deployed.fpir), "of the queries without a genuine row")]
     return _section(
-        f"Deployed threshold {deployed.threshold:g}",
+        f"Deployed threshold {shown(deployed.threshold, report.settings['metric'], 6)}",
         [
-            ("FAR", rate(deployed.far), f"class mean {rate(deployed.class_mean_far)}"),
-            ("FRR", rate(deployed.frr), f"class mean {rate(deployed.class_mean_frr)}"),
             (
-                "Classes within the bounds",
+                "FAR",
+                rate(deployed.far),
+                f"{report.source.one} mean {rate(deployed.class_mean_far)}",
+            ),
+            (
+                "FRR",
+                rate(deployed.frr),
+                f"{report.source.one} mean {rate(deployed.class_mean_frr)}",
+            ),
+            (
+                f"{report.source.many.capitalize()} within the bounds",
                 rate(deployed.classes_meeting_bounds),
                 _bounds(report.recommendation),
             ),
+            *strangers,
         ],
     )
 
@@ -283,8 +371,8 @@ def _deployed(deployed: Deployed, report: Report) -> RenderableType:
 def _worst_classes(report: Report) -> RenderableType:
     infeasible = report.recommendation.threshold is None
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("  class")
-    for name in ("rows", "FAR", "FRR", "utility"):
+    table.add_column(f"  {report.source.one}")
+    for name in (report.counted, "FAR", "FRR", "utility"):
         table.add_column(name, justify="right")
     for worst in report.worst_classes[:SHOWN_CLASSES]:
         table.add_row(
@@ -295,7 +383,8 @@ def _worst_classes(report: Report) -> RenderableType:
             number(worst.mean_utility if infeasible else worst.utility, 3),
         )
     where = "over the calibration range" if infeasible else "at this threshold"
-    return Group(Text(f"Classes worst off {where}", style="bold cyan"), table)
+    many = report.source.many.capitalize()
+    return Group(Text(f"{many} worst off {where}", style="bold cyan"), table)
 
 
 def margins_summary(run: "Run", found: Margins) -> RenderableType:

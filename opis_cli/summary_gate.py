@@ -108,12 +108,13 @@ def _difference(one: Difference, found: Comparison) -> RenderableType:
     grid = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
     grid.add_column("", no_wrap=True)
     names = ["before", "now", "", "change", "in %"]
-    if one.same_classes:
+    intervals = any(change.interval is not None for change in one.changes)
+    if intervals:
         names.append(f"{100 * found.confidence:g} % interval")
     for name in names:
         grid.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
     for change in one.changes:
-        grid.add_row(*_change(change, found, intervals=one.same_classes))
+        grid.add_row(*_change(change, found, intervals=intervals))
     title = f"{plain(one.name)} against {plain(one.base)}"
     parts: list[RenderableType] = [Text(title, style="bold cyan"), grid]
     if not one.same_classes:

@@ -28,6 +28,21 @@ def number(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}g}"
 
 
+def scale(metric: str) -> str:
+    """What a threshold of a metric is measured on."""
+    return metric if metric in ("distance", "score") else f"{metric} distance"
+
+
+def shown(threshold: float, metric: str, digits: int = 4) -> str:
+    """A threshold as people know it: scores are counted as negative distances."""
+    return f"{-threshold if metric == 'score' else threshold:.{digits}g}"
+
+
+def on_scale(threshold: float, metric: str, digits: int = 6) -> str:
+    """A threshold with what it is measured on: ``cosine distance 0.25``."""
+    return f"{scale(metric)} {shown(threshold, metric, digits)}"
+
+
 def plain(name: object, width: int = 40) -> str:
     """A name from the data on one line: no control or direction characters, cut to a width."""
     text = _CONTROL.sub("�", str(name))

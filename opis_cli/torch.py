@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from opis_cli.embeddings import from_arrays
-from opis_cli.errors import InputError, MissingExtra
+from opis_cli.errors import InputError, MissingExtra, SettingsError
 from opis_cli.pipeline import evaluate_embeddings
 from opis_cli.report import Report
 from opis_cli.settings import Settings, merge
@@ -58,6 +58,9 @@ class OpisMetric(torchmetrics.Metric):  # type: ignore[misc]
         super().__init__(**{key: value for key, value in settings.items() if key not in own})
         chosen = {key: value for key, value in settings.items() if key in own}
         self.settings = merge({}, chosen | {"engine": "torch"})
+        for name in ("group_column", "within_column", "exclude_same", "gallery", "pairs"):
+            if getattr(self.settings, name):
+                raise SettingsError(f"OpisMetric pairs all rows of a batch by label: no {name}")
         self.add_state("embeddings", default=[], dist_reduce_fx="cat")
         self.add_state("labels", default=[], dist_reduce_fx="cat")
 

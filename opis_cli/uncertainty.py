@@ -47,8 +47,10 @@ def intervals(
     eps: float,
     seed: int,
     level: float = LEVEL,
-) -> Intervals:
+) -> Intervals | None:
     """Intervals of all figures of an evaluation that have one.
+
+    None where pairs join groups, a gallery, or nobody knows what, so that classes are no units.
 
     Parameters
     ----------
@@ -61,6 +63,8 @@ def intervals(
     level : float
         Share of the intervals that shall hold the truth.
     """
+    if not counts.classes_are_units:
+        return None
     columns = band_columns(counts, chosen.threshold)
     far, frr = spread(counts, "far", columns), spread(counts, "frr", columns)
     (far_ends, far_error), (frr_ends, frr_error) = (

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from opis_cli.checks import Check
 from opis_cli.gate import Verdict
 from opis_cli.limits import DEFAULT_CONFIDENCE, Unit
-from opis_cli.text import number, plain, rate
+from opis_cli.text import number, on_scale, plain, rate
 
 MOST_ANNOTATIONS = 10
 # A dot before a letter could make an address, which some renderers turn into a link.
@@ -85,7 +85,7 @@ def subject(verdict: Verdict) -> str:
         parts.append(f"against {plain(verdict.baseline.path, 120)}")
     if verdict.judged is not None:
         at = verdict.judged
-        parts.append(f"at the {at.kind} {verdict.metric} distance {at.threshold:.6g}")
+        parts.append(f"at the {at.kind} {on_scale(at.threshold, verdict.metric)}")
     return " ".join(parts)
 
 

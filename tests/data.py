@@ -62,3 +62,13 @@ MADE: dict[str, Data] = {
     "many_singletons": blobs(150, 120, seed=4),
     "uneven_tiles": blobs(1_300, 9, 5, seed=5),
 }
+
+
+def signs(rows: int, classes: int, dim: int = 64, *, seed: int = 0) -> Data:
+    """Vectors of plus and minus one, times a power of two: float32 products are exact, in any
+    order of summing, and so is every count on any machine."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(rows) % classes
+    centres = rng.integers(0, 2, (classes, dim))
+    flipped = rng.random((rows, dim)) < rng.uniform(0.05, 0.3, classes)[labels, None]
+    return (2 * (centres[labels] ^ flipped) - 1).astype(np.float32) / 8, labels

@@ -14,9 +14,11 @@ import opis_cli.grid
 from opis_cli import engines, pairs
 from opis_cli.distance import prepare
 from opis_cli.embeddings import from_arrays
-from opis_cli.engines import Tally, Tile, tiles_along, tiles_between, tiles_of
+from opis_cli.engines import Tally, Tile, tiles_along, tiles_of
 from opis_cli.grid import needs_of as grid_needs
-from opis_cli.grid import place_grid, run_pilot
+from opis_cli.grid import place_grid
+from opis_cli.pilot import run_pilot
+from opis_cli.protocols import plan
 from opis_cli.records import PairCounts
 from opis_cli.settings import Calibration, Settings
 
@@ -112,9 +114,9 @@ def test_engines_count_the_same(engine, calibration, request):
 
 
 def prepared(vectors, labels, metric="cosine", high=1.5):
-    rows = prepare(from_arrays(vectors, labels, metric=metric), metric)
+    planned = plan(from_arrays(vectors, labels, metric=metric), Settings(metric=metric))
     needs = grid_needs(Calibration("distance", 0.05, high), 0.01, None, None)
-    return rows, place_grid(run_pilot(rows, needs, 0), needs, rows)
+    return planned.rows, place_grid(run_pilot(planned, needs, 0), needs, planned.rows)
 
 
 def tally_of(engine, rows, grid, tiles, threads=1) -> Tally:
@@ -197,14 +199,6 @@ def pairs_in(tiles, rows):
 
 @settings(max_examples=100)
 @given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=8), side=st.integers(1, 20))
-def test_tiles_between_blocks_hold_every_pair_of_two_blocks_once(sizes, side):
-    starts, block = np.append(0, np.cumsum(sizes)), np.repeat(np.arange(len(sizes)), sizes)
-    seen = pairs_in(tiles_between(starts, side), len(block))
-    assert np.array_equal(seen, np.triu(block[:, None] != block[None, :], 1))
-
-
-@settings(max_examples=100)
-@given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=8), side=st.integers(1, 20))
 def test_tiles_along_classes_hold_their_pairs_once_and_few_others(sizes, side):
     label = np.repeat(np.arange(len(sizes)), sizes)
     seen = pairs_in(tiles_along(np.repeat(np.cumsum(sizes), sizes), side), len(label))
@@ -283,9 +277,10 @@ def test_the_far_part_of_a_pilot_is_looked_at_less_closely():
 def test_a_pilot_knows_how_far_off_it_may_be():
     """The error that one sample claims is that which many samples make."""
     vectors, labels = data.blobs(6_000, 30, 16, seed=4)
-    rows = prepare(from_arrays(vectors, labels), "cosine")
+    planned = plan(from_arrays(vectors, labels), Settings())
+    rows = planned.rows
     needs = grid_needs(Calibration("far", 0.01, 0.1), 0.01, None, None)
-    pilots = [run_pilot(rows, needs, seed) for seed in range(16)]
+    pilots = [run_pilot(planned, needs, seed) for seed in range(16)]
     exact = rows.score(np.float64(pilots[0].impostor.first_above(0.1)))
     shares = [
         np.interp(rows.distance(exact), pilot.impostor.distances, pilot.impostor.accepted)

@@ -7,10 +7,9 @@ import pytest
 from conftest import optional
 
 import opis_cli as opis
-from opis_cli import pairs
+from opis_cli import pairs, protocols
 from opis_cli.embeddings import from_arrays
 from opis_cli.errors import InputError, SettingsError
-from opis_cli.keys import arrange
 from opis_cli.settings import Settings
 
 
@@ -87,10 +86,29 @@ def test_folds_change_no_count_and_every_engine_counts_inside_them(engine, reque
 
 def test_classes_are_spread_evenly_over_folds_and_by_seed():
     embeddings = from_arrays(*data.blobs(900, 61, seed=3))
-    one, other = (arrange(embeddings, Settings(folds=5, seed=seed)) for seed in (0, 1))
+    one, other = (protocols.plan(embeddings, Settings(folds=5, seed=seed)) for seed in (0, 1))
     assert set(np.bincount(one.folds)) <= {12, 13}
-    assert np.all(np.diff(one.folds) >= 0)
-    assert not np.array_equal(one.classes, other.classes)
+    assert np.all(np.diff(one.folds[one.rows.keys]) >= 0), "rows of a fold stand together"
+    assert not np.array_equal(one.folds, other.folds)
+    assert np.array_equal(one.names, embeddings.class_names)
+
+
+@pytest.mark.parametrize("side", [7, 50, 400])
+def test_passes_of_folds_hold_every_pair_once_and_tell_where(side):
+    plan = protocols.plan(from_arrays(*data.blobs(300, 20, seed=5)), Settings(folds=4))
+    fold_of = plan.folds[plan.rows.keys]
+    seen = np.zeros((300, 300), int)
+    for part in plan.passes:
+        for tile in part.tiles(side):
+            i, j = np.arange(tile.a, tile.b), np.arange(tile.c, tile.d)
+            kept = i[:, None] < j
+            seen[tile.a : tile.b, tile.c : tile.d] += kept
+            inside = (fold_of[i, None] == fold_of[j]) & kept
+            if part.fold is None:
+                assert not inside.any()
+            else:
+                assert np.all(fold_of[i] == part.fold) and np.all(fold_of[j] == part.fold)
+    assert np.array_equal(seen, np.triu(np.ones((300, 300), int), 1))
 
 
 def test_a_killed_count_of_folds_goes_on(tmp_path, monkeypatch):

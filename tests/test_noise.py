@@ -6,9 +6,8 @@ import oracle
 import pytest
 
 import opis_cli as opis
-from opis_cli import pairs
+from opis_cli import halves, pairs, protocols
 from opis_cli.embeddings import from_arrays
-from opis_cli.keys import arrange
 from opis_cli.settings import Settings
 
 
@@ -52,46 +51,80 @@ def test_a_known_spread_is_recovered():
         assert low > 0
 
 
-def test_halves_equal_brute_force():
+def chosen(vectors, labels, **settings):
+    """What is compared with what, in rows of the embeddings; and the counts."""
+    embeddings, asked = from_arrays(vectors, labels), Settings(**settings)
+    plan = protocols.plan(embeddings, asked)
+    choice, order = halves.choose(plan.rows, asked.seed), plan.rows.order
+    sides = [[order[half] for half in side] for side in choice.halves]
+    return embeddings, choice.classes, sides, [order[g] for g in choice.galleries]
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("rows", ["few", "many"])
+def test_halves_equal_brute_force(engine, rows, monkeypatch):
+    """With all rows as the gallery, and with two random ones and several parts."""
     vectors, labels = data.MADE["long_tail"]
-    embeddings, settings = from_arrays(vectors, labels), Settings(engine="numba", seed=3)
-    counts = pairs.count_pairs(embeddings, settings)
-    arranged, halves = arrange(embeddings, settings), counts.halves
+    if rows == "many":
+        monkeypatch.setattr(halves, "GALLERY", 60)
+        monkeypatch.setattr(halves, "FEW_ROWS", 120)
+        monkeypatch.setattr(halves, "MOST_ROWS", 30)
+        monkeypatch.setattr(halves, "_BYTES_AT_ONCE", 100 * 4 * vectors.shape[1])
+    counts = pairs.count_pairs(from_arrays(vectors, labels), Settings(engine=engine, seed=3))
+    found = counts.halves
+    embeddings, classes, sides, galleries = chosen(vectors, labels, seed=3)
     distance = oracle.distances(vectors)
     np.fill_diagonal(distance, np.inf)
-    assert np.array_equal(halves.classes, np.flatnonzero(counts.sizes >= 4))
-    for s in range(0, len(halves.classes), 5):
-        own = embeddings.labels == halves.classes[s]
-        second = arranged.keys == len(counts.sizes) + s
-        assert not np.any(second & ~own)
-        for half, rows in enumerate((own & ~second, second)):
-            assert halves.sizes[half, s] == rows.sum() >= 2
+    assert np.array_equal(found.classes, classes)
+    assert np.array_equal(classes, np.flatnonzero(counts.sizes >= 4))
+    for s in range(0, len(classes), 5):
+        own = embeddings.labels == classes[s]
+        for half in (0, 1):
+            inside, gallery = sides[half][s], galleries[half]
+            assert np.all(own[inside]) and found.sizes[half, s] == len(inside) >= 2
+            gallery = gallery[~own[gallery]]
+            assert found.impostor_pairs[half, s] == len(inside) * len(gallery)
             for p in (0, 40, -1):
-                accepted = distance[rows] <= halves.thresholds[p] + 5e-7
-                assert halves.genuine[half, s, p] == accepted[:, rows].sum() // 2
-                assert halves.impostor[half, s, p] == accepted[:, ~own].sum()
+                accepted = distance[inside] <= found.thresholds[p] + 5e-7
+                assert found.genuine[half, s, p] == accepted[:, inside].sum() // 2
+                assert found.impostor[half, s, p] == accepted[:, gallery].sum()
 
 
-def test_halves_are_as_large_as_they_can_be_and_random():
-    embeddings = from_arrays(*data.blobs(500, 30, seed=4))
-    one, other = (arrange(embeddings, Settings(seed=seed)) for seed in (0, 1))
-    sizes = np.bincount(one.keys, minlength=30 + len(one.split))
-    whole = np.bincount(embeddings.labels)[one.split]
-    assert np.array_equal(sizes[30:], whole // 2)
-    assert not np.array_equal(one.keys, other.keys)
-    folded = arrange(embeddings, Settings(seed=0, folds=3))
-    assert np.array_equal(folded.keys >= 30, one.keys >= 30)
+def test_halves_and_galleries_share_no_row_and_are_random(monkeypatch):
+    monkeypatch.setattr(halves, "MOST_ROWS", 20)
+    vectors, labels = data.blobs(1_500, 50, seed=4)
+    embeddings, classes, sides, galleries = chosen(vectors, labels)
+    sizes = np.minimum(np.bincount(embeddings.labels)[classes], 20)
+    assert [len(half) for half in sides[1]] == (sizes // 2).tolist()
+    assert [len(half) for half in sides[0]] == (sizes - sizes // 2).tolist()
+    halved = np.concatenate([*sides[0], *sides[1]])
+    assert len(np.unique(halved)) == len(halved)
+    assert len(np.unique(np.concatenate(galleries))) == 2 * halves.GALLERY
+    other = chosen(vectors, labels, seed=1)
+    assert not np.array_equal(np.concatenate(other[2][0]), np.concatenate(sides[0]))
+    assert not np.array_equal(other[3][0], galleries[0])
+    folded = chosen(vectors, labels, folds=3)
+    for one, same in ((sides[0], folded[2][0]), (sides[1], folded[2][1]), (galleries, folded[3])):
+        for rows, as_folded in zip(one, same, strict=True):
+            assert set(rows) == set(as_folded), "folds change the halves"
 
 
 def test_many_classes_are_split_by_chance(monkeypatch):
-    from opis_cli import keys
-
-    monkeypatch.setattr(keys, "MOST_SPLIT", 20)
+    monkeypatch.setattr(halves, "MOST_CLASSES", 20)
     vectors, labels = data.blobs(600, 60, seed=5)
     found = opis.evaluate(vectors, labels).report.opis_corrected
     assert found.classes == 20
-    arranged = arrange(from_arrays(vectors, labels), Settings())
-    assert len(set(arranged.split.tolist())) == 20 and arranged.split.max() > 20
+    _, classes, _, _ = chosen(vectors, labels)
+    assert len(set(classes.tolist())) == 20 and classes.max() > 20
+
+
+def test_galleries_that_are_drawn_leave_alike_classes_alike(monkeypatch):
+    """Small random galleries add noise, but of the two halves apart."""
+    monkeypatch.setattr(halves, "GALLERY", 64)
+    report = opis.evaluate(*clouds(300, 8, seed=8)).report
+    low, high = report.opis_corrected.interval
+    assert low < 0 < high
+    assert abs(report.opis_corrected.value) < 0.3 * report.opis
 
 
 @pytest.mark.parametrize("rows", [[3] * 40, [4] + [3] * 40])

@@ -83,8 +83,8 @@ def test_work_beyond_the_memory_limit_is_refused_before_it_starts():
 
 
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
-def test_halves_add_up_to_classes_that_need_more_bits_than_they(engine):
-    """A class of 300 has 89,700 genuine credits, each of its halves fewer than 2^16."""
+def test_credits_of_large_classes_fit(engine):
+    """A class of 300 has 89,700 genuine credits, more than 2^16."""
     vectors, _ = data.blobs(900, 3, 8)
     counts = pairs.count_pairs(from_arrays(vectors, np.arange(900) % 3), Settings(engine=engine))
     assert np.array_equal(counts.genuine[:, -1], [300 * 299 // 2] * 3)

@@ -1,8 +1,10 @@
 """Every layout that opis reads, and every bad input that belongs to reading."""
 
 import hashlib
+import json
 from pathlib import Path
 
+import data
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -607,3 +609,71 @@ def test_from_arrays_with_a_missing_row():
 def test_bad_arrays(vectors, labels, words):
     with refused("<arrays>", *words):
         from_arrays(vectors, labels)
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """The same rows as one file, as shards of each kind, and their labels."""
+    vectors, labels = data.blobs(230, 6, seed=8)
+    vectors = vectors.astype(np.float32)
+    table = pd.DataFrame({"embedding": list(vectors), "label": labels})
+    table.to_parquet(tmp_path / "whole.parquet")
+    # Twelve of them, so that the order of names is not that of numbers.
+    for number, rows in enumerate(np.array_split(np.arange(230), 12)):
+        np.save(tmp_path / f"v-{number}.npy", vectors[rows])
+        table.iloc[rows].to_parquet(tmp_path / f"p-{number}.parquet")
+        table.iloc[rows][["label"]].to_csv(tmp_path / f"l-{number}.csv", index=False)
+        np.savez(tmp_path / f"z-{number}.npz", embeddings=vectors[rows], labels=labels[rows])
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("source", "labels"),
+    [
+        ("p-*.parquet", None),
+        ("z-*.npz", None),
+        ("v-*.npy", "whole.parquet"),
+        ("v-*.npy", "l-*.csv"),
+        ("v-?*.npy", "p-*.parquet"),
+        ("p-*.parquet", "l-*.csv"),
+    ],
+)
+def test_shards_are_read_in_the_order_of_their_numbers(source, labels, shards):
+    whole = read(shards / "whole.parquet")
+    found = read(shards / source, labels=labels and shards / labels)
+    assert np.array_equal(found.vectors, whole.vectors)
+    assert found.class_names[found.labels].astype(str).tolist() == (
+        whole.class_names[whole.labels].astype(str).tolist()
+    )
+    assert found.source.path == str(shards / source)
+
+
+def test_several_sources_are_one(shards, cli):
+    names = [f"p-{number}.parquet" for number in range(12)]
+    whole = read(shards / "whole.parquet")
+    found = read([shards / name for name in names])
+    assert np.array_equal(found.vectors, whole.vectors)
+    assert np.array_equal(found.labels, whole.labels)
+    assert found.source.sha256 == read(shards / "p-*.parquet").source.sha256
+    done = cli("evaluate", "p-1*.parquet", *names[:1], *names[2:10], "--json")
+    assert json.loads(done.stdout)["source"]["rows"] == 230, done.stderr
+
+
+def test_a_file_whose_name_is_a_pattern_is_that_file(shards):
+    odd = shards / "p-[1].parquet"
+    (shards / "whole.parquet").rename(odd)
+    assert len(read(odd).labels) == 230
+    odd.unlink()
+    assert len(read(odd).labels) < 230
+
+
+def test_shards_that_do_not_fit_are_refused(shards):
+    with pytest.raises(InputError, match="no file matches this pattern"):
+        read(shards / "none-*.npy", labels=shards / "whole.parquet")
+    np.save(shards / "v-12.npy", np.zeros((3, 4), np.float32))
+    with pytest.raises(InputError, match=r"v-12\.npy: vectors of 4 dimensions, those of .*16"):
+        read(shards / "v-*.npy", labels=shards / "whole.parquet")
+    (shards / "v-12.npy").unlink()
+    (shards / "l-11.csv").unlink()
+    with pytest.raises(InputError, match="labels for 230 vectors"):
+        read(shards / "v-*.npy", labels=shards / "l-*.csv")

@@ -40,7 +40,8 @@ def option_tables() -> str:
                 if not shown and param.default and not isinstance(param.default, bool):
                     shown = str(param.default)
                 meaning = (param.help or "").replace("|", "\\|")
-                lines.append(f"| `{', '.join(param.opts)}` | {meaning} | {shown} |")
+                names = ", ".join([*param.opts, *param.secondary_opts])
+                lines.append(f"| `{names}` | {meaning} | {shown} |")
         lines.append("")
     return "\n".join(lines) + "\n"
 

@@ -97,6 +97,38 @@ def test_vectors_and_labels_at_addresses(put, table, tmp_path):
     assert opis.evaluate(vectors, labels).report.source.classes == 8
 
 
+def test_shards_at_an_address_are_read_in_the_order_of_their_numbers(put, table, tmp_path):
+    vectors = np.stack(table["embedding"])
+    for number, rows in enumerate(np.array_split(np.arange(500), 11)):
+        np.save(tmp_path / f"v-{number}.npy", vectors[rows])
+        address = put(tmp_path / f"v-{number}.npy", f"shards/v-{number}.npy")
+        table.iloc[rows].to_parquet(tmp_path / f"t-{number}.parquet")
+        put(tmp_path / f"t-{number}.parquet", f"shards/t-{number}.parquet")
+    pattern, labels = (address.replace("v-10.npy", name) for name in ("v-*.npy", "t-*.parquet"))
+    here = opis.evaluate(vectors, table["label"])
+    there = opis.evaluate(pattern, labels)
+    assert np.array_equal(here.counts.impostor, there.counts.impostor)
+    assert there.report.source.path == pattern
+    searched = opis.evaluate(labels, gallery=labels)
+    assert searched.report.source.gallery_rows == 500
+    with pytest.raises(opis.OpisError, match="no file there matches this pattern"):
+        opis.evaluate(address.replace("v-10", "none-*"))
+    (tmp_path / "bad.npy").write_bytes(b"no array at all")
+    put(tmp_path / "bad.npy", "shards/v-11.npy")
+    with pytest.raises(opis.OpisError, match=r"^s3://models/shards/v-11\.npy") as found:
+        opis.evaluate(pattern, labels)
+    assert "/tmp" not in str(found.value)
+
+
+def test_scored_pairs_at_an_address(put, tmp_path):
+    rng = np.random.default_rng(0)
+    genuine = rng.random(4_000) < 0.5
+    table = pd.DataFrame({"distance": rng.random(4_000) + ~genuine, "genuine": genuine})
+    table.to_parquet(tmp_path / "p.parquet")
+    report = opis.evaluate(put(tmp_path / "p.parquet", "p.parquet"), pairs=True).report
+    assert report.source.rows == 4_000
+
+
 def test_errors_name_the_address(put, tmp_path):
     (tmp_path / "bad.parquet").write_bytes(b"no parquet at all")
     address = put(tmp_path / "bad.parquet", "bad.parquet")

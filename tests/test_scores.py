@@ -80,11 +80,11 @@ def test_other_calibration_ranges(calibration):
 
 def test_a_sampled_pilot_serves_as_well(monkeypatch):
     """Larger data is placed from a sample: shrink what counts as small."""
-    from opis_cli import grid
+    from opis_cli import grid, pilot
 
-    monkeypatch.setattr(grid, "_EXHAUSTIVE_PAIRS", 1_000)
+    monkeypatch.setattr(pilot, "_EXHAUSTIVE_PAIRS", 1_000)
     monkeypatch.setattr(grid, "_SMALL_PAIRS", 1_000)
-    monkeypatch.setattr(grid, "_PILOT_ROWS", 300)
+    monkeypatch.setattr(pilot, "_ROWS", 300)
     vectors, labels = data.blobs(2_500, 50, seed=11)
     for engine in ("numpy", "numba"):
         run = opis.evaluate(vectors, labels, engine=engine)
@@ -101,24 +101,24 @@ def test_a_sampled_pilot_serves_as_well(monkeypatch):
 
 def test_a_misplaced_grid_is_noticed_and_counted_again(monkeypatch):
     """A pilot that saw only two classes far apart puts the range where it is not."""
-    from opis_cli import grid, pairs
+    from opis_cli import grid, pairs, pilot
 
-    monkeypatch.setattr(grid, "_EXHAUSTIVE_PAIRS", 1_000)
+    monkeypatch.setattr(pilot, "_EXHAUSTIVE_PAIRS", 1_000)
     vectors, labels = data.blobs(900, 30, seed=12)
-    true_pilot, grids = grid.run_pilot, []
+    true_pilot, grids = pilot.run_pilot, []
 
-    def wrong_pilot(rows, needs, seed):
-        pilot = true_pilot(rows, needs, seed)
-        squeezed = grid.Distribution(pilot.impostor.distances * 0.2, pilot.impostor.accepted)
-        return grid.Pilot(pilot.genuine, squeezed, exact=False)
+    def wrong_pilot(plan, needs, seed):
+        seen = true_pilot(plan, needs, seed)
+        squeezed = grid.Distribution(seen.impostor.distances * 0.2, seen.impostor.accepted)
+        return grid.Pilot(seen.genuine, squeezed, exact=False)
 
     def watched(*args):
         grids.append(args[1])
         return real_tally(*args)
 
     real_tally = pairs._tally
-    monkeypatch.setattr(grid, "_PILOT_ROWS", 300)
-    monkeypatch.setattr(grid, "run_pilot", wrong_pilot)
+    monkeypatch.setattr(pilot, "_ROWS", 300)
+    monkeypatch.setattr(pilot, "run_pilot", wrong_pilot)
     monkeypatch.setattr(pairs, "_tally", watched)
     run = opis.evaluate(vectors, labels)
     assert len(grids) > 1

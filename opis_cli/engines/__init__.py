@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import pairwise
 from types import ModuleType
 from typing import Protocol
 
@@ -50,7 +49,8 @@ class Tile:
 class Tally:
     """What engines add up: histograms of pairs over the cells of the grid, and nearest scores.
 
-    A pair falls into the cell of the first threshold that accepts it. It is credited to the keys
+    A pair falls into the cell of the first threshold that accepts it, a vetoed one into the last.
+    It is credited to the keys
     of both its rows, so a genuine pair of a class counts twice for that class. Tallies of
     different tiles add; nearest scores merge by maximum.
 
@@ -80,8 +80,7 @@ class Tally:
         """A tally of no pairs, in the smallest integers that can hold all of them."""
         keys = int(rows.keys.max()) + 1
         sizes = np.bincount(rows.labels).astype(np.int64)
-        # Keys of one class are added up later.
-        per_key = np.maximum(np.bincount(rows.keys).astype(np.int64), sizes.max())
+        per_key = np.bincount(rows.keys).astype(np.int64)
         shape = (keys, len(grid.by_class))
         nearest = np.full(len(rows.labels), -np.inf, np.float32)
         return cls(
@@ -136,18 +135,14 @@ class CountPairs(Protocol):
 
 def tiles_of(stop: int, side: int, start: int = 0) -> Iterator[Tile]:
     """Every unordered pair of the rows ``start:stop`` once, in square tiles."""
-    for a in range(start, stop, side):
-        for c in range(a, stop, side):
-            yield Tile(a, min(a + side, stop), c, min(c + side, stop))
+    return cut(Tile(start, stop, start, stop), side)
 
 
-def tiles_between(starts: Ints, side: int) -> Iterator[Tile]:
-    """Every pair of rows of two blocks once, block ``k`` being ``starts[k]:starts[k + 1]``."""
-    for a0, a1 in pairwise(starts):
-        for a in range(a0, a1, side):
-            for c0, c1 in pairwise(starts[starts >= a1]):
-                for c in range(c0, c1, side):
-                    yield Tile(a, min(a + side, a1), c, min(c + side, c1))
+def cut(block: Tile, side: int) -> Iterator[Tile]:
+    """The pairs of a large tile, each once, in tiles of at most ``side`` rows a side."""
+    for a in range(block.a, block.b, side):
+        for c in range(a if block.a == block.c else block.c, block.d, side):
+            yield Tile(a, min(a + side, block.b), c, min(c + side, block.d))
 
 
 def tiles_along(ends: Ints, side: int) -> Iterator[Tile]:

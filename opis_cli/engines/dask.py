@@ -9,17 +9,17 @@ another, and nothing twice.
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from distributed import Client, KilledWorker, LocalCluster, as_completed
 
 import opis_cli
-from opis_cli import readers
-from opis_cli.distance import Rows, prepare
+from opis_cli import protocols, readers
+from opis_cli.distance import Rows
 from opis_cli.engines import Advance, Tally, Tile, numba
 from opis_cli.errors import RunError
-from opis_cli.keys import arrange
+from opis_cli.protocols import Plan
 from opis_cli.records import Embeddings, Grid
 from opis_cli.remote import everywhere
 from opis_cli.settings import Settings
@@ -32,54 +32,48 @@ _SECONDS_TO_CONNECT, _SECONDS_FOR_WORKERS = 10, 60
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a worker comes by the rows: what to read, and the digests that it must have."""
+    """How a worker comes by the rows of a pass: what to read, and the digests it must have."""
 
-    path: str
+    paths: tuple[str, ...]
     settings: Settings
-    sha256: str
-    labels_sha256: str | None
+    part: int
+    digests: tuple[str | None, ...]
     version: str = opis_cli.__version__
 
     @classmethod
-    def of(cls, embeddings: Embeddings, settings: Settings) -> "Recipe":
-        """The recipe for embeddings that were read from a source that all workers see."""
+    def of(cls, embeddings: Embeddings, settings: Settings, part: int) -> "Recipe":
+        """The recipe for a pass over embeddings that were read from what all workers see."""
+        paths = ("labels", "gallery", "gallery_labels")
+        there = {name: getattr(settings, name) for name in paths}
+        there = {name: everywhere(path) for name, path in there.items() if path is not None}
         source = embeddings.source
-        return cls(everywhere(source.path), settings, source.sha256, source.labels_sha256)
+        given = tuple(everywhere(path) for path in source.parts or (source.path,))
+        return cls(given, replace(settings, **there), part, source.digests)
 
     def rows(self) -> Rows:
         """Read and prepare the rows, or take those that this worker has."""
         with _lock:
-            if self not in _prepared:
+            # All passes are made of the same rows.
+            work = replace(self, part=0)
+            if work not in _prepared:
                 _prepared.clear()
-                _prepared[self] = self._read()
-            return _prepared[self]
+                _prepared[work] = self._read()
+            return _prepared[work].passes[self.part].rows
 
-    def _read(self) -> Rows:
+    def _read(self) -> Plan:
         if self.version != opis_cli.__version__:
             raise RunError(
                 f"a worker has opis {opis_cli.__version__}, this is {self.version}; install the "
                 "same on all"
             )
-        settings = self.settings
-        embeddings = readers.read(
-            self.path,
-            embedding_column=settings.embedding_column,
-            label_column=settings.label_column,
-            labels=None if settings.labels is None else everywhere(settings.labels),
-            metric=settings.metric,
-            on_bad_rows=settings.on_bad_rows,
-            max_pairs=settings.max_pairs,
-            seed=settings.seed,
-        )
-        found = embeddings.source
-        if (found.sha256, found.labels_sha256) != (self.sha256, self.labels_sha256):
-            raise RunError(f"{self.path}: a worker reads another file under this name")
-        arranged = arrange(embeddings, settings)
-        return prepare(arranged.embeddings, settings.metric, arranged.keys)
+        embeddings = readers.read_as(self.paths, self.settings)
+        if embeddings.source.digests != self.digests:
+            raise RunError(f"{' '.join(self.paths)}: a worker reads another file under this name")
+        return protocols.plan(embeddings, self.settings)
 
 
-# Rows of the latest recipe on this worker; its threads share them.
-_prepared: dict["Recipe", Rows] = {}
+# Plan and rows of the latest recipe on this worker; its threads share them.
+_prepared: dict["Recipe", Plan] = {}
 _lock = threading.Lock()
 
 

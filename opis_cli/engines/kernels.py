@@ -109,6 +109,15 @@ def subtract_halves(scores: Any, left: Any, right: Any) -> None:
 
 
 @_compiled
+def veto(scores: Any, left: Any, right: Any, score: Any) -> None:
+    """Give the pairs whose codes are equal a score that is no pair's."""
+    for i in range(left.size):
+        code = left[i]
+        for j in range(right.size):
+            scores[i, j] = score if right[j] == code else scores[i, j]
+
+
+@_compiled
 def scan(
     scores: Any,
     width: int,

@@ -38,6 +38,7 @@ from opis_cli.engines.kernels import (
     find_places,
     scan,
     subtract_halves,
+    veto,
 )
 from opis_cli.records import Grid, Ints
 
@@ -227,6 +228,8 @@ class _Worker:
         np.matmul(rows.vectors[i0:i1], rows.vectors[j0:j1].T, out=scores[:, :width])
         if rows.centred:
             subtract_halves(scores, rows.half_squares[i0:i1], rows.half_squares[j0:j1])
+        for codes in rows.vetoes:
+            veto(scores, codes[i0:i1], codes[j0:j1], rows.veto_score)
         scan(scores, width, tile.a, i0, tile.c, j0, self.ends, rows.keys, cells, buffers)
         if self.ends[i1 - 1] > j0:
             with self.lock:

@@ -30,6 +30,8 @@ def count_pairs(
         scores -= rows.half_squares[left, None]
         scores -= rows.half_squares[None, right]
         i, j = np.arange(tile.a, tile.b)[:, None], np.arange(tile.c, tile.d)[None, :]
+        if rows.vetoes:
+            scores[rows.vetoed(i, j)] = rows.veto_score
         alike = rows.labels[left, None] == rows.labels[None, right]
         for wanted, credits, pooled, nearest in (
             (alike, tally.genuine, tally.pooled_genuine, tally.nearest_genuine),

@@ -98,6 +98,7 @@ class _Counter:
         self.vectors, self.half_squares = there(rows.vectors), there(rows.half_squares)
         self.labels, self.keys = there(rows.labels), there(rows.keys.astype(np.int64))
         self.labels_here = rows.labels
+        self.vetoes, self.veto_score = [there(codes) for codes in rows.vetoes], rows.veto_score
         self.cuts, self.window = there(negated_cuts), grid.window
         # Where counts by class are kept everywhere, all cells are treated as the window's.
         dense = len(grid.by_class) == len(grid.thresholds)
@@ -122,6 +123,8 @@ class _Counter:
         scores = self.vectors[left] @ self.vectors[right].T
         if self.centred:
             scores -= self.half_squares[left, None] + self.half_squares[None, right]
+        for codes in self.vetoes:
+            scores.masked_fill_(codes[left, None] == codes[None, right], self.veto_score)
         cells = torch.bucketize(scores.neg(), self.cuts, out_int32=True)
         here = self.labels_here
         on_diagonal = tile.a == tile.c

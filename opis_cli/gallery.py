@@ -1,0 +1,63 @@
+"""Queries and the gallery that they are searched in, as one record."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from opis_cli.errors import InputError
+from opis_cli.records import Column, Embeddings
+
+
+def with_gallery(queries: Embeddings, gallery: Embeddings) -> Embeddings:
+    """Queries, and behind them the gallery that they are searched in, as one.
+
+    Raises
+    ------
+    InputError
+        Dimensions differ, or one has integers where the other has text.
+    """
+    where = f"{gallery.source.path}: the gallery"
+    if not len(gallery.vectors):
+        raise InputError(f"{where} has no rows")
+    if not len(queries.vectors):
+        raise InputError(f"{queries.source.path}: no rows")
+    if queries.vectors.shape[1] != gallery.vectors.shape[1]:
+        raise InputError(
+            f"{where} has vectors of {gallery.vectors.shape[1]} dimensions, the queries of "
+            f"{queries.vectors.shape[1]}; embed both with one model"
+        )
+    labels = _joined(
+        Column(queries.labels, queries.class_names),
+        Column(gallery.labels, gallery.class_names),
+        f"{where} has labels",
+    )
+    nothing = Column(np.full(len(gallery.labels), -1), np.zeros(0, np.int64))
+    return replace(
+        queries,
+        vectors=np.concatenate([queries.vectors, gallery.vectors]),
+        labels=labels.codes,
+        class_names=labels.names,
+        rows=np.concatenate([queries.rows, gallery.rows]),
+        dropped_rows=queries.dropped_rows + gallery.dropped_rows,
+        source=replace(queries.source, gallery=gallery.source),
+        columns={
+            name: _joined(column, gallery.columns.get(name, nothing), f"{where} has {name!r}")
+            for name, column in queries.columns.items()
+        },
+        gallery_rows=len(gallery.labels),
+    )
+
+
+def _joined(one: Column, two: Column, where: str) -> Column:
+    """Two columns one after the other, with the names of both."""
+    if len(one.names) and len(two.names) and one.names.dtype.kind != two.names.dtype.kind:
+        kinds = ["integers" if c.names.dtype.kind == "i" else "text" for c in (two, one)]
+        raise InputError(f"{where} of {kinds[0]}, the queries of {kinds[1]}; write one type")
+    names, places = np.unique(
+        np.concatenate([c.names for c in (one, two) if len(c.names)] or [one.names]),
+        return_inverse=True,
+    )
+    # The last place, at index -1, is for missing values.
+    first = np.append(places[: len(one.names)], -1)[one.codes]
+    second = np.append(places[len(one.names) :], -1)[two.codes]
+    return Column(np.concatenate([first, second]), names)

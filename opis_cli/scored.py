@@ -1,0 +1,338 @@
+"""Scored pairs: a matcher's scores instead of embeddings, counted as they stream by.
+
+The file is read twice. The first time a sample of each kind of pair shows where thresholds belong,
+and which way round the scores are; the second time pairs are counted at these. A score that is
+the higher the closer is counted as a distance, its negative, so that a pair is accepted if and
+only if ``d <= t``. Distances are float64 and compared as they are: no rounding is allowed for.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opis_cli import grid, remote, scores, tables
+from opis_cli.errors import InputError, SettingsError
+from opis_cli.grid import Distribution, Needs, Pilot
+from opis_cli.machine import resident_memory
+from opis_cli.readers import sha256_of
+from opis_cli.records import Grid, PairCounts
+from opis_cli.settings import Metric, Settings
+from opis_cli.tables import Table
+
+Doubles = NDArray[np.float64]
+_SAMPLE = 1 << 21
+_ATTEMPTS = 4
+_SURE = 0.75
+"""Share of genuine pairs that must score better than impostors for the data to tell the way."""
+_DENSE_CELLS = 40_000_000
+_SLACK, _TOP_SLACK = 1.2, 1.1
+_READING_BYTES = 250_000_000
+
+Progress = Callable[[int, int], None]
+"""Told ``(pairs read, pairs to read)``; all are read twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scored pairs as a first reading shows them.
+
+    Attributes
+    ----------
+    table : Table
+        The pairs, to be read again.
+    sha256 : str
+    sign : {1, -1}
+        A score times this is a distance.
+    metric : {"distance", "score"}
+        Whether that is what the scores are, or they are the higher the closer.
+    genuine, impostor : ndarray, float64
+        Distances of a sample of each kind, sorted.
+    whole : bool
+        Whether these are all pairs.
+    least, most : float
+        The smallest and the largest distance.
+    rows, dropped_rows : int
+        Pairs that are used, and bad ones left out on request.
+    names : ndarray of shape (K,)
+        Groups, sorted.
+    """
+
+    table: Table
+    sha256: str
+    sign: int
+    metric: Metric
+    genuine: Doubles
+    impostor: Doubles
+    whole: bool
+    least: float
+    most: float
+    rows: int
+    dropped_rows: int
+    names: NDArray[Any]
+
+
+@contextmanager
+def read(
+    source: remote.Given, settings: Settings, progress: Progress = lambda done, total: None
+) -> Iterator[Scored]:
+    """Read scored pairs for the first time; they can be counted inside the context.
+
+    Parameters
+    ----------
+    source : path, or sequence of paths
+        Parquet, CSV or TSV, a folder of Parquet parts, a pattern of such files, or an address.
+    settings : Settings
+    progress : callable
+        Called with (pairs read, pairs to read), which is a guess until all were read once.
+
+    Raises
+    ------
+    InputError
+        A file is unreadable, a column is missing or of another type, there are bad rows that are
+        not to be dropped, or no pairs of a kind.
+    SettingsError
+        It cannot be told whether a higher score is closer.
+    """
+    with remote.all_fetched(source) as files:
+        table = tables.open_table(
+            files, settings.score_column, settings.label_column, settings.group_column
+        )
+        yield _survey(table, sha256_of(*table.files), settings, progress)
+
+
+class _Sample:
+    """A uniform sample of numbers that stream by; all of them while they are few."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+        self.share, self.size = 1.0, 0
+        self.parts: list[tuple[Doubles, Doubles]] = []
+
+    def add(self, values: Doubles) -> None:
+        """Keep the numbers whose random marks are below the share, which falls as they grow."""
+        marks = self.random.random(len(values))
+        kept = marks < self.share
+        self.parts.append((values[kept], marks[kept]))
+        self.size += int(np.count_nonzero(kept))
+        while self.size > _SAMPLE:
+            self.share /= 2
+            self.parts = [(v[m < self.share], m[m < self.share]) for v, m in self.parts]
+            self.size = sum(len(values) for values, _ in self.parts)
+
+    @property
+    def values(self) -> Doubles:
+        """The numbers that were kept."""
+        return np.concatenate([values for values, _ in self.parts])
+
+
+def _survey(table: Table, sha256: str, settings: Settings, progress: Progress) -> Scored:
+    """What one reading of the pairs shows."""
+    samples = _Sample(settings.seed), _Sample(settings.seed + 1)
+    numbers, dropped = np.zeros(2, np.int64), 0
+    least, most = np.inf, -np.inf
+    for batch in table.batches(drop=settings.on_bad_rows == "drop"):
+        dropped += batch.dropped
+        if not len(batch.scores):
+            continue
+        least, most = min(least, batch.scores.min()), max(most, batch.scores.max())
+        for k, kept in enumerate((batch.genuine, ~batch.genuine)):
+            numbers[k] += np.count_nonzero(kept)
+            samples[k].add(batch.scores[kept])
+        done = int(numbers.sum())
+        progress(done, done + max(table.rows, done))
+    for kind, number in zip(("genuine", "impostor"), numbers, strict=True):
+        if not number:
+            raise InputError(
+                f"{table.where}: no {kind} pair among {numbers.sum():,}; column "
+                f"{table.genuine!r} says which are genuine"
+            )
+    sign = _sign(table, samples[0].values, samples[1].values, settings)
+    low, high = sorted((sign * float(least), sign * float(most)))
+    return Scored(
+        table=table,
+        sha256=sha256,
+        sign=sign,
+        metric="distance" if sign == 1 else "score",
+        genuine=np.sort(sign * samples[0].values),
+        impostor=np.sort(sign * samples[1].values),
+        whole=all(sample.share == 1.0 for sample in samples),
+        least=low,
+        most=high,
+        rows=int(numbers.sum()),
+        dropped_rows=dropped,
+        names=table.names,
+    )
+
+
+def _sign(table: Table, genuine: Doubles, impostor: Doubles, settings: Settings) -> int:
+    """1 where a lower score is closer, else -1; by the option, the column's name, or the data."""
+    asked = settings.higher_is_closer
+    if table.score == "distance":
+        if asked:
+            raise SettingsError(
+                f"--higher-is-closer: {table.where} has the column 'distance', and a distance is "
+                "lower for closer pairs; call the column 'score'"
+            )
+        return 1
+    if asked is not None:
+        return -1 if asked else 1
+    impostor = np.sort(impostor)
+    below = np.searchsorted(impostor, genuine, "left") + np.searchsorted(impostor, genuine, "right")
+    higher = float(below.mean() / (2 * len(impostor)))
+    if max(higher, 1 - higher) < _SURE:
+        raise SettingsError(
+            f"{table.where}: column {table.score!r} does not show whether a higher score is "
+            f"closer: genuine pairs score higher than impostors {100 * higher:.0f} % of the time. "
+            "Give --higher-is-closer or --lower-is-closer"
+        )
+    return -1 if higher > 0.5 else 1
+
+
+def count(
+    found: Scored,
+    settings: Settings,
+    deployed: float | None = None,
+    progress: Progress = lambda done, total: None,
+) -> PairCounts:
+    """Count scored pairs at the thresholds that the settings need.
+
+    Parameters
+    ----------
+    found : Scored
+    settings : Settings
+        With the metric of the pairs.
+    deployed : float, optional
+        A distance that must be among the thresholds.
+    progress : callable
+        Called with (pairs read, pairs to read).
+
+    Raises
+    ------
+    InputError
+        The pairs cannot resolve the calibration range.
+    """
+    calibration = settings.calibration_range
+    if calibration.by == "distance" and found.metric == "score":
+        raise SettingsError(
+            f"--calibration {calibration}: these are scores, no distances; give far: or frr:"
+        )
+    needs = grid.needs_of(calibration, *settings.bounds, deployed)
+    pilot = Pilot(_distribution(found.genuine), _distribution(found.impostor), found.whole)
+    extra = _near_equal_error(found.genuine, found.impostor)
+    for _ in range(_ATTEMPTS):
+        placed = _place(found, pilot, needs, extra)
+        _refuse_memory(found, placed, settings)
+        counts = _count_at(found, placed, settings, progress)
+        low, high = scores.range_ends(counts, calibration)
+        if grid.grid_serves(counts, needs, low, high):
+            break
+        pilot = grid.pilot_of_counts(counts)
+    return counts
+
+
+def _distribution(distances: Doubles) -> Distribution:
+    return Distribution(distances, np.arange(1, len(distances) + 1) / len(distances))
+
+
+def _near_equal_error(genuine: Doubles, impostor: Doubles) -> Doubles:
+    """Distances about the one where the shares of rejected genuine and accepted impostors meet."""
+    both = np.unique(np.concatenate([genuine, impostor]))
+    far = np.searchsorted(impostor, both, side="right") / len(impostor)
+    frr = 1 - np.searchsorted(genuine, both, side="right") / len(genuine)
+    middle = int(np.argmin(np.abs(far - frr)))
+    return np.asarray(both[max(middle - 200, 0) : middle + 201])
+
+
+def _place(found: Scored, pilot: Pilot, needs: Needs, extra: Doubles) -> Grid:
+    """Thresholds for the calibration range, every bound, and the curves between.
+
+    A share that must not be exceeded gets the last number below the pair that would exceed it.
+    """
+    slack, top_slack = (1.0, 1.0) if pilot.exact else (_SLACK, _TOP_SLACK)
+    calibration, genuine, impostor = needs.calibration, pilot.genuine, pilot.impostor
+    ends = np.array([calibration.low / slack, min(calibration.high * top_slack, 1.0)])
+    if calibration.by == "far":
+        low, high = impostor.first_above(ends)
+    elif calibration.by == "frr":
+        high, low = genuine.first_at(1 - ends)
+    else:
+        low, high = calibration.low, calibration.high
+    # Nothing is accepted below the least distance; but no distance is below 0.
+    start = np.nextafter(found.least, -np.inf)
+    if found.metric == "distance" and found.least >= 0:
+        start = 0.0
+    last = max(found.most, start, *needs.distances)
+    decisive = np.concatenate(
+        [
+            np.linspace(low, high, int(grid.RANGE_POINTS * (1.1 if pilot.exact else 1.6))),
+            np.nextafter(impostor.first_above(np.array(needs.fars)), -np.inf),
+            genuine.first_at(1 - np.array(needs.frrs)),
+            np.array(needs.distances),
+            [last],
+        ]
+    )
+    others = np.concatenate(
+        [
+            np.linspace(start, last, 512),
+            np.nextafter(impostor.first_above(np.logspace(-8, 0, 400)[:-1]), -np.inf),
+            genuine.first_at(np.arange(1, 0, -grid.FRR_RESOLUTION / 2)),
+            extra,
+        ]
+    )
+    thresholds = np.unique(np.concatenate([decisive, others]))
+    thresholds = thresholds[(thresholds >= start) & (thresholds <= last)]
+    kept = np.arange(len(thresholds))
+    if len(found.names) * len(thresholds) > _DENSE_CELLS:
+        kept = kept[np.isin(thresholds, decisive) | (kept % 16 == 0)]
+    return Grid(thresholds, len(thresholds), kept)
+
+
+def _refuse_memory(found: Scored, placed: Grid, settings: Settings) -> None:
+    """Refuse to count where that takes more memory than the limit."""
+    limit = settings.memory_limit_bytes
+    needed = resident_memory() + 8 * len(found.names) * len(placed.by_class) + _READING_BYTES
+    if limit is not None and needed > limit:
+        raise SettingsError(
+            f"--memory-limit {settings.memory_limit}: pairs of {len(found.names):,} groups need "
+            f"about {needed / 1e9:.2g} GB; raise the limit, or take coarser groups"
+        )
+
+
+def _count_at(found: Scored, placed: Grid, settings: Settings, progress: Progress) -> PairCounts:
+    """Read all pairs, and count them at the thresholds of a grid."""
+    number, columns = len(found.names), len(placed.by_class)
+    pooled = np.zeros((2, len(placed.thresholds)), np.int64)
+    credits = np.zeros((2, number, columns), np.uint32 if found.rows < 2**31 else np.uint64)
+    sizes, done = np.zeros(number, np.int64), 0
+    class_cell = np.searchsorted(placed.by_class, np.arange(len(placed.thresholds)))
+    for batch in found.table.batches(drop=settings.on_bad_rows == "drop"):
+        cells = np.searchsorted(placed.thresholds, found.sign * batch.scores)
+        for k, kept in enumerate((batch.genuine, ~batch.genuine)):
+            pooled[k] += np.bincount(cells[kept], minlength=pooled.shape[1])
+            for groups in batch.groups:
+                np.add.at(credits[k], (groups[kept], class_cell[cells[kept]]), 1)
+        for groups in batch.groups:
+            sizes += np.bincount(groups, minlength=number)
+        done += len(cells)
+        progress(found.rows + done, 2 * found.rows)
+    if done != found.rows or pooled.sum() != done:
+        raise InputError(f"{found.table.where}: changed while it was read; evaluate it again")
+    for cells in (*credits, *pooled):
+        np.cumsum(cells, axis=-1, out=cells)
+    return PairCounts(
+        grid=placed,
+        metric=found.metric,
+        unit=False,
+        class_names=found.names,
+        sizes=sizes,
+        genuine=credits[0],
+        impostor=credits[1],
+        pooled_genuine=pooled[0],
+        pooled_impostor=pooled[1],
+        nearest_hits=np.zeros(number, np.int64),
+        searches=np.zeros(number, np.int64),
+    )

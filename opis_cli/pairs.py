@@ -1,7 +1,8 @@
 """Count all pairs: pilot, grid, tiles, engine, and the check that the grid was a good one."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 
@@ -146,23 +147,28 @@ def _announce_work(
         announce(f"{total:,} pairs to count, in about {needed / 1e9:.2g} GB of memory")
 
 
+@contextmanager
 def _engine(
-    name: str, embeddings: Embeddings, settings: Settings, part: int
-) -> tuple[CountPairs, int]:
-    """An engine with the settings that are its own, for a pass of a plan, and the side of the
+    name: str, embeddings: Embeddings, settings: Settings, threads: int
+) -> Iterator[tuple[Callable[[int], CountPairs], int]]:
+    """An engine for each pass of a plan, with the settings that are its own; and the side of the
     tiles that it likes."""
     module = engines.load(name)
     if name == "torch":
         tf32 = settings.dtype == "tf32"
         count_tiles = partial(module.count_pairs, device=settings.device, tf32=tf32)
-        return count_tiles, module.tile_side(settings.device)
-    if name == "dask":
-        in_memory = embeddings.source.path == ARRAYS
-        recipe = None if in_memory else module.Recipe.of(embeddings, settings, part)
-        return partial(
-            module.count_pairs, scheduler=settings.scheduler, recipe=recipe
-        ), module.TILE_SIDE
-    return module.count_pairs, module.TILE_SIDE
+        yield lambda part: count_tiles, module.tile_side(settings.device)
+    elif name == "dask":
+        with module.connected(settings.scheduler, threads) as client:
+
+            def on_cluster(part: int) -> CountPairs:
+                in_memory = embeddings.source.path == ARRAYS
+                recipe = None if in_memory else module.Recipe.of(embeddings, settings, part)
+                return partial(module.count_pairs, client=client, recipe=recipe)
+
+            yield on_cluster, module.TILE_SIDE
+    else:
+        yield lambda part: module.count_pairs, module.TILE_SIDE
 
 
 def _tally(
@@ -187,22 +193,23 @@ def _tally(
         progress(done, total)
 
     threads = settings.threads or processors()
-    for number, part in enumerate(plan.passes):
-        count_tiles, side = _engine(engine, embeddings, settings, number)
-        tiles, at_once = part.tiles(side), None
+    with _engine(engine, embeddings, settings, threads) as (engine_of_pass, side):
+        at_once = None
         if checkpoint is not None:
             between = max(_CHECKPOINT_PAIRS, _PAIRS_PER_BYTE * tally.nbytes)
             at_once = max(1, between // side**2)
-        for tile in islice(tiles, max(tiles_done - seen, 0)):
-            done, seen = done + tile.pairs, seen + 1
-        while some := list(islice(tiles, at_once)):
-            before = tally.pooled_impostor.copy()
-            count_tiles(part.rows, placed, some, tally, threads, advance)
-            if part.fold is not None:
-                tally.inside[part.fold] += tally.pooled_impostor - before
-            seen += len(some)
-            if checkpoint is not None:
-                checkpoint.save(placed, tally, seen)
+        for number, part in enumerate(plan.passes):
+            tiles, count_tiles = part.tiles(side), engine_of_pass(number)
+            for tile in islice(tiles, max(tiles_done - seen, 0)):
+                done, seen = done + tile.pairs, seen + 1
+            while some := list(islice(tiles, at_once)):
+                before = tally.pooled_impostor.copy()
+                count_tiles(part.rows, placed, some, tally, threads, advance)
+                if part.fold is not None:
+                    tally.inside[part.fold] += tally.pooled_impostor - before
+                seen += len(some)
+                if checkpoint is not None:
+                    checkpoint.save(placed, tally, seen)
     found = int(tally.pooled_genuine.sum() + tally.pooled_impostor.sum())
     if found != total:
         raise AssertionError(f"counted {found} pairs of {total}")

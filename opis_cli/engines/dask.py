@@ -8,11 +8,12 @@ another, and nothing twice.
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from distributed import Client, KilledWorker, LocalCluster, as_completed
+from distributed.comm import CommClosedError
 
 import opis_cli
 from opis_cli import protocols, readers
@@ -85,48 +86,49 @@ def count_pairs(
     threads: int,
     advance: Advance,
     *,
-    scheduler: str | None = None,
+    client: Client,
     recipe: Recipe | None = None,
 ) -> None:
     """Count the pairs of tiles into the tally, on a cluster.
 
     Parameters
     ----------
-    scheduler : str, optional
-        Address of a cluster that is there; without, a local one of so many workers is started.
+    client : Client
+        That of the cluster.
     recipe : Recipe, optional
         How workers come by the rows; without, each is sent all of them, once.
 
     Raises
     ------
     RunError
-        The scheduler does not answer, has no workers, or workers kept dying.
+        Workers kept dying, or the scheduler went away.
     """
-    with _client(scheduler, threads) as client:
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        source = recipe or client.scatter(rows, broadcast=True, hash=False)
-        todo = list(tiles)
-        wanted = _tasks(todo, sum(worker["nthreads"] for worker in workers))
-        parts = [todo[start::wanted] for start in range(min(wanted, len(todo)))]
-        counted = [client.submit(_count, source, grid, part, pure=False) for part in parts]
-        pairs = {
-            future.key: sum(tile.pairs for tile in part)
-            for future, part in zip(counted, parts, strict=True)
-        }
-        total, finished = _sum(client, counted), as_completed(counted)
-        # From here on only the sum holds the tallies, so that each is let go once it is added.
-        counted.clear()
-        try:
-            for future in finished:
-                if future.status == "finished":
-                    advance(pairs[future.key])
-                del future
-            tally.add(total.result())
-        except KilledWorker as error:
-            raise RunError(
-                f"a task took several workers down with it, most likely for memory ({error}); "
-                "give workers more, or fewer threads each"
-            ) from None
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    source = recipe or client.scatter(rows, broadcast=True, hash=False)
+    todo = list(tiles)
+    wanted = _tasks(todo, sum(worker["nthreads"] for worker in workers))
+    parts = [todo[start::wanted] for start in range(min(wanted, len(todo)))]
+    counted = [client.submit(_count, source, grid, part, pure=False) for part in parts]
+    pairs = {
+        future.key: sum(tile.pairs for tile in part)
+        for future, part in zip(counted, parts, strict=True)
+    }
+    total, finished = _sum(client, counted), as_completed(counted)
+    # From here on only the sum holds the tallies, so that each is let go once it is added.
+    counted.clear()
+    try:
+        for future in finished:
+            if future.status == "finished":
+                advance(pairs[future.key])
+            del future
+        tally.add(total.result())
+    except KilledWorker as error:
+        raise RunError(
+            f"a task took several workers down with it, most likely for memory ({error}); "
+            "give workers more, or fewer threads each"
+        ) from None
+    except CommClosedError as error:
+        raise RunError(f"the scheduler went away while pairs were counted ({error})") from None
 
 
 def _tasks(tiles: list[Tile], threads: int) -> int:
@@ -147,23 +149,32 @@ def _sum(client: Client, tallies: Sequence[Any]) -> Any:
 
 
 @contextmanager
-def _client(scheduler: str | None, threads: int) -> Iterator[Client]:
-    """A client of the cluster at an address, or of a local one that ends with the work."""
-    local = (
-        LocalCluster(
-            n_workers=threads, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0
-        )
-        if scheduler is None
-        else nullcontext(scheduler)
-    )
-    try:
-        with local as address, Client(address, timeout=_SECONDS_TO_CONNECT) as client:
+def connected(scheduler: str | None, threads: int) -> Iterator[Client]:
+    """A client of the cluster at an address, or of a local one that ends with the work.
+
+    Raises
+    ------
+    RunError
+        The scheduler does not answer, or has no workers.
+    """
+    with ExitStack() as stack:
+        try:
+            address = scheduler or stack.enter_context(_local_cluster(threads))
+            client = stack.enter_context(Client(address, timeout=_SECONDS_TO_CONNECT))
             client.wait_for_workers(1, timeout=_SECONDS_FOR_WORKERS)
-            yield client
-    except OSError as error:
-        raise RunError(f"--scheduler {scheduler}: no scheduler answers there ({error})") from None
-    except TimeoutError:
-        raise RunError(f"--scheduler {scheduler}: it has no workers; start some") from None
+        except TimeoutError:
+            raise RunError(f"--scheduler {scheduler}: it has no workers; start some") from None
+        except OSError as error:
+            raise RunError(
+                f"--scheduler {scheduler}: no scheduler answers there ({error})"
+            ) from None
+        yield client
+
+
+def _local_cluster(workers: int) -> LocalCluster:
+    return LocalCluster(
+        n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0
+    )
 
 
 def _count(source: Recipe | Rows, grid: Grid, tiles: list[Tile]) -> Tally:

@@ -33,7 +33,7 @@ from opis_cli.settings import Settings
 ROUNDS = 5
 # Side of the tiles of the bare product, and floats between the ends of their rows: those that were
 # ever seen to win. Rows a power of two apart are slow to write.
-TILINGS = ((512, 0), (768, 0), (1_024, 0), (1_024, 16), (2_048, 16))
+TILINGS = ((512, 0), (768, 0), (1_024, 0), (1_024, 16), (1_536, 16), (2_048, 16))
 
 
 def bare_product(vectors: np.ndarray, tiling: tuple[int, int], threads: int) -> None:

@@ -7,7 +7,7 @@ little, and as the galleries have no row in common, independently for the two ha
 product of the halves' deviations, on average, has no noise in it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,16 +22,16 @@ POINTS = 128
 """Thresholds of the calibration range at which halves are compared, at most."""
 MOST_CLASSES = 2_000
 """Classes that are split in halves, at most: a random choice of more would tell little more."""
-LEAST_ROWS, MOST_ROWS = 4, 2_048
+LEAST_ROWS, MOST_ROWS = 4, 256
 """Rows of a class: at least so many, so that both halves have a genuine pair; at most so many, at
 random, are used."""
-GALLERY, FEW_ROWS = 256, 1_024
+ROWS, VALUES = 1 << 15, 1 << 23
+"""Rows of all halves, and values in their vectors, at most: new memory takes time too."""
+GALLERY, FEW_ROWS = 128, 1_024
 """Rows of a gallery, which is all rows where there are but few."""
 
-_BYTES_AT_ONCE = 32 << 20
-"""Of vectors that are copied, about."""
 _BEYOND = 100
-_SIDES = {"numpy": 64, "numba": 128}
+_SIDE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,11 @@ def choose(rows: Rows, seed: int) -> Choice:
     starts = np.cumsum(sizes) - sizes
     others = np.array([len(g) - np.bincount(rows.keys[g], minlength=len(sizes)) for g in galleries])
     classes = np.flatnonzero((sizes >= LEAST_ROWS) & (others > 0).all(axis=0))
-    if len(classes) > MOST_CLASSES:
-        classes = np.sort(rng.choice(classes, MOST_CLASSES, replace=False))
+    classes = rng.permutation(classes)[:MOST_CLASSES]
+    taken = np.cumsum(np.minimum(sizes[classes], MOST_ROWS))
+    # Two classes at least: with fewer there is nothing to compare.
+    most = max(min(ROWS, VALUES // rows.vectors.shape[1]), taken[:2].max(initial=0))
+    classes = np.sort(classes[taken <= most])
     own = [order[starts[k] : starts[k] + min(sizes[k], MOST_ROWS)] for k in classes]
     middles = [(len(one) + 1) // 2 for one in own]
     firsts = [one[:middle] for one, middle in zip(own, middles, strict=True)]
@@ -120,9 +123,7 @@ def count(
     grid = _grid(rows, thresholds)
     # So few pairs are soonest counted here, whatever device or cluster counted all.
     local = "numpy" if engine == "numpy" else "numba"
-    at_once = max(1, _BYTES_AT_ONCE // (4 * rows.vectors.shape[1]))
-    parts = [_accepted(rows, some, grid, local, threads) for some in _in_parts(chosen, at_once)]
-    genuine, impostor = (np.concatenate(kind, axis=1) for kind in zip(*parts, strict=True))
+    genuine, impostor = _accepted(rows, chosen, grid, local, threads)
     in_gallery = [np.bincount(rows.keys[g], minlength=len(counts.sizes)) for g in chosen.galleries]
     others = [
         len(gallery) - own[chosen.classes]
@@ -150,17 +151,6 @@ def _grid(rows: Rows, thresholds: Curve) -> Grid:
     return Grid(wider, len(thresholds), np.append(np.arange(len(thresholds)), len(wider) - 1))
 
 
-def _in_parts(chosen: Choice, at_once: int) -> Iterator[Choice]:
-    """Classes of about so many rows at a time, so that memory stays bounded."""
-    sizes = chosen.sizes.sum(axis=0)
-    part = (np.cumsum(sizes) - sizes) // at_once
-    for number in np.unique(part):
-        first, last = np.searchsorted(part, [number, number + 1])
-        some = slice(int(first), int(last))
-        firsts, seconds = chosen.halves
-        yield Choice(chosen.classes[some], (firsts[some], seconds[some]), chosen.galleries)
-
-
 def _accepted(
     rows: Rows, chosen: Choice, grid: Grid, engine: str, threads: int
 ) -> tuple[Ints, Ints]:
@@ -180,25 +170,33 @@ def _accepted(
         keys=apart,
         order=rows.order[index],
     )
+    vetoing = replace(some, vetoes=(rows.keys[index],))
     first, both = int(sizes[0].sum()), int(sizes.sum())
     middle = both + len(chosen.galleries[0])
     module = engines.load(engine)
-    inner = tiles_along(some.class_ends[:both], _SIDES[engine])
-    outer = (
+    # Rows of the gallery that are of the half's own class are no impostors: they are vetoed, and
+    # so land in the last cell, which is not looked at.
+    outer = Tally.empty(vetoing, grid)
+    tiles = (
         tile
         for block in (Tile(0, first, both, middle), Tile(first, both, middle, len(index)))
         for tile in cut(block, module.TILE_SIDE)
     )
-    # Rows of the gallery that are of the half's own class are no impostors: they are vetoed, and
-    # so land in the last cell, which is not looked at.
-    vetoing = replace(some, vetoes=(rows.keys[index],))
-    found = []
-    for prepared, tiles in ((some, inner), (vetoing, outer)):
-        tally = Tally.empty(prepared, grid)
-        module.count_pairs(prepared, grid, tiles, tally, threads, lambda pairs: None)
-        found.append(tally)
-    shape = (2, len(chosen.classes), -1)
+    module.count_pairs(vetoing, grid, tiles, outer, threads, lambda pairs: None)
     kept = slice(grid.window)
-    genuine = np.cumsum(found[0].genuine[:-1, kept], axis=1, dtype=np.uint32) // 2
-    impostor = np.cumsum(found[1].impostor[:-1, kept], axis=1, dtype=np.uint32)
+    impostor = np.cumsum(outer.impostor[:-1, kept], axis=1, dtype=np.uint32)
+    genuine = np.cumsum(_inside(some, both, grid, engine, threads), axis=1, dtype=np.uint32)
+    shape = (2, len(chosen.classes), -1)
     return genuine.reshape(shape), impostor.reshape(shape)
+
+
+def _inside(rows: Rows, count: int, grid: Grid, engine: str, threads: int) -> Ints:
+    """Pairs inside each half, of the first ``count`` rows, by cell of the window."""
+    if engine == "numba":
+        from opis_cli.engines.numba import count_inside
+
+        return count_inside(rows, count, grid, threads)
+    tally = Tally.empty(rows, grid)
+    tiles = tiles_along(rows.class_ends[:count], _SIDE)
+    engines.load(engine).count_pairs(rows, grid, tiles, tally, threads, lambda pairs: None)
+    return tally.genuine[:-1, : grid.window] // 2

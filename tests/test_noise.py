@@ -63,13 +63,12 @@ def chosen(vectors, labels, **settings):
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
 @pytest.mark.parametrize("rows", ["few", "many"])
 def test_halves_equal_brute_force(engine, rows, monkeypatch):
-    """With all rows as the gallery, and with two random ones and several parts."""
+    """With all rows as the gallery, and with two random ones."""
     vectors, labels = data.MADE["long_tail"]
     if rows == "many":
         monkeypatch.setattr(halves, "GALLERY", 60)
         monkeypatch.setattr(halves, "FEW_ROWS", 120)
         monkeypatch.setattr(halves, "MOST_ROWS", 30)
-        monkeypatch.setattr(halves, "_BYTES_AT_ONCE", 100 * 4 * vectors.shape[1])
     counts = pairs.count_pairs(from_arrays(vectors, labels), Settings(engine=engine, seed=3))
     found = counts.halves
     embeddings, classes, sides, galleries = chosen(vectors, labels, seed=3)
@@ -116,6 +115,16 @@ def test_many_classes_are_split_by_chance(monkeypatch):
     assert found.classes == 20
     _, classes, _, _ = chosen(vectors, labels)
     assert len(set(classes.tolist())) == 20 and classes.max() > 20
+
+
+@pytest.mark.parametrize(("name", "most"), [("ROWS", 200), ("VALUES", 200 * 32), ("ROWS", 1)])
+def test_no_more_rows_are_split_than_allowed_but_two_classes_are(name, most, monkeypatch):
+    monkeypatch.setattr(halves, name, most)
+    embeddings, classes, sides, _ = chosen(*data.blobs(600, 60, 32, seed=5))
+    sizes = np.bincount(embeddings.labels)
+    rows = sum(len(half) for side in sides for half in side)
+    assert rows == sizes[classes].sum()
+    assert rows <= 200 < rows + sizes.max() if most > 1 else len(classes) == 2
 
 
 def test_galleries_that_are_drawn_leave_alike_classes_alike(monkeypatch):

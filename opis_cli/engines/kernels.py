@@ -11,6 +11,8 @@ from numba.extending import intrinsic
 
 # No NaN reaches the scan, and products may be fused: both let LLVM vectorise it.
 _compiled = njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "contract"})
+# Sums in any order too.
+_summing = njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "contract", "reassoc"})
 
 _u64 = np.uint64  # Numba looks for negative places where an index is signed.
 
@@ -545,3 +547,27 @@ def credit_genuine(
             by_class = class_cell[cell]
             credits[keys[i0 + i], by_class] += 1
             credits[keys[j0 + j], by_class] += 1
+
+
+@_summing
+def inside(vectors: Any, half_squares: Any, start: int, stop: int, cuts: Any, credits: Any) -> None:
+    """Count the pairs of rows ``start:stop`` by the first of ``cuts``, which fall, that they reach.
+
+    No cut is reached by most pairs; the others are found by bisection.
+    """
+    last = cuts.size - 1
+    for i in range(_u64(start), _u64(stop)):
+        for j in range(i + _u64(1), _u64(stop)):
+            score = np.float32(0)
+            for d in range(vectors.shape[1]):
+                score += vectors[i, d] * vectors[j, d]
+            score -= half_squares[i] + half_squares[j]
+            if score >= cuts[last]:
+                low, high = 0, last
+                while low < high:
+                    middle = (low + high) // 2
+                    if score >= cuts[middle]:
+                        high = middle
+                    else:
+                        low = middle + 1
+                credits[low] += 1

@@ -36,6 +36,7 @@ from opis_cli.engines.kernels import (
     credit_genuine,
     deliver_credits,
     find_places,
+    inside,
     scan,
     subtract_halves,
     veto,
@@ -76,6 +77,26 @@ def count_pairs(
     if not cells.everywhere:
         accepted = sum(worker.accepted for worker in workers)
         tally.impostor[:, cells.window :] += np.diff(accepted).astype(tally.impostor.dtype)
+
+
+def count_inside(rows: Rows, count: int, grid: Grid, threads: int) -> NDArray[np.uint32]:
+    """Genuine pairs of small classes, without the pairs between them.
+
+    Returns those of the first ``count`` rows, by class and cell of the window, (classes, window).
+    """
+    changes = np.flatnonzero(np.diff(rows.labels[:count])) + 1
+    starts = np.concatenate([[0], changes, [count]])
+    cuts = rows.cuts(grid.thresholds[: grid.window])
+    found = np.zeros((len(starts) - 1, grid.window), np.uint32)
+
+    def work(classes: Ints) -> None:
+        for k in classes:
+            inside(rows.vectors, rows.half_squares, starts[k], starts[k + 1], cuts, found[k])
+
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, np.array_split(np.arange(len(found)), threads)):
+            pass
+    return found
 
 
 @dataclass(frozen=True, slots=True)

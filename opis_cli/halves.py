@@ -27,8 +27,8 @@ LEAST_ROWS, MOST_ROWS = 4, 256
 random, are used."""
 ROWS, VALUES = 1 << 15, 1 << 23
 """Rows of all halves, and values in their vectors, at most: new memory takes time too."""
-GALLERY, FEW_ROWS = 128, 1_024
-"""Rows of a gallery, which is all rows where there are but few."""
+GALLERY, PAIRS, FEW_ROWS = 512, 1 << 22, 1_024
+"""Rows of a gallery, and pairs with it, at most. It has all rows where there are but few."""
 
 _BEYOND = 100
 _SIDE = 64
@@ -66,7 +66,8 @@ def choose(rows: Rows, seed: int) -> Choice:
     place[rows.order] = np.arange(count)
     galleries = np.arange(count), np.arange(count)
     if count > FEW_ROWS:
-        drawn = np.sort(place[rng.choice(count, (2, GALLERY), replace=False)])
+        size = min(GALLERY, PAIRS // min(count, ROWS))
+        drawn = np.sort(place[rng.choice(count, (2, size), replace=False)])
         galleries = drawn[0], drawn[1]
     order = np.lexsort((rng.permutation(count)[rows.order], rows.keys))
     sizes = np.bincount(rows.keys)

@@ -61,8 +61,9 @@ def _genuine(plan: Plan, rng: np.random.Generator) -> Scores:
     """Scores of genuine pairs: all where they are few, else a sample."""
     sizes = plan.alike.sizes
     ends = np.cumsum(sizes)
-    picks = np.arange(ends[-1])
-    if ends[-1] > 2 * _GENUINE_PAIRS:
+    if ends[-1] <= 2 * _GENUINE_PAIRS:
+        picks = np.arange(ends[-1])
+    else:
         picks = np.sort(rng.integers(0, ends[-1], _GENUINE_PAIRS))
     i = np.searchsorted(ends, picks, side="right")
     j = plan.alike.first[i] + picks - (ends - sizes)[i]

@@ -8,6 +8,7 @@ script is timed where scikit-learn is installed.
 import argparse
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from opis_cli.records import Embeddings
 from opis_cli.settings import Settings
 
 ROUNDS = 5
+_STATUS = Path("/proc/self/status")
 # Side of the tiles of the bare product, and floats between the ends of their rows: those that were
 # ever seen to win. Rows a power of two apart are slow to write.
 TILINGS = ((512, 0), (768, 0), (1_024, 0), (1_024, 16), (1_536, 16), (2_048, 16))
@@ -114,13 +116,17 @@ def print_peak(rows: int, classes: int, dim: int) -> None:
     """Used by ``peak``: what a count adds to the peak of a process that has seen a small one."""
     count(from_arrays(*data.blobs(2_000, 10, 8)))
     embeddings = from_arrays(*data.blobs(rows, classes, dim, spread=1.0))
+    if not _STATUS.exists():
+        before = resident_memory()
+        count(embeddings)
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6)
+        return
     # Making the input had a peak of its own, which Linux forgets when told so.
-    forget = Path("/proc/self/clear_refs")
-    if forget.exists():
-        forget.write_text("5")
+    Path("/proc/self/clear_refs").write_text("5")
     before = resident_memory()
     count(embeddings)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6)
+    found = re.search(r"VmHWM:\s+(\d+)", _STATUS.read_text())
+    print((int(found[1]) * 1024 - before) / 1e6)
 
 
 def naive(rows: int, classes: int, dim: int) -> None:

@@ -76,9 +76,10 @@ def check_comparable(run: "Run", base: "Run", names: tuple[str, ...], what: str,
     for name in names:
         one, two = _setting(run, name), _setting(base, name)
         if one != two:
+            shown = ["not given" if value is None else value for value in (one, two)]
             raise SettingsError(
-                f"{what} and {of} do not compare: {name.replace('_', '-')} is {one} in the former "
-                f"and {two} in the latter; evaluate both with the same settings"
+                f"{what} and {of} do not compare: {name.replace('_', '-')} is {shown[0]} in the "
+                f"former and {shown[1]} in the latter; evaluate both with the same settings"
             )
 
 

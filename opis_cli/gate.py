@@ -205,8 +205,8 @@ def _baseline_notes(run: "Run", baseline: "Run", demands: Demands) -> list[str]:
         )
     elif not comparison.have_units(run, baseline):
         notes.append(
-            "Pairs of groups, with a gallery or without rows have no unit that could be drawn, so "
-            "there is no paired interval: the differences themselves decide."
+            "Intervals draw classes with all pairs of their rows. There are none such by group, "
+            "with a gallery, or of scored pairs: the differences themselves decide."
         )
     elif demands.confidence is None:
         notes.append(

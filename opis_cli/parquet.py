@@ -60,9 +60,16 @@ def show(names: Sequence[str]) -> str:
 
 
 def choose(
-    names: Sequence[str], wanted: str | None, guesses: Sequence[str], what: str, where: Path
+    names: Sequence[str],
+    wanted: str | None,
+    guesses: Sequence[str],
+    what: str,
+    where: Path,
+    sought: str | None = None,
 ) -> str:
     """The column that is wanted, else the only one with a usual name.
+
+    ``what`` names the option, and ``sought`` what an error calls the column, if not the same.
 
     Raises
     ------
@@ -73,7 +80,8 @@ def choose(
     if len(found) == 1:
         return found[0]
     if not found:
-        problem = f"no {what} column" if wanted is None else f"no column {wanted!r}"
+        usual = sought or f"{what} column"
+        problem = f"no {usual}" if wanted is None else f"no column {wanted!r}"
     else:
         problem = f"{len(found)} columns may be the {what} column, {show(found)}"
     raise InputError(f"{where}: {problem}; give --{what}-column. The columns are {show(names)}")

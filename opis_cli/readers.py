@@ -314,7 +314,10 @@ def _read_source(
     labels: list[arrow.Array] = []
     if suffix == ".npy":
         if with_labels:
-            raise InputError(f"{path}: a .npy file has no labels; give --labels FILE")
+            raise InputError(
+                f"{path}: a .npy file has no labels; give --labels FILE, or --gallery-labels FILE "
+                "for a gallery"
+            )
         array = _map_npy(path)
     elif suffix == ".npz":
         names = [embedding_column or "embeddings"]

@@ -75,6 +75,8 @@ def fetched(source: str | Path) -> Iterator[list[Path]]:
 
 def _matching(source: str | Path) -> list[Path]:
     """The path, or the files that match it where there is none and it is a pattern."""
+    if not str(source):
+        raise InputError("the name of a source is empty; name a file or a folder")
     path = Path(source)
     if not re.search(r"[*?[]", str(source)) or path.exists():
         return [path]

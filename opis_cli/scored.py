@@ -171,7 +171,16 @@ def _survey(table: Table, sha256: str, settings: Settings, progress: Progress) -
 def _sign(table: Table, genuine: Doubles, impostor: Doubles, settings: Settings) -> int:
     """1 where a lower score is closer, else -1; by the option, the column's name, or the data."""
     asked = settings.higher_is_closer
+    impostor = np.sort(impostor)
+    below = np.searchsorted(impostor, genuine, "left") + np.searchsorted(impostor, genuine, "right")
+    higher = float(below.mean() / (2 * len(impostor)))
     if table.score == "distance":
+        if asked is None and higher >= _SURE:
+            raise InputError(
+                f"{table.where}: in column 'distance', genuine pairs lie above impostors "
+                f"{100 * higher:.0f} % of the time, as similarities do; call it 'score', or give "
+                "--lower-is-closer if these are distances"
+            )
         if asked:
             raise SettingsError(
                 f"--higher-is-closer: {table.where} has the column 'distance', and a distance is "
@@ -180,9 +189,6 @@ def _sign(table: Table, genuine: Doubles, impostor: Doubles, settings: Settings)
         return 1
     if asked is not None:
         return -1 if asked else 1
-    impostor = np.sort(impostor)
-    below = np.searchsorted(impostor, genuine, "left") + np.searchsorted(impostor, genuine, "right")
-    higher = float(below.mean() / (2 * len(impostor)))
     if max(higher, 1 - higher) < _SURE:
         raise SettingsError(
             f"{table.where}: column {table.score!r} does not show whether a higher score is "

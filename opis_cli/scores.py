@@ -104,11 +104,13 @@ def first_within(frr: Curve, bound: float) -> int:
 
 def _unresolved(calibration: Calibration, counts: PairCounts, why: str) -> InputError:
     finest = counts.rounding if counts.metric == "cosine" else math.sqrt(2 * counts.rounding)
+    advice = "; --calibration distance:LOW..HIGH takes any distances"
+    advice = "" if counts.metric == "score" else advice
     return InputError(
         f"the calibration range {calibration} cannot be resolved: {why} "
         f"({counts.impostor_total:,} impostor and {counts.genuine_total:,} genuine pairs; "
         f"distances are told apart down to {finest:.2g}). "
-        "Give more rows or a wider range; --calibration distance:LOW..HIGH takes any distances"
+        f"Give more {'pairs' if counts.metric == 'score' else 'rows'} or a wider range{advice}"
     )
 
 

@@ -177,6 +177,11 @@ class Settings:
         for field in ("labels", "within_column", "exclude_same", "gallery", "checkpoint"):
             if getattr(self, field) is not None:
                 raise SettingsError(f"{option(field)} is for embeddings, not for --pairs")
+        for field in ("embedding_column", "device", "scheduler"):
+            if getattr(self, field) is not None:
+                raise SettingsError(f"{option(field)} is for embeddings, not for --pairs")
+        if self.engine not in ("auto", "numpy"):
+            raise SettingsError("--engine is for embeddings; --pairs need none")
         if self.metric == "euclidean":
             raise SettingsError("--metric is for embeddings; --pairs have a distance already")
         if self.prefer == "worst-classes" and self.group_column is None:

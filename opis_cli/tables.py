@@ -18,7 +18,7 @@ GENUINE_NAMES = ("genuine",)
 _BATCH_ROWS = 1 << 17
 _CSV_BLOCK = 8 << 20
 _CHUNKS_AT_ONCE = 64
-_YES, _NO = ("true", "1"), ("false", "0")
+_YES, _NO = ("true", "1", "1.0"), ("false", "0", "0.0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def open_table(
     return Table(
         files=files,
         score=scores,
-        genuine=choose(columns, genuine, GENUINE_NAMES, "label", files[0]),
+        genuine=choose(columns, genuine, GENUINE_NAMES, "label", files[0], "column 'genuine'"),
         groups=groups,
         names=_group_names(files, scores, groups, where),
         where=where,
@@ -172,7 +172,9 @@ def _group_names(
     """Read the columns of groups for the names of all."""
     seen: list[arrow.Array] = []
     for raw in (raw for file in files if groups for raw in _raw(file, [score, *groups])):
-        seen += [raw.column(raw.schema.get_field_index(name)).unique() for name in groups]
+        for name in groups:
+            column = raw.column(raw.schema.get_field_index(name))
+            seen.append(arrow.join_labels([column], f"{where}, column {name!r}").unique())
         if len(seen) > _CHUNKS_AT_ONCE:
             seen = [arrow.join_labels(seen, where).unique()]
     return arrow.column_of(arrow.join_labels(seen, where), where).names
@@ -183,8 +185,9 @@ def _group_columns(names: Sequence[str], group: str | None, where: Path) -> list
         return [] if group is None else [group]
     sides = [name.strip() for name in group.split(",")]
     missing = [name for name in sides if name not in names]
-    if missing or len(sides) > 2:
-        problem = f"no column {missing[0]!r}" if missing else "more than two columns"
+    if missing or len(sides) > 2 or len(set(sides)) < len(sides):
+        problem = "the same column twice" if len(sides) <= 2 else "more than two columns"
+        problem = f"no column {missing[0]!r}" if missing else problem
         raise InputError(
             f"{where}: --group-column {group}: {problem}; name one, or one for each side with a "
             f"comma between. The columns are {show(names)}"
@@ -247,9 +250,10 @@ def _raw(path: Path, columns: Sequence[str]) -> Iterator[Any]:
 def _check_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
     for name in wanted:
         if names.count(name) != 1:
+            problem = f"{names.count(name)} columns" if name in names else "no column"
             raise InputError(
-                f"{path}: {names.count(name)} columns named {name!r} where one is needed; the "
-                f"columns are {show(names)}"
+                f"{path}: {problem} named {name!r}, where one is needed; the columns are "
+                f"{show(names)}"
             )
 
 
@@ -275,6 +279,10 @@ def _booleans(values: Any, path: Path, name: str) -> tuple[NDArray[np.bool_], ND
         return arrow.to_numpy(values.fill_null(False)), known
     if types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    if types.is_nested(values.type):
+        raise InputError(
+            f"{path}: column {name!r} is of type {str(values.type)!r}; wanted true or false"
+        )
     texts = compute.utf8_lower(values.cast(pa.large_string())).fill_null(_NO[0])
     yes = arrow.to_numpy(compute.is_in(texts, pa.array(_YES, pa.large_string())))
     no = arrow.to_numpy(compute.is_in(texts, pa.array(_NO, pa.large_string())))

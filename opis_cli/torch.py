@@ -57,10 +57,10 @@ class OpisMetric(torchmetrics.Metric):  # type: ignore[misc]
         own = {field.name for field in dataclasses.fields(Settings)} - {"engine", "device"}
         super().__init__(**{key: value for key, value in settings.items() if key not in own})
         chosen = {key: value for key, value in settings.items() if key in own}
-        self.settings = merge({}, chosen | {"engine": "torch"})
         for name in ("group_column", "within_column", "exclude_same", "gallery", "pairs"):
-            if getattr(self.settings, name):
+            if chosen.get(name):
                 raise SettingsError(f"OpisMetric pairs all rows of a batch by label: no {name}")
+        self.settings = merge({}, chosen | {"engine": "torch"})
         self.add_state("embeddings", default=[], dist_reduce_fx="cat")
         self.add_state("labels", default=[], dist_reduce_fx="cat")
 

@@ -247,7 +247,7 @@ def test_the_gate_by_group_goes_by_the_differences(cli, rows, tmp_path):
     done = cli("gate", tmp_path / "run", "--baseline", tmp_path / "run", *limit, "--json")
     found = json.loads(done.stdout)
     assert done.returncode == 0 and found["baseline"]["replicates"] == 0
-    assert any("no unit that could be drawn" in note for note in found["notes"])
+    assert any("none such by group" in note for note in found["notes"])
     assert found["checks"][0]["interval"] is None
     done = cli("gate", tmp_path / "run", "--baseline", tmp_path / "classes", *limit)
     assert done.returncode == 2 and "group-column is customer" in done.stderr

@@ -223,7 +223,7 @@ def test_a_run_is_saved_drawn_and_deployed(cli, tmp_path):
     [
         (lambda t: t.assign(distance=1.0), {}, "2 columns may be the score column"),
         (lambda t: t.drop(columns="score"), {}, "no score column"),
-        (lambda t: t.drop(columns="genuine"), {}, "no label column; give --label-column"),
+        (lambda t: t.drop(columns="genuine"), {}, "no column 'genuine'; give --label-column"),
         (lambda t: t.assign(genuine="yes"), {}, "'yes'; wanted true or false"),
         (lambda t: t.assign(genuine=2), {}, "'2'; wanted true or false"),
         (lambda t: t.assign(genuine=True), {}, "no impostor pair among 2,000"),
@@ -284,3 +284,36 @@ def test_damaged_and_unknown_files_are_refused(tmp_path):
     ):
         with pytest.raises(InputError, match=says):
             opis.evaluate(tmp_path / name, pairs=True)
+
+
+@pytest.mark.parametrize("column", ["genuine", "group"])
+def test_a_column_of_lists_is_refused(column, cli, tmp_path):
+    file = tmp_path / "pairs.parquet"
+    table = {"score": [0.5, 0.1, 0.7], "genuine": [True, False, True], "group": ["a", "b", "a"]}
+    pd.DataFrame(table | {column: [[1], [0], [1]]}).to_parquet(file)
+    done = cli("evaluate", file, "--pairs", "--group-column", "group")
+    assert done.returncode == 2 and f"column '{column}'" in done.stderr
+
+
+def test_similarities_that_are_called_distances_are_refused(cli, tmp_path):
+    rng, file = np.random.default_rng(0), tmp_path / "pairs.parquet"
+    genuine = rng.random(4_000) < 0.3
+    pd.DataFrame({"distance": rng.normal(3.0 * genuine), "genuine": genuine}).to_parquet(file)
+    done = cli("evaluate", file, "--pairs")
+    assert done.returncode == 2 and "as similarities do" in done.stderr
+    assert cli("evaluate", file, "--pairs", "--lower-is-closer").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--group-column", "a,a"), "the same column twice"),
+        (("--engine", "torch"), "--engine is for embeddings"),
+        (("--embedding-column", "v"), "--embedding-column is for embeddings"),
+    ],
+)
+def test_what_makes_no_sense_with_scored_pairs_is_refused(given, told, cli, tmp_path):
+    file = tmp_path / "pairs.csv"
+    file.write_text("distance,genuine,a\n0.1,1.0,x\n0.9,0.0,y\n")
+    done = cli("evaluate", file, "--pairs", *given)
+    assert done.returncode == 2 and told in done.stderr

@@ -16,7 +16,8 @@
 
 ``uncertainty.py`` rests on ``intervals.py``, the jackknife, and ``bootstrap.py``.
 
-``pipeline.py`` joins these, ``cli.py`` shows them. From a report, and the counts that it is on::
+``pipeline.py`` joins these; ``cli.py`` and ``cli_gate.py`` show them. From a report, and the counts
+that it is on::
 
     Run, Run, limits --> draws of classes --> changes --> Verdict, Comparison --> JUnit, HTML, text
     limits.py            bootstrap.py         comparison.py  gate.py              verdicts.py

@@ -18,7 +18,16 @@ HEAVY = (
     "jinja2",
     "junitparser",
 )
-TERMINAL = {"cli", "cli_gate", "__main__", "summary", "summary_gate", "progress"}
+TERMINAL = {
+    "cli",
+    "cli_gate",
+    "cli_options",
+    "cli_shared",
+    "__main__",
+    "summary",
+    "summary_gate",
+    "progress",
+}
 # A module may import from its own line or one above it.
 LAYERS = [
     {"errors", "text", "settings", "remote", "limits", "__init__"},
@@ -39,7 +48,8 @@ LAYERS = [
     {"page"},
     {"pairs", "scored"},
     {"pipeline", "summary", "summary_gate", "progress"},
-    {"cli", "torch"},
+    {"cli_options", "cli_shared", "torch"},
+    {"cli"},
     {"cli_gate"},
     {"__main__"},
 ]

@@ -171,3 +171,27 @@ def test_on_github_every_report_is_found_by_itself(cli, tmp_path, monkeypatch):
     aside = cli("gate", "run", "--max-opis", "0", "--json")
     assert json.loads(aside.stdout)["passed"] is False
     assert aside.stderr.startswith("::error title=opis gate%3A max-opis::")
+
+
+def test_on_github_no_table_holds_a_command(cli, monkeypatch, tmp_path):
+    vectors, labels = data.blobs(60, 3)
+    np.save(tmp_path / "x.npy", vectors)
+    names = np.array(["::error::boo", "b", "c"])[labels]
+    (tmp_path / "y.txt").write_text("\n".join(names) + "\n")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    commands = [
+        ("evaluate", "x.npy", "--labels", "y.txt", "--out", "::error::run"),
+        ("recommend", "::error::run"),
+        ("margins", "::error::run"),
+        ("compare", "::error::run", "x.npy", "--config", "opis.toml"),
+        ("gate", "::error::run", "--max-opis", "1"),
+    ]
+    (tmp_path / "opis.toml").write_text('labels = "y.txt"\n')
+    for words in commands:
+        done = cli(*words)
+        assert done.returncode == 0, done.stderr
+        first, *inner, last = done.stdout.splitlines()
+        assert first.startswith("::stop-commands::"), words
+        assert last == f"::{first.removeprefix('::stop-commands::')}::", words
+        if words[0] not in ("recommend", "margins"):
+            assert "::error::" in "".join(inner), words

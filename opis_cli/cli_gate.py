@@ -208,7 +208,7 @@ def _write_reports(
     """Every report that was asked for, and GitHub's where it asks by its variables."""
     from opis_cli import verdicts
     from opis_cli.files import write_text
-    from opis_cli.report import to_json
+    from opis_cli.report_json import to_json
 
     writers: dict[str, Callable[[], str]] = {
         "junit": lambda: verdicts.junit(verdict),

@@ -48,7 +48,7 @@ def run_of(run_or_source: str, config: Path | None, quiet: bool) -> "Run":
 
 def print_json(record: Any) -> None:
     """Print a record as JSON."""
-    from opis_cli.report import to_json
+    from opis_cli.report_json import to_json
 
     typer.echo(to_json(record), nl=False)
 

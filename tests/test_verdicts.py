@@ -15,7 +15,7 @@ import opis_cli as opis
 from opis_cli import verdicts
 from opis_cli.gate import judge
 from opis_cli.limits import RULES, Demands, Limit
-from opis_cli.report import to_json
+from opis_cli.report_json import to_json
 from opis_cli.summary_gate import verdict as terminal
 
 HOSTILE = (

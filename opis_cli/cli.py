@@ -160,7 +160,7 @@ def recommend(
     if as_json:
         print_json(chosen)
     elif not quiet:
-        from opis_cli.summary import recommendation
+        from opis_cli.summary_threshold import recommendation
 
         show(recommendation(run, chosen))
 
@@ -227,7 +227,7 @@ def margins(
     if as_json:
         print_json(found)
     elif not quiet:
-        from opis_cli.summary import margins_summary
+        from opis_cli.summary_margins import margins_summary
 
         show(margins_summary(run, found))
 
@@ -241,6 +241,6 @@ def doctor(as_json: Json = False) -> None:
     if as_json:
         print_json(facts)
     else:
-        from opis_cli.summary import facts_table
+        from opis_cli.summary_blocks import facts_table
 
         show(facts_table(facts))

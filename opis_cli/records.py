@@ -4,7 +4,7 @@
 
     Embeddings --> PairCounts --> curves --> scores, recommendation --> Report --> JSON, PNG, text
     readers.py     pairs.py       curves.py  scores.py                  report.py  report_json.py
-    remote.py      protocols.py              recommend.py              report_json.runs.py
+    remote.py      protocols.py              recommend.py                          runs.py
     parquet.py     pilot.py                  confidence.py                         files.py
     arrow.py       grid.py                   folds.py                              plots.py
     embeddings.py  distance.py               noise.py                              drawing.py

@@ -19,14 +19,8 @@ HEAVY = (
     "junitparser",
 )
 TERMINAL = {
-    "cli",
-    "cli_gate",
-    "cli_options",
-    "cli_shared",
-    "__main__",
-    "summary",
-    "summary_gate",
-    "progress",
+    *("cli", "cli_gate", "cli_options", "cli_shared", "__main__", "progress"),
+    *("summary", "summary_blocks", "summary_gate", "summary_margins", "summary_threshold"),
 }
 # A module may import from its own line or one above it.
 LAYERS = [
@@ -57,7 +51,9 @@ LAYERS = [
     {"verdicts", "comparison_plots"},
     {"page"},
     {"pairs", "scored"},
-    {"pipeline", "summary", "summary_gate", "progress"},
+    {"pipeline", "progress", "summary_blocks"},
+    {"summary_gate", "summary_margins", "summary_threshold"},
+    {"summary"},
     {"cli_options", "cli_shared", "torch"},
     {"cli"},
     {"cli_gate"},

@@ -109,7 +109,7 @@ def gate(
     _write_reports(verdict, run, base, given)
     if as_json:
         print_json(verdict)
-    _tell(verdict, silent=as_json or quiet, aside=as_json)
+    _tell(verdict, run, silent=as_json or quiet, aside=as_json)
     raise typer.Exit(0 if verdict.passed else 1)
 
 
@@ -173,7 +173,7 @@ def compare(
     elif not quiet:
         from opis_cli.summary_gate import comparison
 
-        show(comparison(found))
+        show(comparison(found, runs[0].report))
 
 
 def _write_example(file: Path, quiet: bool) -> None:
@@ -212,7 +212,7 @@ def _write_reports(
 
     writers: dict[str, Callable[[], str]] = {
         "junit": lambda: verdicts.junit(verdict),
-        "markdown": lambda: verdicts.markdown(verdict),
+        "markdown": lambda: verdicts.markdown(verdict, run.report),
         "gitlab_metrics": lambda: verdicts.gitlab_metrics(verdict),
         "json_file": lambda: to_json(verdict),
         "html": lambda: _page(verdict, run, base),
@@ -221,12 +221,12 @@ def _write_reports(
         if given[name] is not None:
             write_text(given[name], text())
     for variable, make in (
-        ("GITHUB_STEP_SUMMARY", verdicts.markdown),
-        ("GITHUB_OUTPUT", verdicts.github_outputs),
+        ("GITHUB_STEP_SUMMARY", writers["markdown"]),
+        ("GITHUB_OUTPUT", lambda: verdicts.github_outputs(verdict)),
     ):
         if os.environ.get(variable):
             with Path(os.environ[variable]).open("a", encoding="utf-8") as file:
-                file.write(make(verdict))
+                file.write(make())
 
 
 def _page(verdict: "Verdict", run: "Run", base: "Run | None") -> str:
@@ -235,13 +235,13 @@ def _page(verdict: "Verdict", run: "Run", base: "Run | None") -> str:
     return page(verdict, run, base)
 
 
-def _tell(verdict: "Verdict", *, silent: bool, aside: bool) -> None:
+def _tell(verdict: "Verdict", run: "Run", *, silent: bool, aside: bool) -> None:
     """The verdict on the terminal, and on GitHub as annotations; ``aside`` on standard error."""
     from opis_cli.summary_gate import verdict as table
     from opis_cli.verdicts import annotations
 
     if not silent:
-        show(table(verdict))
+        show(table(verdict, run.report))
     if on_github():
         for line in annotations(verdict):
             typer.echo(line, err=aside)

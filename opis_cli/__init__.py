@@ -14,7 +14,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from opis_cli.errors import OpisError
     from opis_cli.pipeline import evaluate
-    from opis_cli.report import Report, load_report
+    from opis_cli.report import Report
+    from opis_cli.report_json import load_report
     from opis_cli.runs import Run, load_run
 
 __all__ = ["OpisError", "Report", "Run", "__version__", "evaluate", "load_report", "load_run"]
@@ -25,7 +26,7 @@ _HOMES = {
     "Report": "report",
     "Run": "runs",
     "evaluate": "pipeline",
-    "load_report": "report",
+    "load_report": "report_json",
     "load_run": "runs",
 }
 

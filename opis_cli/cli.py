@@ -1,17 +1,53 @@
 """The commands. Each reads settings, calls the library, and shows what it returns."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from opis_cli import __version__
-from opis_cli.settings import Settings, load_config, merge
-
-if TYPE_CHECKING:
-    from opis_cli.remote import Given
-    from opis_cli.runs import Run
+from opis_cli.cli_options import (
+    Beta,
+    CalibrationText,
+    Checkpoint,
+    Confidence,
+    Config,
+    Device,
+    Dtype,
+    EmbeddingColumn,
+    Engine,
+    Eps,
+    ExcludeSame,
+    Folds,
+    Force,
+    Gallery,
+    GalleryLabels,
+    GroupColumn,
+    HigherIsCloser,
+    Json,
+    LabelColumn,
+    Labels,
+    MaxFar,
+    MaxFrr,
+    MaxPairs,
+    MemoryLimit,
+    Metric,
+    OnBadRows,
+    Out,
+    Pairs,
+    Prefer,
+    Quiet,
+    RunOrSource,
+    Scheduler,
+    ScoreColumn,
+    Seed,
+    Source,
+    Threads,
+    Threshold,
+    WithinColumn,
+)
+from opis_cli.cli_shared import asked_of, evaluate_source, print_json, run_of, settings_of, show
+from opis_cli.settings import Settings
 
 app = typer.Typer(
     name="opis",
@@ -22,165 +58,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Source = Annotated[
-    list[str],
-    typer.Argument(
-        help="Embeddings: .parquet (file or folder), .npy with --labels, .npz; or shards of them.",
-        metavar="SOURCE",
-    ),
-]
-RunOrSource = Annotated[
-    str, typer.Argument(help="A run (the folder that --out wrote), or embeddings.")
-]
-Config = Annotated[
-    Path | None,
-    typer.Option(help="Settings file.", show_default="opis.toml, if there is one"),
-]
-EmbeddingColumn = Annotated[
-    str | None,
-    typer.Option(
-        help="Column of vectors, or a pattern of numeric columns: 'emb_*'.", show_default="guessed"
-    ),
-]
-LabelColumn = Annotated[
-    str | None, typer.Option(help="Column of class labels.", show_default="guessed")
-]
-Labels = Annotated[
-    str | None,
-    typer.Option(help="Labels file, one a row: .npy, .parquet, .csv, .tsv, text.", metavar="FILE"),
-]
-GroupColumn = Annotated[
-    str | None,
-    typer.Option(
-        help="Column of groups (customer, device, language) to judge instead of the classes.",
-        show_default="the label",
-    ),
-]
-WithinColumn = Annotated[
-    str | None, typer.Option(help="Only rows that share this column's value are pairs: tenant.")
-]
-ExcludeSame = Annotated[
-    str | None,
-    typer.Option(
-        help="Rows that share this column's value are no pair: photo, session.", metavar="COLUMN"
-    ),
-]
-Gallery = Annotated[
-    str | None,
-    typer.Option(help="Embeddings to search SOURCE's rows in, its queries.", metavar="SOURCE"),
-]
-GalleryLabels = Annotated[
-    str | None, typer.Option(help="Labels file of the gallery.", metavar="FILE")
-]
-Pairs = Annotated[
-    bool | None,
-    typer.Option(
-        "--pairs",
-        help="SOURCE has scored pairs: columns score or distance, and genuine.",
-        show_default=False,
-    ),
-]
-ScoreColumn = Annotated[
-    str | None,
-    typer.Option(help="Column of scores of --pairs.", show_default="score or distance"),
-]
-HigherIsCloser = Annotated[
-    bool | None,
-    typer.Option(
-        "--higher-is-closer/--lower-is-closer",
-        help="Which way round the scores of --pairs are.",
-        show_default="told from name or data",
-    ),
-]
-Metric = Annotated[str | None, typer.Option(help="cosine or euclidean.", show_default="cosine")]
-CalibrationText = Annotated[
-    str | None,
-    typer.Option(
-        "--calibration",
-        help="Range to judge consistency over: far:LOW..HIGH, frr:LOW..HIGH, distance:LOW..HIGH.",
-        show_default="far:0.01..0.10",
-    ),
-]
-Beta = Annotated[
-    float | None,
-    typer.Option(help="Weight of few false rejects in the utility.", show_default="1.0"),
-]
-Eps = Annotated[
-    float | None, typer.Option(help="Share of classes that count as worst.", show_default="0.1")
-]
-MaxFar = Annotated[
-    float | None,
-    typer.Option(help="Bound on the pooled FAR.", show_default="0.01 if no bound is given"),
-]
-MaxFrr = Annotated[float | None, typer.Option(help="Bound on the pooled FRR.")]
-Threshold = Annotated[
-    str | None,
-    typer.Option(help="A deployed threshold to judge too.", metavar="T|threshold.json"),
-]
-Prefer = Annotated[
-    str | None,
-    typer.Option(
-        help="Choice within the bounds: utility, low-far, low-frr, worst-classes.",
-        show_default="utility",
-    ),
-]
-OnBadRows = Annotated[
-    str | None,
-    typer.Option(help="error or drop: nulls, NaN, zero vectors.", show_default="error"),
-]
-Engine = Annotated[
-    str | None, typer.Option(help="auto, numpy, numba, torch or dask.", show_default="auto")
-]
-Device = Annotated[
-    str | None,
-    typer.Option(help="cpu or cuda, for --engine torch.", show_default="cuda if there is one"),
-]
-Dtype = Annotated[
-    str | None,
-    typer.Option(help="float32, or tf32 for --engine torch.", show_default="float32"),
-]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(
-        help="A cluster for --engine dask: tcp://HOST:PORT.",
-        metavar="ADDRESS",
-        show_default="a local one",
-    ),
-]
-Threads = Annotated[
-    int | None, typer.Option(help="Counting threads.", show_default="all processors")
-]
-MemoryLimit = Annotated[
-    str | None, typer.Option(help="Memory of the whole process: 4GB, 500MB.", metavar="SIZE")
-]
-Checkpoint = Annotated[
-    str | None,
-    typer.Option(help="Keep partial counts here, and go on from them.", metavar="DIR"),
-]
-Seed = Annotated[int | None, typer.Option(help="Seed of random choices.", show_default="0")]
-Confidence = Annotated[
-    float | None,
-    typer.Option(
-        help="Let the bounds hold on other classes with this confidence, as 0.95.",
-        show_default="they hold on these",
-    ),
-]
-Folds = Annotated[
-    int | None,
-    typer.Option(help="Try the threshold on held-out classes, in so many folds.", metavar="K"),
-]
-MaxPairs = Annotated[
-    int | None,
-    typer.Option(
-        help="Estimate from whole classes drawn at random, with at most so many pairs.",
-        metavar="P",
-        show_default="all pairs",
-    ),
-]
-Out = Annotated[Path | None, typer.Option(help="Write a run into this new folder.", metavar="DIR")]
-Force = Annotated[bool, typer.Option("--force", help="Replace a run that is there.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No summary, no progress.")]
+_SETTING_NAMES = tuple(Settings.__dataclass_fields__)
 
 
 @app.callback(invoke_without_command=True)
@@ -235,19 +113,19 @@ def evaluate(
 ) -> None:
     """Count all pairs, score the classes' consistency, recommend a threshold."""
     given = dict(locals())
-    settings = _settings(config, {name: given[name] for name in _SETTING_NAMES})
+    settings = settings_of(config, {name: given[name] for name in _SETTING_NAMES})
     if out is not None:
         from opis_cli.runs import check_target
 
         check_target(out, force=force)
-    run = _evaluate(source, settings, quiet)
+    run = evaluate_source(source, settings, quiet)
     report = run.report if out is None else run.save(out, force=force)
     if as_json:
-        _print_json(report)
+        print_json(report)
     elif not quiet:
         from opis_cli.summary import summary
 
-        Console().print(summary(run, out))
+        show(summary(run, out))
 
 
 @app.command()
@@ -272,19 +150,19 @@ def recommend(
         "prefer": prefer,
         "confidence": confidence,
     }
-    asked = _asked(config, flags)
-    run = _run_of(run_or_source, config, quiet)
+    asked = asked_of(config, flags)
+    run = run_of(run_or_source, config, quiet)
     chosen = run.recommend(**asked)
     if output is not None:
         from opis_cli.files import write_threshold
 
         write_threshold(run.report, chosen, output)
     if as_json:
-        _print_json(chosen)
+        print_json(chosen)
     elif not quiet:
-        from opis_cli.summary import recommendation
+        from opis_cli.summary_threshold import recommendation
 
-        Console().print(recommendation(run, chosen))
+        show(recommendation(run, chosen))
 
 
 @app.command()
@@ -303,7 +181,7 @@ def plot(
     from opis_cli.files import check_picture, save_figure
 
     check_picture(output)
-    run = _run_of(run_or_source, config, quiet)
+    run = run_of(run_or_source, config, quiet)
     save_figure(run.plot(kind), output)
     if not quiet:
         typer.echo(f"{kind} plot written to {output}")
@@ -323,7 +201,7 @@ def export(
     from opis_cli.exports import check_table, curves_table, save_table
 
     check_table(curves)
-    run = _run_of(run_or_source, config, quiet)
+    run = run_of(run_or_source, config, quiet)
     save_table(curves_table(run), curves)
     if not quiet:
         typer.echo(f"curves written to {curves}")
@@ -343,15 +221,15 @@ def margins(
     quiet: Quiet = False,
 ) -> None:
     """Margins that train a more consistent model: for the TCM loss, from bounds."""
-    asked = _asked(config, {"max_far": max_far, "max_frr": max_frr})
-    run = _run_of(run_or_source, config, quiet)
+    asked = asked_of(config, {"max_far": max_far, "max_frr": max_frr})
+    run = run_of(run_or_source, config, quiet)
     found = run.margins(**asked)
     if as_json:
-        _print_json(found)
+        print_json(found)
     elif not quiet:
-        from opis_cli.summary import margins_summary
+        from opis_cli.summary_margins import margins_summary
 
-        Console().print(margins_summary(run, found))
+        show(margins_summary(run, found))
 
 
 @app.command()
@@ -361,47 +239,8 @@ def doctor(as_json: Json = False) -> None:
 
     facts = describe()
     if as_json:
-        _print_json(facts)
+        print_json(facts)
     else:
-        from opis_cli.summary import facts_table
+        from opis_cli.summary_blocks import facts_table
 
-        Console().print(facts_table(facts))
-
-
-_SETTING_NAMES = tuple(Settings.__dataclass_fields__)
-
-
-def _settings(config: Path | None, flags: dict[str, Any]) -> Settings:
-    """Settings: flag over file over default."""
-    return merge(load_config(config), flags)
-
-
-def _asked(config: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
-    """What is asked of a run that is there: flag over file over nothing."""
-    given = load_config(config) | {k: value for k, value in flags.items() if value is not None}
-    asked = {name: given.get(name) for name in flags}
-    merge({}, asked)  # refuses what is no setting
-    return asked
-
-
-def _evaluate(source: "Given", settings: Settings, quiet: bool) -> "Run":
-    from opis_cli.pipeline import evaluate_file
-    from opis_cli.progress import announcer, progress_bar
-
-    with progress_bar(quiet) as progress:
-        return evaluate_file(source, settings, progress, announcer(quiet))
-
-
-def _run_of(run_or_source: str, config: Path | None, quiet: bool) -> "Run":
-    """The run in a folder; a source is evaluated first, with the file's settings or defaults."""
-    from opis_cli.runs import is_run, load_run
-
-    if is_run(Path(run_or_source)):
-        return load_run(run_or_source)
-    return _evaluate(run_or_source, _settings(config, {}), quiet)
-
-
-def _print_json(record: Any) -> None:
-    from opis_cli.report import to_json
-
-    typer.echo(to_json(record), nl=False)
+        show(facts_table(facts))

@@ -1,15 +1,22 @@
 """The commands that judge and compare; with those of ``cli.py``, all of ``opis``."""
 
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from opis_cli.cli import Config, Json, Quiet, _evaluate, _print_json, _run_of, _settings, app
+from opis_cli.cli import app
+from opis_cli.cli_options import Config, Json, Quiet
+from opis_cli.cli_shared import (
+    evaluate_source,
+    on_github,
+    print_json,
+    run_of,
+    settings_of,
+    show,
+)
 from opis_cli.limits import RULE, RULES
 from opis_cli.settings import CONFIG_FILE, load_config
 
@@ -101,8 +108,8 @@ def gate(
     verdict, run, base = _judge(given, {name: given[name] for name in names})
     _write_reports(verdict, run, base, given)
     if as_json:
-        _print_json(verdict)
-    _tell(verdict, silent=as_json or quiet, aside=as_json)
+        print_json(verdict)
+    _tell(verdict, run, silent=as_json or quiet, aside=as_json)
     raise typer.Exit(0 if verdict.passed else 1)
 
 
@@ -151,8 +158,8 @@ def compare(
     for picture, flag in ((plot, "--plot"), (pareto, "--pareto")):
         if picture is not None:
             check_picture(picture, flag)
-    chosen = _settings(config, {"seed": seed}).seed
-    runs = [_run_of(path, config, quiet) for path in models]
+    chosen = settings_of(config, {"seed": seed}).seed
+    runs = [run_of(path, config, quiet) for path in models]
     found = compare_models(runs, models, sizes=size, twins=twin, confidence=confidence, seed=chosen)
     if plot is not None or pareto is not None:
         from opis_cli import comparison_plots
@@ -162,11 +169,11 @@ def compare(
         if pareto is not None:
             save_figure(comparison_plots.pareto(found), pareto)
     if as_json:
-        _print_json(found)
+        print_json(found)
     elif not quiet:
         from opis_cli.summary_gate import comparison
 
-        _show(comparison(found))
+        show(comparison(found, runs[0].report))
 
 
 def _write_example(file: Path, quiet: bool) -> None:
@@ -185,10 +192,10 @@ def _judge(given: dict[str, Any], flags: dict[str, Any]) -> "tuple[Verdict, Run,
 
     path, config = given["run_or_source"], given["config"]
     demands = read_demands(load_config(config).get("gate", {}), flags, str(config or CONFIG_FILE))
-    settings = _settings(config, {name: given[name] for name in ("threshold", "seed")})
+    settings = settings_of(config, {name: given[name] for name in ("threshold", "seed")})
     # The baseline first: it costs nothing to refuse one before the work.
     base = None if demands.baseline is None else load_run(demands.baseline)
-    run = load_run(path) if is_run(Path(path)) else _evaluate(path, settings, given["quiet"])
+    run = load_run(path) if is_run(Path(path)) else evaluate_source(path, settings, given["quiet"])
     verdict = judge(
         run, demands, threshold=settings.threshold, baseline=base, path=path, seed=settings.seed
     )
@@ -201,11 +208,11 @@ def _write_reports(
     """Every report that was asked for, and GitHub's where it asks by its variables."""
     from opis_cli import verdicts
     from opis_cli.files import write_text
-    from opis_cli.report import to_json
+    from opis_cli.report_json import to_json
 
     writers: dict[str, Callable[[], str]] = {
         "junit": lambda: verdicts.junit(verdict),
-        "markdown": lambda: verdicts.markdown(verdict),
+        "markdown": lambda: verdicts.markdown(verdict, run.report),
         "gitlab_metrics": lambda: verdicts.gitlab_metrics(verdict),
         "json_file": lambda: to_json(verdict),
         "html": lambda: _page(verdict, run, base),
@@ -214,12 +221,12 @@ def _write_reports(
         if given[name] is not None:
             write_text(given[name], text())
     for variable, make in (
-        ("GITHUB_STEP_SUMMARY", verdicts.markdown),
-        ("GITHUB_OUTPUT", verdicts.github_outputs),
+        ("GITHUB_STEP_SUMMARY", writers["markdown"]),
+        ("GITHUB_OUTPUT", lambda: verdicts.github_outputs(verdict)),
     ):
         if os.environ.get(variable):
             with Path(os.environ[variable]).open("a", encoding="utf-8") as file:
-                file.write(make(verdict))
+                file.write(make())
 
 
 def _page(verdict: "Verdict", run: "Run", base: "Run | None") -> str:
@@ -228,23 +235,13 @@ def _page(verdict: "Verdict", run: "Run", base: "Run | None") -> str:
     return page(verdict, run, base)
 
 
-def _tell(verdict: "Verdict", *, silent: bool, aside: bool) -> None:
+def _tell(verdict: "Verdict", run: "Run", *, silent: bool, aside: bool) -> None:
     """The verdict on the terminal, and on GitHub as annotations; ``aside`` on standard error."""
     from opis_cli.summary_gate import verdict as table
     from opis_cli.verdicts import annotations
 
     if not silent:
-        _show(table(verdict))
-    if os.environ.get("GITHUB_ACTIONS") == "true":
+        show(table(verdict, run.report))
+    if on_github():
         for line in annotations(verdict):
             typer.echo(line, err=aside)
-
-
-def _show(shown: Any) -> None:
-    """Print a table; on GitHub so that nothing in it, such as a class's name, is a command."""
-    token = secrets.token_hex(16) if os.environ.get("GITHUB_ACTIONS") == "true" else None
-    if token is not None:
-        typer.echo(f"::stop-commands::{token}")
-    Console().print(shown)
-    if token is not None:
-        typer.echo(f"::{token}::")

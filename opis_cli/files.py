@@ -18,7 +18,8 @@ import numpy as np
 from opis_cli.errors import RunError, SettingsError
 from opis_cli.limits import example
 from opis_cli.records import Grid, Halves, PairCounts
-from opis_cli.report import Recommendation, Report, to_json
+from opis_cli.report import Recommendation, Report
+from opis_cli.report_json import to_json
 from opis_cli.settings import load_config
 from opis_cli.text import scale
 

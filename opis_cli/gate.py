@@ -200,8 +200,8 @@ def _baseline_notes(run: "Run", baseline: "Run", demands: Demands) -> list[str]:
         notes.append("No limit is set against the baseline, so nothing was judged by it.")
     elif comparison.same_classes(run, baseline) is None:
         notes.append(
-            "The classes are not those of the baseline, so there is no paired interval: the "
-            "differences themselves decide."
+            f"The {run.report.source.many} are not those of the baseline, so there is no paired "
+            "interval: the differences themselves decide."
         )
     elif not comparison.have_units(run, baseline):
         notes.append(

@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 _NAME_WIDTH = 200
 COLUMNS = (
-    ("class", "name", "The class, as in the data"),
-    ("rows", "count", "Rows of the class"),
-    ("FAR", "rate", "Accepted share of the impostor pairs with one end in the class"),
-    ("FRR", "rate", "Rejected share of the class's genuine pairs"),
+    ("{one}", "name", "The {one}, as in the data"),
+    ("{rows}", "count", "How many {rows} it has"),
+    ("FAR", "rate", "Accepted share of the impostor pairs with one end in the {one}"),
+    ("FRR", "rate", "Rejected share of the {one}'s genuine pairs"),
     ("utility", "number", "F-score of 1 - FAR and 1 - FRR, at the threshold"),
     ("mean utility", "number", "Over the calibration range"),
     ("OPIS part", "number", "Mean squared distance from the mean curve, over the range"),
-    ("recall@1", "rate", "Share of its rows whose nearest other row is of the class"),
-    ("best threshold", "number", "Where the utility of this class alone is highest"),
+    ("recall@1", "rate", "Share of its rows whose nearest other row has the same label"),
+    ("best threshold", "number", "Where the utility of this {one} alone is highest"),
     ("change", "change", "Of the mean utility, against the baseline"),
 )
 
@@ -67,7 +67,7 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
         "rate": rate,
         "threshold": lambda at: at_scale(at, metric, 6),
     }
-    seen = _as_judged(run, verdict)
+    seen, one = _as_judged(run, verdict), run.report.source.one
     script = read["page.js"]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.from_string(read["page.html"]).render(
@@ -82,15 +82,25 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
         signed=signed,
         intervals=_intervals(verdict, run),
         pictures=[
-            (f"{what} of every class against the threshold", _picture(seen.plot(kind)))
+            (f"{what} of every {one} against the threshold", _picture(seen.plot(kind)))
             for what, kind in (("Utility", "utility"), ("FAR and FRR", "rates"))
         ],
-        columns=[column for column in COLUMNS if base is not None or column[1] != "change"],
+        columns=_columns(run, base),
         classes=_classes(verdict, run, base),
         script=script,
         digest=digest,
         style=read["page.css"],
     )
+
+
+def _columns(run: "Run", base: "Run | None") -> list[tuple[str, ...]]:
+    """The columns of the table, with what their figures are by and of."""
+    words = {"one": run.report.source.one, "rows": run.report.counted}
+    return [
+        tuple(text.format(**words) for text in column)
+        for column in COLUMNS
+        if base is not None or column[1] != "change"
+    ]
 
 
 _FILES = ("page.html", "page.js", "page.css")

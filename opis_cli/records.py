@@ -3,20 +3,21 @@
 ::
 
     Embeddings --> PairCounts --> curves --> scores, recommendation --> Report --> JSON, PNG, text
-    readers.py     pairs.py       curves.py  scores.py                  report.py  runs.py
-    remote.py      protocols.py              recommend.py                          files.py
-    parquet.py     pilot.py                  confidence.py                         plots.py
-    arrow.py       grid.py                   folds.py                              drawing.py
-    embeddings.py  distance.py               noise.py                              exports.py
-    sampling.py    engines/                  differentials.py                      summary.py
-    gallery.py     search.py                 uncertainty.py
+    readers.py     pairs.py       curves.py  scores.py                  report.py  report_json.py
+    remote.py      protocols.py              recommend.py                          runs.py
+    parquet.py     pilot.py                  confidence.py                         files.py
+    arrow.py       grid.py                   folds.py                              plots.py
+    embeddings.py  distance.py               noise.py                              drawing.py
+    sampling.py    engines/                  differentials.py                      exports.py
+    gallery.py     search.py                 uncertainty.py                        summary.py
                    halves.py
     scored pairs   checkpoint.py
     tables.py -->  scored.py
 
 ``uncertainty.py`` rests on ``intervals.py``, the jackknife, and ``bootstrap.py``.
 
-``pipeline.py`` joins these, ``cli.py`` shows them. From a report, and the counts that it is on::
+``pipeline.py`` joins these; ``cli.py`` and ``cli_gate.py`` show them. From a report, and the counts
+that it is on::
 
     Run, Run, limits --> draws of classes --> changes --> Verdict, Comparison --> JUnit, HTML, text
     limits.py            bootstrap.py         comparison.py  gate.py              verdicts.py

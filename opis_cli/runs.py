@@ -27,7 +27,8 @@ from opis_cli.margins import Margins, find_margins
 from opis_cli.readers import sha256_of
 from opis_cli.recommend import class_rates, recommend
 from opis_cli.records import PairCounts
-from opis_cli.report import REPORT_FILE, Recommendation, Report, load_report, to_json
+from opis_cli.report import Recommendation, Report
+from opis_cli.report_json import REPORT_FILE, load_report, to_json
 from opis_cli.scores import Consistency, consistency
 from opis_cli.settings import Prefer, Settings
 

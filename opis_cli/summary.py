@@ -9,8 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from opis_cli.margins import Margins, snippet
-from opis_cli.report import Deployed, Recommendation, Report
+from opis_cli.report import Deployed, Report
+from opis_cli.summary_blocks import marked, section
+from opis_cli.summary_threshold import bounds, recommendation
 from opis_cli.text import number, plain, rate, scale, shown
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 SHOWN_CLASSES = 5
 _SIZES_ALIKE = 5
-_LABEL_WIDTH = 28
 
 
 def summary(run: "Run", out: Path | None = None) -> RenderableType:
@@ -37,17 +37,6 @@ def summary(run: "Run", out: Path | None = None) -> RenderableType:
     if out is not None:
         parts += [Text(), Text.assemble(("Run written to ", "bold"), str(out))]
     return Group(*parts)
-
-
-def _section(title: str, rows: list[tuple[str, str, str]]) -> RenderableType:
-    """A titled block of name, figure, and what it means."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(width=_LABEL_WIDTH)
-    grid.add_column(justify="right", no_wrap=True)
-    grid.add_column(style="dim")
-    for name, figure, remark in rows:
-        grid.add_row(Text("  " + name), Text(figure, style="bold"), Text(remark))
-    return Group(Text(title, style="bold cyan"), grid)
 
 
 def _header(report: Report) -> RenderableType:
@@ -134,7 +123,7 @@ def _consistency(report: Report) -> RenderableType:
     nearest = "nearest gallery row" if searched else "nearest other row"
     recall = ("Recall@1", rate(report.recall_at_1), f"{nearest} has the same label")
     at = "score" if metric == "score" else "distance"
-    return _section(
+    return section(
         f"Consistency over {scale(metric)} {span} ({how})",
         [
             ("OPIS", number(report.opis), remark),
@@ -143,119 +132,6 @@ def _consistency(report: Report) -> RenderableType:
             ("EER", rate(report.eer.rate), f"at {at} {shown(report.eer.threshold, metric)}"),
         ],
     )
-
-
-def recommendation(run: "Run", chosen: Recommendation) -> RenderableType:
-    """The recommended threshold, what it costs, and what to know of it; or why there is none."""
-    report, grid = run.report, run.counts.grid
-    dense = len(grid.by_class) == len(grid.thresholds)
-    window_end = math.inf if dense else float(grid.thresholds[grid.window - 1])
-    return Group(_threshold(chosen, report), *_warnings(chosen, report, window_end))
-
-
-def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
-    bounds, asked = _bounds(chosen), _bounds(chosen)
-    if chosen.confidence is not None:
-        asked += f" with {100 * chosen.confidence:g} % confidence"
-    metric = report.settings["metric"]
-    if chosen.threshold is None:
-        return _infeasible(chosen, asked, metric)
-    similarity = chosen.equivalents.cosine_similarity
-    other = "" if similarity is None else f"cosine similarity >= {similarity:.6g}"
-    source = report.source
-    where = f"these {source.rows:,} rows"
-    if source.gallery_rows is not None:
-        where = f"the {source.gallery_rows:,} gallery rows"
-    if report.settings.get("within_column") is not None:
-        where = "those of the same " + plain(report.settings["within_column"])
-    per_query = number(chosen.false_accepts_per_query, 3)
-    accept = f"accept {scale(metric)} {'>=' if metric == 'score' else '<='}"
-    rows = [
-        (accept, shown(chosen.threshold, metric, 6), other),
-        (
-            "FAR (false accepts)",
-            rate(chosen.far),
-            f"{chosen.accepted_impostors or 0:,} of {report.pairs.impostor:,} impostor pairs",
-        ),
-        (
-            "FRR (false rejects)",
-            rate(chosen.frr),
-            f"{chosen.rejected_genuine or 0:,} of {report.pairs.genuine:,} genuine pairs",
-        ),
-    ]
-    if chosen.false_accepts_per_query is not None:
-        rows.append(("False accepts per query", per_query, f"searching {where}"))
-    if chosen.classes_meeting_bounds is not None or source.classes:
-        name = f"{source.many.capitalize()} within the bounds"
-        rows.append((name, rate(chosen.classes_meeting_bounds), bounds))
-    if chosen.confidence is not None:
-        limits = (("FAR", chosen.far_upper), ("FRR", chosen.frr_upper))
-        remark = f"on other classes, with {100 * chosen.confidence:g} % confidence"
-        rows += [(f"{name} at most", rate(upper), remark) for name, upper in limits]
-    return _section(f"Recommended threshold ({asked}; prefer {chosen.prefer})", rows)
-
-
-def _infeasible(chosen: Recommendation, bounds: str, metric: str) -> RenderableType:
-    rows = []
-    for name, at in (("max-far", chosen.at_max_far), ("max-frr", chosen.at_max_frr)):
-        if at is not None and at.threshold is not None:
-            rows.append(
-                (
-                    f"To meet {name} alone",
-                    shown(at.threshold, metric, 6),
-                    f"FAR {rate(at.far)}, FRR {rate(at.frr)}",
-                )
-            )
-        elif at is not None:
-            rows.append((f"To meet {name} alone", "–", "no threshold does, not even 0"))
-    section = _section(f"No threshold meets {bounds}", rows)
-    if chosen.confidence is None:
-        return section
-    if chosen.classes_needed is None:
-        note = "Not on these classes either, so that more of them would not show it."
-    else:
-        note = f"So few classes cannot show it; about {chosen.classes_needed:,} like these would."
-    return Group(section, *_marked([note]))
-
-
-def _bounds(chosen: Recommendation) -> str:
-    given = (("FAR", chosen.max_far), ("FRR", chosen.max_frr))
-    return " and ".join(f"{name} <= {rate(value)}" for name, value in given if value is not None)
-
-
-def _warnings(chosen: Recommendation, report: Report, window_end: float) -> list[RenderableType]:
-    """What a person must know before they trust the threshold.
-
-    Beyond ``window_end`` only a few thresholds have counts by class.
-    """
-    asked, found = report.calibration_range, []
-    if chosen.supported is False:
-        found.append(
-            f"{report.pairs.impostor:,} impostor pairs are too few to show FAR "
-            f"{rate(chosen.max_far)}: it takes 3 / FAR of them."
-        )
-    if chosen.threshold is None or chosen.far is None:
-        return _marked(found)
-    # An end that only a pair or two lie beyond is not outside.
-    hair = 0.01 * (asked.threshold_high - asked.threshold_low)
-    inside = asked.threshold_low - hair <= chosen.threshold <= asked.threshold_high + hair
-    if report.opis is not None and not inside:
-        # A range of ten to one about the threshold's FAR, or the least FAR that the pairs show.
-        far = min(max(chosen.far, 10 / report.pairs.impostor), 0.3)
-        found.append(
-            "The threshold lies outside the calibration range, so OPIS says little about it; "
-            f"--calibration far:{far / 10**0.5:.1g}..{far * 10**0.5:.1g} would fit."
-        )
-    if chosen.threshold > window_end:
-        found.append(
-            "This run was counted for lower thresholds, so the choice here is coarse; "
-            "`opis evaluate` with these bounds makes it fine."
-        )
-    return _marked(found)
-
-
-def _marked(lines: list[str]) -> list[RenderableType]:
-    return [Text(f"  ! {line}", style="yellow") for line in lines]
 
 
 def _intervals(report: Report) -> RenderableType | None:
@@ -285,7 +161,7 @@ def _intervals(report: Report) -> RenderableType | None:
             warnings = ["Sizes of the classes differ much, so the share of noise is rough."]
     known = [row for row in rows if row[1] != "–"]
     title = f"On other classes like these ({100 * found.level:g} % intervals)"
-    return Group(_section(title, known), *_marked(warnings)) if known else None
+    return Group(section(title, known), *marked(warnings)) if known else None
 
 
 def _why_no_intervals(report: Report) -> RenderableType | None:
@@ -315,11 +191,11 @@ def _held_out(report: Report) -> RenderableType | None:
     rows = [
         ("FAR, mean of the folds", rate(found.far_mean), f"at most {rate(found.far_max)}"),
         ("FRR, mean of the folds", rate(found.frr_mean), f"at most {rate(found.frr_max)}"),
-        ("Folds that held the bounds", rate(found.bounds_held), _bounds(report.recommendation)),
+        ("Folds that held the bounds", rate(found.bounds_held), bounds(report.recommendation)),
     ]
     title = f"Held-out classes ({found.folds} folds, each at the threshold of the others)"
     note = "Right at its bound a threshold fails in about half; see --confidence."
-    return Group(_section(title, rows), *_marked([note]))
+    return Group(section(title, rows), *marked([note]))
 
 
 def _differentials(report: Report) -> RenderableType | None:
@@ -338,14 +214,14 @@ def _differentials(report: Report) -> RenderableType | None:
         if one is not None
     ]
     title = f"Inequity of the {many} at this threshold"
-    return _section(title, rows) if rows else None
+    return section(title, rows) if rows else None
 
 
 def _deployed(deployed: Deployed, report: Report) -> RenderableType:
     strangers = []
     if deployed.fpir is not None:
         strangers = [("FPIR", rate(deployed.fpir), "of the queries without a genuine row")]
-    return _section(
+    return section(
         f"Deployed threshold {shown(deployed.threshold, report.settings['metric'], 6)}",
         [
             (
@@ -361,7 +237,7 @@ def _deployed(deployed: Deployed, report: Report) -> RenderableType:
             (
                 f"{report.source.many.capitalize()} within the bounds",
                 rate(deployed.classes_meeting_bounds),
-                _bounds(report.recommendation),
+                bounds(report.recommendation),
             ),
             *strangers,
         ],
@@ -385,51 +261,3 @@ def _worst_classes(report: Report) -> RenderableType:
     where = "over the calibration range" if infeasible else "at this threshold"
     many = report.source.many.capitalize()
     return Group(Text(f"{many} worst off {where}", style="bold cyan"), table)
-
-
-def margins_summary(run: "Run", found: Margins) -> RenderableType:
-    """Margins, the pairs that they mine, the loss that they mean, and how to train with them."""
-    pairs, plus, minus = run.report.pairs, found.hard_genuine_pairs, found.hard_impostor_pairs
-    rows = [
-        (
-            "m+ (pull genuine pairs)",
-            number(found.margin_plus),
-            f"cosine similarity at FRR {rate(found.max_frr)}",
-        ),
-        (
-            "  hard genuine pairs",
-            rate(found.hard_genuine_share),
-            f"{plus:,} of {pairs.genuine:,} lie below m+",
-        ),
-        ("  loss", number(found.loss_plus), _resolution(found.loss_plus_resolution)),
-        (
-            "m- (push impostors)",
-            number(found.margin_minus),
-            f"cosine similarity at FAR {rate(found.max_far)}",
-        ),
-        (
-            "  hard impostor pairs",
-            rate(found.hard_impostor_share),
-            "" if minus is None else f"{minus:,} of {pairs.impostor:,} lie above m-",
-        ),
-        ("  loss", number(found.loss_minus), _resolution(found.loss_minus_resolution)),
-    ]
-    return Group(
-        _section("Margins for the threshold-consistent margin loss (TCM)", rows),
-        *(Text(f"  ! {note}", style="yellow") for note in found.notes),
-        Text(),
-        Text("To train with them (pip install pytorch-metric-learning):", style="bold cyan"),
-        *(Text(f"  {line}".rstrip()) for line in snippet(found).splitlines()),
-    )
-
-
-def _resolution(value: float | None) -> str:
-    return "" if value is None else f"± {number(value, 1)}, from counts"
-
-
-def facts_table(facts: dict[str, str]) -> RenderableType:
-    """Facts about this machine, a row each."""
-    grid = Table.grid(padding=(0, 2))
-    for name, value in facts.items():
-        grid.add_row(Text(name, style="bold"), Text(value))
-    return grid

@@ -10,14 +10,19 @@ from opis_cli.comparison import Change, ClassChange
 from opis_cli.gate import Verdict
 from opis_cli.limits import Unit
 from opis_cli.models import Comparison, Difference
+from opis_cli.report import Report
+from opis_cli.summary_blocks import marked
 from opis_cli.text import number, plain, rate
 from opis_cli.verdicts import cells, evidence, headline, shown, signed, subject
 
 _SHOWN_CLASSES = 5
 
 
-def verdict(found: Verdict) -> RenderableType:
-    """The verdict at a glance: every check with its value, limit and margin, and what to know."""
+def verdict(found: Verdict, report: Report) -> RenderableType:
+    """The verdict at a glance: every check with its value, limit and margin, and what to know.
+
+    ``report`` is that of the run, which says what its figures are by.
+    """
     color = "green" if found.passed else "red"
     parts: list[RenderableType] = [
         Text(headline(found), style=f"bold {color}"),
@@ -26,7 +31,7 @@ def verdict(found: Verdict) -> RenderableType:
         _checks(found),
     ]
     if found.baseline is not None and found.baseline.most_worse:
-        parts += [Text(), _classes("Classes that lost most", found.baseline.most_worse)]
+        parts += [Text(), _classes("lost", found.baseline.most_worse, report)]
     parts += [Text(f"! {note}", style="yellow") for note in found.notes]
     return Group(*parts)
 
@@ -59,10 +64,10 @@ def _line(texts: tuple[str, ...], widths: list[int]) -> str:
     return "  ".join([name[0].ljust(name[1]), *(text.rjust(width) for text, width in figures)])
 
 
-def _classes(title: str, classes: tuple[ClassChange, ...]) -> RenderableType:
+def _classes(how: str, classes: tuple[ClassChange, ...], report: Report) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("  class")
-    for name in ("rows", "before", "now", "change"):
+    table.add_column(f"  {report.source.one}")
+    for name in (report.counted, "before", "now", "change"):
         table.add_column(name, justify="right")
     for one in classes[:_SHOWN_CLASSES]:
         table.add_row(
@@ -72,15 +77,16 @@ def _classes(title: str, classes: tuple[ClassChange, ...]) -> RenderableType:
             number(one.mean_utility, 3),
             f"{one.change:+.2g}",
         )
+    title = f"{report.source.many.capitalize()} that {how} most"
     where = f"{title} (mean utility over the calibration range)"
     return Group(Text(where, style="bold cyan"), table)
 
 
-def comparison(found: Comparison) -> RenderableType:
-    """Models as papers print them, and what changed from the first one."""
+def comparison(found: Comparison, report: Report) -> RenderableType:
+    """Models as papers print them, and what changed from the first one, whose report it is."""
     parts: list[RenderableType] = [_models(found)]
     for one in found.differences:
-        parts += [Text(), _difference(one, found)]
+        parts += [Text(), _difference(one, found, report)]
     return Group(*parts)
 
 
@@ -104,7 +110,7 @@ def _models(found: Comparison) -> RenderableType:
     return table
 
 
-def _difference(one: Difference, found: Comparison) -> RenderableType:
+def _difference(one: Difference, found: Comparison, report: Report) -> RenderableType:
     grid = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
     grid.add_column("", no_wrap=True)
     names = ["before", "now", "", "change", "in %"]
@@ -118,10 +124,10 @@ def _difference(one: Difference, found: Comparison) -> RenderableType:
     title = f"{plain(one.name)} against {plain(one.base)}"
     parts: list[RenderableType] = [Text(title, style="bold cyan"), grid]
     if not one.same_classes:
-        text = "  ! The classes are not the same, so there are no paired intervals."
-        parts.append(Text(text, style="yellow"))
-    for title, classes in (("gained", one.gained), ("lost", one.lost)):
-        parts += [Text(), _classes(f"Classes that {title} most", classes)] if classes else []
+        text = f"The {report.source.many} are not the same, so there are no paired intervals."
+        parts += marked([text])
+    for how, classes in (("gained", one.gained), ("lost", one.lost)):
+        parts += [Text(), _classes(how, classes, report)] if classes else []
     return Group(*parts)
 
 

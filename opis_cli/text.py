@@ -38,9 +38,9 @@ def shown(threshold: float, metric: str, digits: int = 4) -> str:
     return f"{-threshold if metric == 'score' else threshold:.{digits}g}"
 
 
-def on_scale(threshold: float, metric: str, digits: int = 6) -> str:
+def on_scale(threshold: float, metric: str) -> str:
     """A threshold with what it is measured on: ``cosine distance 0.25``."""
-    return f"{scale(metric)} {shown(threshold, metric, digits)}"
+    return f"{scale(metric)} {shown(threshold, metric, 6)}"
 
 
 def plain(name: object, width: int = 40) -> str:

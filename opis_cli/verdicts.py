@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from opis_cli.checks import Check
 from opis_cli.gate import Verdict
 from opis_cli.limits import DEFAULT_CONFIDENCE, Unit
+from opis_cli.report import Report
 from opis_cli.text import number, on_scale, plain, rate
 
 MOST_ANNOTATIONS = 10
@@ -89,8 +90,8 @@ def subject(verdict: Verdict) -> str:
     return " ".join(parts)
 
 
-def markdown(verdict: Verdict) -> str:
-    """The verdict as GitHub-flavoured Markdown."""
+def markdown(verdict: Verdict, report: Report) -> str:
+    """The verdict as GitHub-flavoured Markdown; ``report`` is that of the run."""
     mark = "✅" if verdict.passed else "❌"
     lines = [f"### {mark} {headline(verdict)}", "", _escaped(subject(verdict)), ""]
     lines += ["| | check | value | limit | margin | |", "|---|---|---:|---:|---:|---|"]
@@ -101,11 +102,13 @@ def markdown(verdict: Verdict) -> str:
         row = ["✅" if check.passed else "❌", check.name, *cells(check), remark]
         lines.append("| " + " | ".join(map(_escaped, row)) + " |")
     if verdict.baseline is not None and verdict.baseline.most_worse:
-        lines += ["", "Classes that lost most (mean utility over the calibration range):", ""]
-        lines += ["| class | rows | before | now | change |", "|---|---:|---:|---:|---:|"]
-        for one in verdict.baseline.most_worse:
-            row = [plain(one.class_name), f"{one.size:,}", number(one.base, 3)]
-            row += [number(one.mean_utility, 3), number(one.change, 2)]
+        one, many = report.source.one, report.source.many.capitalize()
+        lines += ["", f"{many} that lost most (mean utility over the calibration range):", ""]
+        lines += [f"| {one} | {report.counted} | before | now | change |"]
+        lines += ["|---|---:|---:|---:|---:|"]
+        for change in verdict.baseline.most_worse:
+            row = [plain(change.class_name), f"{change.size:,}", number(change.base, 3)]
+            row += [number(change.mean_utility, 3), number(change.change, 2)]
             lines.append("| " + " | ".join(map(_escaped, row)) + " |")
     lines += [f"\n> {_escaped(note)}" for note in verdict.notes]
     return "\n".join(lines) + "\n"

@@ -17,6 +17,10 @@ from opis_cli.engines import is_installed
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 
+# Tests see no CI but the one that they make: on GitHub, opis prints and writes more.
+for variable in ("GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
+    os.environ.pop(variable, None)
+
 
 def optional(engine: str):
     """A parameter, or a mark with ``.marks``, for tests of an engine that may not be installed."""

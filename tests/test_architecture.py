@@ -18,15 +18,28 @@ HEAVY = (
     "jinja2",
     "junitparser",
 )
-TERMINAL = {"cli", "cli_gate", "__main__", "summary", "summary_gate", "progress"}
+TERMINAL = {
+    *("cli", "cli_gate", "cli_options", "cli_shared", "__main__", "progress"),
+    *("summary", "summary_blocks", "summary_gate", "summary_margins", "summary_threshold"),
+}
 # A module may import from its own line or one above it.
 LAYERS = [
     {"errors", "text", "settings", "remote", "limits", "__init__"},
     {"records"},
     {"arrow", "parquet", "gallery", "sampling", "tables", "distance", "curves"},
     {"embeddings", "readers"},
-    {"engines", "grid", "scores", "machine", "report", "protocols", "pilot", "search"},
-    {"halves", "intervals", "bootstrap", "differentials", "folds"},
+    {
+        "engines",
+        "grid",
+        "scores",
+        "machine",
+        "report",
+        "report_json",
+        "protocols",
+        "pilot",
+        "search",
+    },
+    {"halves", "intervals", "bootstrap", "differentials", "folds", "report_json"},
     {"confidence", "noise"},
     {"recommend", "margins"},
     {"uncertainty"},
@@ -38,8 +51,11 @@ LAYERS = [
     {"verdicts", "comparison_plots"},
     {"page"},
     {"pairs", "scored"},
-    {"pipeline", "summary", "summary_gate", "progress"},
-    {"cli", "torch"},
+    {"pipeline", "progress", "summary_blocks"},
+    {"summary_gate", "summary_margins", "summary_threshold"},
+    {"summary"},
+    {"cli_options", "cli_shared", "torch"},
+    {"cli"},
     {"cli_gate"},
     {"__main__"},
 ]

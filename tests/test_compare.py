@@ -129,7 +129,7 @@ def test_the_pareto_figure_marks_front_sizes_and_twins(runs, found):
 
 def test_long_names_fold_and_figures_stay_whole(runs, capsys):
     found = compare(runs[:2], [f"{'a/' * 20}{name}/model.npy" for name in "xy"], replicates=10)
-    Console(width=80).print(summary_gate.comparison(found))
+    Console(width=80).print(summary_gate.comparison(found, runs[0].report))
     told = capsys.readouterr().out
     table = told.partition("\n\n")[0]
     for model in found.models:

@@ -12,6 +12,7 @@ import pytest
 
 import opis_cli as opis
 from opis_cli import report as rep
+from opis_cli.report_json import to_json
 
 SCHEMA = json.loads((resources.files("opis_cli") / "report.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -40,14 +41,14 @@ def report(request):
 
 
 def test_valid_by_the_schema(report):
-    VALIDATOR.validate(json.loads(rep.to_json(report)))
+    VALIDATOR.validate(json.loads(to_json(report)))
 
 
 def test_the_same_after_a_round_trip(report, tmp_path):
     file = tmp_path / "report.json"
-    file.write_text(rep.to_json(report))
+    file.write_text(to_json(report))
     assert opis.load_report(file) == report
-    assert rep.to_json(opis.load_report(file)) == rep.to_json(report)
+    assert to_json(opis.load_report(file)) == to_json(report)
 
 
 def test_the_schema_names_every_field_and_no_other():
@@ -75,8 +76,8 @@ def test_the_schema_names_every_field_and_no_other():
 def test_undefined_figures_are_null_and_not_a_number():
     report = CASES["infeasible"]().report
     with pytest.raises(ValueError, match="JSON"):
-        rep.to_json(dataclasses.replace(report, opis=float("nan")))
-    chosen = json.loads(rep.to_json(report))["recommendation"]
+        to_json(dataclasses.replace(report, opis=float("nan")))
+    chosen = json.loads(to_json(report))["recommendation"]
     for key in ("threshold", "interval", "far", "frr", "class_mean_far", "mean_utility"):
         assert chosen[key] is None
 

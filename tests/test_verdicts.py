@@ -10,12 +10,15 @@ import pytest
 from junitparser import JUnitXml
 from markdown_it import MarkdownIt
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from rich.console import Console
 
 import opis_cli as opis
-from opis_cli import verdicts
+from opis_cli import page, verdicts
 from opis_cli.gate import judge
 from opis_cli.limits import RULES, Demands, Limit
-from opis_cli.report import to_json
+from opis_cli.models import compare
+from opis_cli.report_json import to_json
+from opis_cli.summary_gate import comparison
 from opis_cli.summary_gate import verdict as terminal
 
 HOSTILE = (
@@ -34,12 +37,17 @@ def hostile_run(spread, **settings):
 
 
 @pytest.fixture(scope="module")
-def failed():
+def failing():
+    return hostile_run(0.9)
+
+
+@pytest.fixture(scope="module")
+def failed(failing):
     """Every limit, none of which holds, over classes of hostile names."""
     limits = tuple(Limit(rule, 1.0 if rule.least else 0.0) for rule in RULES)
     demands = Demands(limits, "old | <b>run</b>", 0.9)
-    old, new = hostile_run(0.5), hostile_run(0.9)
-    return judge(new, demands, baseline=old, path="new `run`", threshold="0.5", replicates=50)
+    old = hostile_run(0.5)
+    return judge(failing, demands, baseline=old, path="new `run`", threshold="0.5", replicates=50)
 
 
 # The attributes and children that the schema junit-10.xsd of Jenkins allows and requires.
@@ -80,14 +88,17 @@ def test_junit_holds_to_the_published_schema_and_other_parsers_read_it(failed, t
 
 def test_a_passing_check_is_listed_without_failure():
     limit = Limit(RULES[0], 1.0)
-    verdict = judge(hostile_run(0.5), Demands((limit,), None, None))
+    run = hostile_run(0.5)
+    verdict = judge(run, Demands((limit,), None, None))
     (suite,) = JUnitXml.fromstring(verdicts.junit(verdict).encode())
     assert (suite.tests, suite.failures) == (1, 0)
-    assert "✅" in verdicts.markdown(verdict) and list(verdicts.annotations(verdict)) == []
+    assert (
+        "✅" in verdicts.markdown(verdict, run.report) and list(verdicts.annotations(verdict)) == []
+    )
 
 
-def test_markdown_has_no_markup_of_the_data(failed):
-    text = verdicts.markdown(failed)
+def test_markdown_has_no_markup_of_the_data(failed, failing):
+    text = verdicts.markdown(failed, failing.report)
     for linkify in (False, True):
         parser = MarkdownIt("commonmark", {"linkify": linkify}).enable("table")
         tokens = parser.parse(text)
@@ -138,10 +149,8 @@ def test_json_keeps_names_as_they_are(failed):
     assert verdict["passed"] is False and verdict["judged"]["kind"] == "deployed"
 
 
-def test_the_terminal_shows_no_control_characters(failed, capsys):
-    from rich.console import Console
-
-    Console(width=80).print(terminal(failed))
+def test_the_terminal_shows_no_control_characters(failed, failing, capsys):
+    Console(width=80).print(terminal(failed, failing.report))
     assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e]", capsys.readouterr().out)
 
 
@@ -171,3 +180,45 @@ def test_on_github_every_report_is_found_by_itself(cli, tmp_path, monkeypatch):
     aside = cli("gate", "run", "--max-opis", "0", "--json")
     assert json.loads(aside.stdout)["passed"] is False
     assert aside.stderr.startswith("::error title=opis gate%3A max-opis::")
+
+
+def test_groups_are_called_groups(capsys):
+    def run(spread):
+        vectors, labels = data.blobs(240, 12, spread=spread)
+        return opis.evaluate(vectors, labels, columns={"who": labels % 4}, group_column="who")
+
+    old, new = run(0.5), run(0.9)
+    demands = Demands((Limit(RULES[0], 1.0),), "old", None)
+    verdict = judge(new, demands, baseline=old, replicates=10)
+    assert verdict.baseline.most_worse
+    Console(width=80).print(terminal(verdict, new.report))
+    Console(width=80).print(comparison(compare([old, new], ["old", "new"]), old.report))
+    for text in (capsys.readouterr().out, verdicts.markdown(verdict, new.report)):
+        assert "Groups that lost most" in text and "lass" not in text
+    html = page.page(verdict, new, old).partition("<body>")[2].partition("<script>")[0]
+    shown = re.sub(r"data:image[^\"]*|<[^>]*>", "", html)
+    assert "Groups that lost most" in shown and "lass" not in shown
+
+
+def test_on_github_no_table_holds_a_command(cli, monkeypatch, tmp_path):
+    vectors, labels = data.blobs(60, 3)
+    np.save(tmp_path / "x.npy", vectors)
+    names = np.array(["::error::boo", "b", "c"])[labels]
+    (tmp_path / "y.txt").write_text("\n".join(names) + "\n")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    commands = [
+        ("evaluate", "x.npy", "--labels", "y.txt", "--out", "::error::run"),
+        ("recommend", "::error::run"),
+        ("margins", "::error::run"),
+        ("compare", "::error::run", "x.npy", "--config", "opis.toml"),
+        ("gate", "::error::run", "--max-opis", "1"),
+    ]
+    (tmp_path / "opis.toml").write_text('labels = "y.txt"\n')
+    for words in commands:
+        done = cli(*words)
+        assert done.returncode == 0, done.stderr
+        first, *inner, last = done.stdout.splitlines()
+        assert first.startswith("::stop-commands::"), words
+        assert last == f"::{first.removeprefix('::stop-commands::')}::", words
+        if words[0] not in ("recommend", "margins"):
+            assert "::error::" in "".join(inner), words

@@ -25,22 +25,15 @@ from threadpoolctl import threadpool_limits
 
 from opis_cli.distance import CODES, Codes, Rows
 from opis_cli.engines import Advance, Tally, Tile
-from opis_cli.engines.kernels import (
-    CROWDED,
-    PADDING,
-    ZONES,
-    Buffers,
-    Cells,
-    Table,
+from opis_cli.engines.cells import CROWDED, Buffers, Cells, Table
+from opis_cli.engines.credits import (
     credit_beyond,
     credit_genuine,
     deliver_credits,
     find_places,
     inside,
-    scan,
-    subtract_halves,
-    veto,
 )
+from opis_cli.engines.kernels import PADDING, ZONES, scan, subtract_halves, veto
 from opis_cli.records import Grid, Ints
 
 TILE_SIDE = 3_072

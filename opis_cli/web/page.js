@@ -49,7 +49,7 @@
     more.hidden = drawn === shown.length;
     more.textContent = "Show more";
     count.textContent =
-      `${shown.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} classes` +
+      `${shown.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} ${count.dataset.many}` +
       (more.hidden ? "" : `, ${drawn.toLocaleString("en")} shown`);
   }
 

@@ -1,0 +1,93 @@
+"""The grid as compiled code wants it, a worker's arrays, and how all of it is compiled.
+
+Numba compiles functions into those that call them, of other files too, but its cache looks at the
+file of the outermost alone: after an edit, delete ``engines/__pycache__``.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+# No NaN reaches the scan, and products may be fused: both let LLVM vectorise it.
+compiled = njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "contract"})
+# Sums in any order too.
+summing = njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "contract", "reassoc"})
+
+u64 = np.uint64  # Numba looks for negative places where an index is signed.
+
+CROWDED = np.uint32(1 << 15)
+"""Bit of a table's cells that says to search on."""
+
+
+class Table(NamedTuple):
+    """A table from scores to cells among ``cuts``, which fall to -inf.
+
+    ``first[code]`` is the cell of a score with this code (``distance.Codes``); where its highest
+    bit is set, cuts lie inside the code, and the cell is this one or one of the next.
+    """
+
+    cuts: Any
+    first: Any
+    top: Any
+    scale: Any
+
+
+class Cells(NamedTuple):
+    """The grid as the scan wants it.
+
+    Of ``number`` cells the first ``window`` are kept by class; ``inside`` finds those of impostors
+    in the window, ``anywhere`` all cells, of genuine pairs. Beyond the window the cuts are even,
+    and the scan knows their cells as zones, from 0 for the last cell up to ``ZONES - 1``: a
+    score's is ``score * scale + shift``, cut off. ``few`` are the zones from which on pairs are
+    counted for the thresholds beyond the window that are kept by class, but for the last one.
+    ``everywhere`` says that all cells are the window's, and there are no zones.
+    """
+
+    number: int
+    window: int
+    class_cell: Any
+    inside: Table
+    anywhere: Table
+    everywhere: bool
+    scale: Any
+    shift: Any
+    few: Any
+
+
+class Buffers(NamedTuple):
+    """A worker's own arrays.
+
+    ``zone_pairs`` counts the zones of a block two at a time, as neighbours in a row, in integers so
+    short that the table stays in the first cache; ``zone_counts`` has the zones of all blocks.
+
+    ``credits`` has the credits of the window to the keys of one tile, flat, in bytes, so that they
+    stay in the second cache: those of a row begin at its ``row_places`` or ``column_places``. Each
+    256 credits of a place make a *carry*, of which ``carried[0]`` is the number, and the rest says
+    where.
+    """
+
+    nearest: Any
+    zone_pairs: Any
+    zone_counts: Any
+    zones: Any
+    columns: Any
+    credits: Any
+    carried: Any
+    row_places: Any
+    column_places: Any
+    few_by_row: Any
+    few_by_column: Any
+    few_columns: Any
+
+
+@compiled
+def cell_of(score: Any, first: Any, cuts: Any, top: Any, scale: Any) -> Any:
+    """The cell of a score, that of the first threshold which accepts it, by a table of codes."""
+    place = min(max((top - score) * scale, np.float32(0)), np.float32(first.size - 1))
+    cell = np.uint32(first[np.uint32(place)])
+    if cell >= CROWDED:
+        cell -= CROWDED
+        while score < cuts[cell]:
+            cell += np.uint32(1)
+    return cell

@@ -1,0 +1,100 @@
+"""Vector instructions that Numba has no words for, as LLVM has them."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+# Whether the processor can pick 16-bit integers out of a vector: the quickest way to a list.
+COMPRESSES = "+avx512vbmi2" in cpu_target.target_context.codegen().magic_tuple()[2]
+
+
+def _appending(
+    context: Any, columns: Any, count: Any, table: Any, index: Any, base: Any
+) -> tuple[Any, Any]:
+    """``columns[count : count + 8] = table[index] + base``, in one vector of 16-bit integers.
+
+    Numba leaves such short loops to LLVM's SLP pass, which it turns off.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = ir.VectorType(ir.IntType(16), 8)
+        columns, count, table, index, base = arguments
+        column_data = context.make_array(signature.args[0])(context, builder, columns).data
+        table_data = context.make_array(signature.args[2])(context, builder, table).data
+        row = builder.gep(table_data, [builder.mul(index, ir.Constant(index.type, 8))])
+        offsets = builder.load(builder.bitcast(row, vector.as_pointer()), align=2)
+        place = builder.bitcast(builder.gep(column_data, [count]), vector.as_pointer())
+        builder.store(builder.add(offsets, _spread(builder, base, vector)), place, align=2)
+        return context.get_dummy_value()
+
+    return types.void(columns, count, table, index, base), generate
+
+
+def _spread(builder: Any, value: Any, vector: Any) -> Any:
+    """A vector of one value."""
+    single = builder.insert_element(
+        ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
+    )
+    first = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    return builder.shuffle_vector(single, single, first)
+
+
+def _compressing(context: Any, columns: Any, count: Any, zones: Any, start: Any) -> tuple[Any, Any]:
+    """Append ``start + k`` for those of 32 zones, ``zones[start + k]``, that have the highest bit.
+
+    Returns how many they are; what is written beyond them is to be overwritten.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector, mask = ir.VectorType(ir.IntType(16), 32), ir.VectorType(ir.IntType(1), 32)
+        zone = ir.VectorType(ir.IntType(8), 32)
+        columns, count, zones, start = arguments
+        column_data = context.make_array(signature.args[0])(context, builder, columns).data
+        zone_data = context.make_array(signature.args[2])(context, builder, zones).data
+        seen = builder.bitcast(builder.gep(zone_data, [start]), zone.as_pointer())
+        none = ir.Constant(zone, [0] * 32)
+        flags = builder.icmp_signed("<", builder.load(seen, align=1), none)
+        steps = ir.Constant(vector, list(range(32)))
+        base = builder.trunc(start, ir.IntType(16))
+        found = builder.add(steps, _spread(builder, base, vector))
+        compress = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module,
+            ir.FunctionType(vector, [vector, vector, mask]),
+            "llvm.x86.avx512.mask.compress.v32i16",
+        )
+        packed = builder.call(compress, [found, ir.Constant(vector, [0] * 32), flags])
+        place = builder.bitcast(builder.gep(column_data, [count]), vector.as_pointer())
+        builder.store(packed, place, align=2)
+        number = builder.ctpop(builder.bitcast(flags, ir.IntType(32)))
+        return builder.zext(number, ir.IntType(64))
+
+    return types.uint64(columns, count, zones, start), generate
+
+
+def _prefetching(context: Any, values: Any, place: Any) -> tuple[Any, Any]:
+    """Ask for ``values[place]`` to be in the cache soon; there need not be such a place."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, place = arguments
+        data = context.make_array(signature.args[0])(context, builder, values).data
+        address = builder.bitcast(builder.gep(data, [place]), ir.IntType(8).as_pointer())
+        number, none = ir.IntType(32), ir.VoidType()
+        ask = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module,
+            ir.FunctionType(none, [address.type, number, number, number]),
+            "llvm.prefetch.p0",
+        )
+        # To read, kept in all caches, data.
+        builder.call(ask, [address, *(ir.Constant(number, flag) for flag in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(values, place), generate
+
+
+append: Any = intrinsic(_appending)
+compress: Any = intrinsic(_compressing)
+prefetch: Any = intrinsic(_prefetching)

@@ -33,7 +33,7 @@ _LONG_WORK = 2_000_000_000
 # Writing partial counts should cost little beside counting: so many pairs at least, and so many for
 # each byte to write.
 _CHECKPOINT_PAIRS, _PAIRS_PER_BYTE = 4_000_000_000, 20
-_SCORING_BYTES = 150_000_000
+_SCORING_BYTES, _WORKER_BYTES = 150_000_000, 25_000_000
 
 
 def choose_engine(name: str, pairs: int) -> str:
@@ -105,14 +105,15 @@ def count_pairs(
     return dataclasses.replace(counts, halves=split)
 
 
-def memory_needed(embeddings: Embeddings, group: str | None = None) -> int:
-    """Bytes that the whole process will hold, about, when it counts and scores these pairs."""
+def memory_needed(embeddings: Embeddings, settings: Settings) -> int:
+    """Bytes that the whole process will hold, about, when it counts and then scores these pairs."""
     count, dim = embeddings.vectors.shape
+    group, threads = settings.group_column, settings.threads or processors()
     names = embeddings.class_names if group is None else embeddings.columns[group].names
     columns = 4_000 if len(names) < 5_000 else 2_200
     rows = count * (4 * dim + 40)
     tally = 2 * 4 * len(names) * columns
-    return int(resident_memory() + rows + tally + _SCORING_BYTES)
+    return int(resident_memory() + rows + tally + max(_SCORING_BYTES, threads * _WORKER_BYTES))
 
 
 def _check_width(rows: Rows, low: float, high: float) -> None:
@@ -128,7 +129,7 @@ def _check_width(rows: Rows, low: float, high: float) -> None:
 
 def _refuse_memory(embeddings: Embeddings, settings: Settings) -> None:
     """Refuse work that takes more memory than the limit, before it starts."""
-    needed = memory_needed(embeddings, settings.group_column)
+    needed = memory_needed(embeddings, settings)
     limit = settings.memory_limit_bytes
     if limit is not None and needed > limit:
         raise SettingsError(
@@ -143,7 +144,7 @@ def _announce_work(
 ) -> None:
     """Say what the work takes, if that may matter."""
     if settings.memory_limit is not None or total >= _LONG_WORK:
-        needed = memory_needed(embeddings, settings.group_column)
+        needed = memory_needed(embeddings, settings)
         announce(f"{total:,} pairs to count, in about {needed / 1e9:.2g} GB of memory")
 
 

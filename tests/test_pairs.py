@@ -89,3 +89,9 @@ def test_credits_of_large_classes_fit(engine):
     counts = pairs.count_pairs(from_arrays(vectors, np.arange(900) % 3), Settings(engine=engine))
     assert np.array_equal(counts.genuine[:, -1], [300 * 299 // 2] * 3)
     assert np.array_equal(counts.impostor[:, -1], [300 * 600] * 3)
+
+
+def test_many_threads_need_more_memory():
+    embeddings = from_arrays(*data.blobs(200, 10, 8))
+    few, many = (pairs.memory_needed(embeddings, Settings(threads=n)) for n in (2, 64))
+    assert many - few > 1_000_000_000

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -24,6 +25,7 @@ from threadpoolctl import threadpool_limits
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import data
 
+from opis_cli import readers
 from opis_cli.embeddings import from_arrays
 from opis_cli.engines import ENGINES, is_installed
 from opis_cli.machine import processors, resident_memory
@@ -167,11 +169,12 @@ def engines(rows: int, classes: int, dim: int) -> None:
             )
             print(f"| {engine} | {ours:.2f} s | {theirs:.2f} s | {ratio} |", flush=True)
     if is_installed("dask"):
-        two, one, ratio = _clusters(embeddings)
+        two, one, ratio = _clusters(rows, classes, dim)
         print(f"\nDask: two workers {two:.2f} s, one {one:.2f} s, {ratio} times as long.")
 
 
-def _clusters(embeddings: Embeddings) -> tuple[float, float, str]:
+def _clusters(rows: int, classes: int, dim: int) -> tuple[float, float, str]:
+    """Two workers against one; each reads the file itself, when it counts for the first time."""
     from distributed import LocalCluster
 
     def cluster(workers: int) -> LocalCluster:
@@ -182,7 +185,11 @@ def _clusters(embeddings: Embeddings) -> tuple[float, float, str]:
             dashboard_address="127.0.0.1:0",
         )
 
-    with cluster(1) as one, cluster(2) as two:
+    vectors, labels = data.blobs(rows, classes, dim, spread=1.0)
+    with TemporaryDirectory() as folder, cluster(1) as one, cluster(2) as two:
+        file = Path(folder) / "embeddings.npz"
+        np.savez(file, embeddings=vectors, labels=labels)
+        embeddings = readers.read(file)
         chosen = [
             Settings(engine="dask", scheduler=started.scheduler_address) for started in (two, one)
         ]

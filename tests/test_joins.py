@@ -320,6 +320,7 @@ def test_reading_text_shows_progress_from_the_start(table, tmp_path):
 
 
 @optional("torch").marks[0]
+@optional("torch").marks[1]
 @pytest.mark.parametrize(
     "settings", [{"group_column": "customer"}, {"pairs": True}, {"within_column": "tenant"}]
 )

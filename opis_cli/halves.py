@@ -45,11 +45,14 @@ class Choice:
         Rows of the first and of the second half of each class.
     galleries : (ndarray, ndarray)
         Rows that are the impostors of the first and of the second halves.
+    others : ndarray of shape (2, S), int64
+        How many rows of each gallery are of other classes.
     """
 
     classes: Ints
     halves: tuple[Sequence[Ints], Sequence[Ints]]
     galleries: tuple[Ints, Ints]
+    others: Ints
 
     @property
     def sizes(self) -> Ints:
@@ -83,7 +86,7 @@ def choose(rows: Rows, seed: int) -> Choice:
     middles = [(len(one) + 1) // 2 for one in own]
     firsts = [one[:middle] for one, middle in zip(own, middles, strict=True)]
     seconds = [one[middle:] for one, middle in zip(own, middles, strict=True)]
-    return Choice(classes, (firsts, seconds), galleries)
+    return Choice(classes, (firsts, seconds), galleries, others[:, classes])
 
 
 def count(
@@ -125,18 +128,13 @@ def count(
     # So few pairs are soonest counted here, whatever device or cluster counted all.
     local = "numpy" if engine == "numpy" else "numba"
     genuine, impostor = _accepted(rows, chosen, grid, local, threads)
-    in_gallery = [np.bincount(rows.keys[g], minlength=len(counts.sizes)) for g in chosen.galleries]
-    others = [
-        len(gallery) - own[chosen.classes]
-        for gallery, own in zip(chosen.galleries, in_gallery, strict=True)
-    ]
     return Halves(
         classes=chosen.classes,
         sizes=chosen.sizes,
         thresholds=thresholds,
         genuine=genuine,
         impostor=impostor,
-        impostor_pairs=chosen.sizes * np.array(others),
+        impostor_pairs=chosen.sizes * chosen.others,
     )
 
 

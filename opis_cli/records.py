@@ -151,6 +151,11 @@ class Grid:
         """Thresholds with counts by class, shape (C,)."""
         return self.thresholds[self.by_class]
 
+    @property
+    def class_cell(self) -> Ints:
+        """For each threshold, the next that keeps counts by class, as an index below C; (T,)."""
+        return np.asarray(np.searchsorted(self.by_class, np.arange(len(self.thresholds))))
+
 
 @dataclass(frozen=True, slots=True)
 class Halves:

@@ -314,7 +314,7 @@ def _count_at(found: Scored, placed: Grid, settings: Settings, progress: Progres
     pooled = np.zeros((2, len(placed.thresholds)), np.int64)
     credits = np.zeros((2, number, columns), np.uint32 if found.rows < 2**31 else np.uint64)
     sizes, done = np.zeros(number, np.int64), 0
-    class_cell = np.searchsorted(placed.by_class, np.arange(len(placed.thresholds)))
+    class_cell = placed.class_cell
     for batch in found.table.batches(drop=settings.on_bad_rows == "drop"):
         cells = np.searchsorted(placed.thresholds, found.sign * batch.scores)
         for k, kept in enumerate((batch.genuine, ~batch.genuine)):

@@ -125,11 +125,10 @@ def _cells_of(rows: Rows, grid: Grid) -> Cells:
         shift = np.float32(ZONES - float(even[0]) * float(scale))
         # The last threshold accepts every pair; that takes no looking at scores.
         few = (ZONES - 1 - (beyond[:-1] - window)).astype(np.uint8)
-    class_cell = np.searchsorted(grid.by_class, np.arange(count)).astype(np.int32)
     return Cells(
         number=count,
         window=window,
-        class_cell=class_cell,
+        class_cell=grid.class_cell.astype(np.int32),
         inside=_table(cuts[:window], cuts[min(window, count - 1) - 1]),
         anywhere=_table(cuts, cuts[-2]),
         everywhere=everywhere,

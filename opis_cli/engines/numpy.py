@@ -23,12 +23,10 @@ def count_pairs(
     # searchsorted wants rising values: cells are found among negated scores.
     negated_cuts = -rows.cuts(grid.thresholds)
     negated_cuts[-1] = np.inf
-    class_cell = np.searchsorted(grid.by_class, np.arange(len(grid.thresholds)))
+    class_cell = grid.class_cell
     for tile in tiles:
         left, right = slice(tile.a, tile.b), slice(tile.c, tile.d)
-        scores = rows.vectors[left] @ rows.vectors[right].T
-        scores -= rows.half_squares[left, None]
-        scores -= rows.half_squares[None, right]
+        scores = rows.scores_of(left, right)
         i, j = np.arange(tile.a, tile.b)[:, None], np.arange(tile.c, tile.d)[None, :]
         if rows.vetoes:
             scores[rows.vetoed(i, j)] = rows.veto_score

@@ -104,7 +104,7 @@ class _Counter:
         dense = len(grid.by_class) == len(grid.thresholds)
         self.listed = len(grid.thresholds) if dense else grid.window
         self.beyond = [int(index) for index in grid.by_class[self.listed :]]
-        self.class_cell = there(np.searchsorted(grid.by_class, np.arange(len(grid.thresholds))))
+        self.class_cell = there(grid.class_cell)
         self.columns = len(grid.by_class)
         self.genuine, self.impostor = (
             torch.zeros(array.size, dtype=_signed(array), device=device)

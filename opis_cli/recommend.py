@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
 from opis_cli import curves
+from opis_cli.borderline import borderline_at
 from opis_cli.confidence import bounds_of, classes_needed, confident_ends, spreads, upper_limits
 from opis_cli.curves import Curve
+from opis_cli.decimals import significant
 from opis_cli.grid import OPERATING_FARS, is_supported
 from opis_cli.records import Ints, PairCounts
 from opis_cli.report import (
@@ -116,6 +119,7 @@ def recommend(
         far_upper=far_upper,
         frr_upper=frr_upper,
         classes_needed=needed,
+        borderline=None if index is None else borderline_at(counts, index),
     )
 
 
@@ -211,8 +215,10 @@ def equivalents(threshold: float | None, metric: Metric, unit: bool) -> Equivale
         return Equivalents(None, None, None, -threshold)
     if threshold is None or not unit:
         return Equivalents(None, None, None)
-    squared = 2 * threshold if metric == "cosine" else threshold**2
-    return Equivalents(1 - squared / 2, math.sqrt(squared), squared)
+    exact = Decimal(repr(threshold))
+    squared = 2 * exact if metric == "cosine" else exact**2
+    unit_distance = significant(math.sqrt(squared)) if metric == "cosine" else threshold
+    return Equivalents(float(1 - squared / 2), unit_distance, float(squared))
 
 
 def judge_deployed(
@@ -230,6 +236,7 @@ def judge_deployed(
         frr=at.frr,
         **class_figures(rates, max_far, max_frr),
         fpir=open_set(counts, threshold)[1],
+        borderline=borderline_at(counts, index),
     )
 
 

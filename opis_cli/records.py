@@ -11,7 +11,7 @@
     sampling.py    engines/                  differentials.py                      exports.py
     gallery.py     search.py                 uncertainty.py                        summary.py
                    halves.py
-    scored pairs   checkpoint.py
+    scored pairs   checkpoint.py                                   store.py
     tables.py -->  scored.py
 
 ``uncertainty.py`` rests on ``intervals.py``, the jackknife, and ``bootstrap.py``.

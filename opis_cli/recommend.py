@@ -19,9 +19,18 @@ from opis_cli.report import (
     OperatingPoint,
     RatesAt,
     Recommendation,
+    WorstClass,
 )
-from opis_cli.scores import Consistency, first_within, last_within, open_set
+from opis_cli.scores import (
+    Consistency,
+    first_within,
+    last_within,
+    open_set,
+    squared_euclidean_unit,
+)
 from opis_cli.settings import Metric, Prefer
+
+WORST_CLASSES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +230,34 @@ def equivalents(threshold: float | None, metric: Metric, unit: bool) -> Equivale
     return Equivalents(float(1 - squared / 2), unit_distance, float(squared))
 
 
+def worst_classes(
+    counts: PairCounts, found: Consistency, rates: ClassRates | None
+) -> tuple[WorstClass, ...]:
+    """The classes of least utility at a threshold, or over the range where there is none."""
+    ranking = found.mean_utilities if rates is None else rates.utility
+    order = np.lexsort((found.mean_utilities, ranking))[:WORST_CLASSES]
+    names = counts.class_names[found.classes].tolist()
+    return tuple(
+        WorstClass(
+            class_name=names[i],
+            size=int(counts.sizes[found.classes[i]]),
+            utility=None if rates is None else float(rates.utility[i]),
+            mean_utility=float(found.mean_utilities[i]),
+            opis_contribution=float(found.contributions[i]),
+            far=None if rates is None else float(rates.far[i]),
+            frr=None if rates is None else float(rates.frr[i]),
+        )
+        for i in order
+    )
+
+
 def judge_deployed(
-    counts: PairCounts, threshold: float, max_far: float | None, max_frr: float | None, beta: float
+    counts: PairCounts,
+    found: Consistency,
+    threshold: float,
+    max_far: float | None,
+    max_frr: float | None,
+    beta: float,
 ) -> Deployed:
     """Rates of a deployed threshold, which is on the grid."""
     thresholds = counts.grid.thresholds
@@ -237,6 +272,7 @@ def judge_deployed(
         **class_figures(rates, max_far, max_frr),
         fpir=open_set(counts, threshold)[1],
         borderline=borderline_at(counts, index),
+        worst_classes=worst_classes(counts, found, rates),
     )
 
 

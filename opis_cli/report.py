@@ -77,6 +77,25 @@ class EpsOpis:
 
 
 @dataclass(frozen=True, slots=True)
+class OpisOn:
+    """OPIS and eps-OPIS with thresholds on another scale."""
+
+    opis: float | None
+    eps_opis: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpisBy:
+    """OPIS by other scales: L2 distance of unit vectors, log10 of the pooled FAR.
+
+    Null where there is no such scale.
+    """
+
+    euclidean_unit: OpisOn | None
+    log_far: OpisOn | None
+
+
+@dataclass(frozen=True, slots=True)
 class Equivalents:
     """A threshold on other scales, for unit vectors, or as the score that it stands for; accepted
     from there on up (similarity, score) or down."""
@@ -153,6 +172,7 @@ class Deployed:
     classes_meeting_bounds: float | None
     fpir: float | None = None
     borderline: Borderline | None = None
+    worst_classes: "tuple[WorstClass, ...]" = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +196,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class WorstClass:
-    """One of the classes worst off at the recommended threshold, or over the range."""
+    """One of the classes worst off at a threshold, or over the calibration range."""
 
     class_name: int | str = dataclasses.field(metadata={"key": "class"})
     size: int
@@ -349,6 +369,7 @@ class Report:
     sample: Sample | None = None
     open_set: OpenSet | None = None
     duplicates: Duplicates | None = None
+    opis_by: OpisBy | None = None
 
     @property
     def counted(self) -> str:

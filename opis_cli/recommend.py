@@ -26,7 +26,6 @@ from opis_cli.scores import (
     first_within,
     last_within,
     open_set,
-    squared_euclidean_unit,
 )
 from opis_cli.settings import Metric, Prefer
 

@@ -38,6 +38,7 @@ from opis_cli.drawing import (
 )
 from opis_cli.errors import SettingsError
 from opis_cli.intervals import LEVEL, band_columns, spread
+from opis_cli.operating import rates_at
 from opis_cli.recommend import class_rates
 from opis_cli.records import Ints
 from opis_cli.scores import trapezoid_weights
@@ -69,7 +70,8 @@ def draw(run: "Run", kind: str = "utility") -> Figure:
         - ``det``: pooled FRR against FAR on normal-deviate axes, with intervals.
         - ``roc``: pooled share of accepted genuine pairs against FAR, with intervals.
         - ``histogram``: distances of genuine and of impostor pairs.
-        - ``classes``: FAR and FRR of every class at the recommended threshold.
+        - ``classes``: FAR and FRR of every class at the deployed threshold, if one was given,
+          else at the recommended one.
 
     Returns
     -------
@@ -320,9 +322,14 @@ def _classes(run: "Run") -> Figure:
 
 
 def _rates_of_classes(run: "Run") -> tuple[Curve, Curve, Curve, str]:
-    """FAR, FRR and utility of the classes at the recommended threshold, else over the range."""
+    """FAR, FRR and utility of the classes at the deployed threshold, else at the recommended one,
+    else over the range."""
     counts, found = run.counts, run.consistency
-    at = run.report.recommendation.threshold
+    deployed, at = run.report.deployed, run.report.recommendation.threshold
+    if deployed is not None:
+        in_use = rates_at(counts, deployed.threshold, run.settings.beta).classes
+        where = f"at the deployed {shown(deployed.threshold, counts.metric)}"
+        return in_use.far, in_use.frr, in_use.utility, where
     rates = None if at is None else class_rates(counts, run.settings.beta, at)
     if at is not None and rates is not None:
         return rates.far, rates.frr, rates.utility, f"at the recommended {shown(at, counts.metric)}"

@@ -38,6 +38,11 @@ def shown(threshold: float, metric: str, digits: int = 4) -> str:
     return f"{-threshold if metric == 'score' else threshold:.{digits}g}"
 
 
+def as_known(threshold: float, metric: str) -> float:
+    """A threshold as people know it, as a number: a score is the negative of its distance."""
+    return 0.0 - threshold if metric == "score" else threshold
+
+
 def on_scale(threshold: float, metric: str) -> str:
     """A threshold with what it is measured on: ``cosine distance 0.25``."""
     return f"{scale(metric)} {shown(threshold, metric, 6)}"

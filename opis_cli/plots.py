@@ -38,7 +38,6 @@ from opis_cli.drawing import (
 )
 from opis_cli.errors import SettingsError
 from opis_cli.intervals import LEVEL, band_columns, spread
-from opis_cli.operating import rates_at
 from opis_cli.recommend import class_rates
 from opis_cli.records import Ints
 from opis_cli.scores import trapezoid_weights
@@ -325,14 +324,15 @@ def _rates_of_classes(run: "Run") -> tuple[Curve, Curve, Curve, str]:
     """FAR, FRR and utility of the classes at the deployed threshold, else at the recommended one,
     else over the range."""
     counts, found = run.counts, run.consistency
-    deployed, at = run.report.deployed, run.report.recommendation.threshold
-    if deployed is not None:
-        in_use = rates_at(counts, deployed.threshold, run.settings.beta).classes
-        where = f"at the deployed {shown(deployed.threshold, counts.metric)}"
-        return in_use.far, in_use.frr, in_use.utility, where
-    rates = None if at is None else class_rates(counts, run.settings.beta, at)
-    if at is not None and rates is not None:
-        return rates.far, rates.frr, rates.utility, f"at the recommended {shown(at, counts.metric)}"
+    for name, judged in (
+        ("deployed", run.report.deployed),
+        ("recommended", run.report.recommendation),
+    ):
+        at = None if judged is None else judged.threshold
+        rates = None if at is None else class_rates(counts, run.settings.beta, at)
+        if at is not None and rates is not None:
+            where = f"at the {name} {shown(at, counts.metric)}"
+            return rates.far, rates.frr, rates.utility, where
     columns = columns_in_view(run, (found.low, found.high))
     weights = trapezoid_weights(counts.grid.class_thresholds[columns])
     far = curves.class_far(counts, found.classes, columns) @ weights

@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
 from opis_cli import curves
+from opis_cli.borderline import borderline_at
 from opis_cli.confidence import bounds_of, classes_needed, confident_ends, spreads, upper_limits
 from opis_cli.curves import Curve
+from opis_cli.decimals import significant
 from opis_cli.grid import OPERATING_FARS, is_supported
 from opis_cli.records import Ints, PairCounts
 from opis_cli.report import (
@@ -23,7 +26,6 @@ from opis_cli.scores import (
     first_within,
     last_within,
     open_set,
-    squared_euclidean_unit,
 )
 from opis_cli.settings import Metric, Prefer
 
@@ -41,8 +43,9 @@ class ClassRates:
 
 def class_rates(counts: PairCounts, beta: float, threshold: float) -> ClassRates | None:
     """Rates of the evaluable classes at a grid threshold; None where they were not counted, or
-    no class has any."""
-    column = np.flatnonzero(counts.grid.class_thresholds == threshold)
+    no class has any. Beyond the last threshold, as at it, every pair is accepted."""
+    thresholds = counts.grid.class_thresholds
+    column = np.flatnonzero(thresholds == min(threshold, float(thresholds[-1])))
     classes = curves.evaluable_classes(counts)
     if len(column) == 0 or len(classes) == 0:
         return None
@@ -125,6 +128,7 @@ def recommend(
         far_upper=far_upper,
         frr_upper=frr_upper,
         classes_needed=needed,
+        borderline=None if index is None else borderline_at(counts, index),
     )
 
 
@@ -220,8 +224,10 @@ def equivalents(threshold: float | None, metric: Metric, unit: bool) -> Equivale
         return Equivalents(None, None, None, -threshold)
     if threshold is None or not unit:
         return Equivalents(None, None, None)
-    squared = float(squared_euclidean_unit(np.array(threshold), metric))
-    return Equivalents(1 - squared / 2, math.sqrt(squared), squared)
+    exact = Decimal(repr(threshold))
+    squared = 2 * exact if metric == "cosine" else exact**2
+    unit_distance = significant(math.sqrt(squared)) if metric == "cosine" else threshold
+    return Equivalents(float(1 - squared / 2), unit_distance, float(squared))
 
 
 def worst_classes(
@@ -258,7 +264,7 @@ def judge_deployed(
     # Beyond the last threshold, as at it, every pair is accepted.
     index = min(int(np.searchsorted(thresholds, threshold)), len(thresholds) - 1)
     at = _rates_at(counts, index)
-    rates = class_rates(counts, beta, float(thresholds[index]))
+    rates = class_rates(counts, beta, threshold)
     return Deployed(
         threshold=threshold,
         far=at.far,
@@ -266,6 +272,7 @@ def judge_deployed(
         **class_figures(rates, max_far, max_frr),
         fpir=open_set(counts, threshold)[1],
         worst_classes=worst_classes(counts, found, rates),
+        borderline=borderline_at(counts, index),
     )
 
 

@@ -116,6 +116,19 @@ class RatesAt:
 
 
 @dataclass(frozen=True, slots=True)
+class Borderline:
+    """Pairs within a rounding of a threshold: all are counted as accepted.
+
+    ``exact`` tells whether ``impostor`` was counted; else it is taken from the density of the pairs
+    around.
+    """
+
+    genuine: int
+    impostor: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendation:
     """The global threshold to deploy, or that there is none, and what each bound costs."""
 
@@ -143,6 +156,7 @@ class Recommendation:
     far_upper: float | None = None
     frr_upper: float | None = None
     classes_needed: int | None = None
+    borderline: Borderline | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +172,7 @@ class Deployed:
     classes_meeting_bounds: float | None
     fpir: float | None = None
     worst_classes: "tuple[WorstClass, ...]" = ()
+    borderline: Borderline | None = None
 
 
 @dataclass(frozen=True, slots=True)

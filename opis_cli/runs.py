@@ -172,7 +172,7 @@ class Run:
         elif recommended is not None:
             rates = class_rates(counts, beta, recommended)
         if deployed is not None:
-            in_use = rates_at(counts, deployed.threshold, beta).classes
+            in_use = class_rates(counts, beta, deployed.threshold)
         scored: dict[str, Any] = {
             "mean_utility": found.mean_utilities,
             "opis_contribution": found.contributions,

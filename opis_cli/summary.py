@@ -240,7 +240,7 @@ def _deployed(report: Report) -> RenderableType | None:
     if deployed.fpir is not None:
         strangers = [("FPIR", rate(deployed.fpir), "of the queries without a genuine row")]
     return section(
-        f"Deployed threshold {shown(deployed.threshold, report.settings['metric'], 6)}",
+        f"Deployed threshold {shown(deployed.threshold, report.settings['metric'])}",
         [
             (
                 "FAR",

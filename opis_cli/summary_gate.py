@@ -5,6 +5,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from opis_cli import decimals
 from opis_cli.checks import Check
 from opis_cli.comparison import Change, ClassChange
 from opis_cli.gate import Verdict
@@ -104,7 +105,7 @@ def _models(found: Comparison) -> RenderableType:
             rate(model.recall_at_1),
             number(model.opis),
             number(model.eps_opis),
-            number(model.threshold),
+            "–" if model.threshold is None else decimals.text(model.threshold),
             rate(model.frr_at_max_far),
             "front" if model.on_front else "",
         )

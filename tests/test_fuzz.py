@@ -6,12 +6,13 @@ true: rates that rise and fall as they must, counts that add up, intervals that 
 """
 
 import json
+import subprocess
+import sys
 from importlib import resources
 
 import jsonschema
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -37,26 +38,29 @@ CALIBRATIONS = st.one_of(
     spans(st.sampled_from([0.01, 0.1, 0.4, 0.9])).map(lambda text: f"frr:{text}"),
     spans(st.sampled_from([0.0, 0.05, 0.3, 0.9, 1.5])).map(lambda text: f"distance:{text}"),
 )
-COMMON = {
+CHOICES = st.one_of(
+    st.fixed_dictionaries({}, optional={"max_far": RATE, "max_frr": RATE}),
+    st.fixed_dictionaries({"max_far": RATE, "prefer": st.sampled_from(["low-frr", "low-far"])}),
+    st.fixed_dictionaries({"max_frr": RATE, "prefer": st.just("low-far")}),
+    st.fixed_dictionaries({"max_far": RATE, "prefer": st.just("worst-classes")}),
+)
+OTHERS = {
     "calibration": CALIBRATIONS,
     "beta": st.sampled_from([0.5, 3.0, 1000.0]),
     "eps": st.sampled_from([0.01, 0.3, 0.99]),
-    "max_far": RATE,
-    "max_frr": RATE,
-    "prefer": st.sampled_from(["utility", "low-far", "low-frr", "worst-classes"]),
     "threshold": st.sampled_from(["0", "0.2", "0.75", "1.9", "7"]),
-    "on_bad_rows": st.just("drop"),
 }
-OF_VECTORS = {
-    "metric": st.sampled_from(["euclidean", "cosine"]),
-    "group_column": st.just("group"),
-    "within_column": st.just("tenant"),
-    "exclude_same": st.just("session"),
-    "confidence": st.sampled_from([0.6, 0.95]),
-    "folds": st.integers(2, 4),
-    "max_pairs": st.just(1_000),
-    "engine": st.just("numpy"),
-}
+MODES = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"confidence": st.sampled_from([0.6, 0.95])}),
+    st.fixed_dictionaries({"folds": st.integers(2, 4)}),
+    st.just({"max_pairs": 1_000}),
+    st.just({"group_column": "group"}),
+    st.just({"within_column": "tenant"}),
+    st.just({"exclude_same": "session"}),
+    st.just({"group_column": "group", "within_column": "tenant", "exclude_same": "session"}),
+    st.just({"folds": 2, "group_column": "group"}),
+)
 
 
 @st.composite
@@ -80,9 +84,13 @@ def inputs(draw):
     return vectors, labels, columns
 
 
-def some(options):
-    """Some of the settings that there are, each by itself."""
-    return st.fixed_dictionaries({}, optional=options)
+@st.composite
+def asked(draw):
+    """Settings; in most examples those that go together."""
+    chosen = draw(st.fixed_dictionaries({}, optional=OTHERS)) | draw(CHOICES) | draw(MODES)
+    # Of so few pairs a range of rates can seldom be resolved.
+    chosen.setdefault("calibration", draw(st.sampled_from(["distance:0.1..0.9", "far:0.05..0.5"])))
+    return chosen
 
 
 def check(run):
@@ -161,18 +169,93 @@ def outcome(make):
     return run
 
 
-QUICK = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @QUICK
-@given(inputs(), inputs(), st.booleans(), some(COMMON | OF_VECTORS))
-def test_vectors(one, other, searched, asked):
-    vectors, labels, columns = one
+@given(inputs(), st.booleans(), asked(), st.sampled_from(["cosine", "cosine", "euclidean"]))
+def test_vectors(rows, searched, chosen, metric):
+    vectors, labels, columns = rows
     gallery = None
-    if searched and other[0].shape[1] == vectors.shape[1]:
-        gallery = other
-    outcome(lambda: opis.evaluate(vectors, labels, columns=columns, gallery=gallery, **asked))
+    if searched and len(vectors) > 8:
+        cut = len(vectors) // 3
+        parts = [vectors[cut:], labels[cut:], {name: c[cut:] for name, c in columns.items()}]
+        gallery = tuple(parts)
+        vectors, labels = vectors[:cut], labels[:cut]
+        columns = {name: column[:cut] for name, column in columns.items()}
+    outcome(
+        lambda: opis.evaluate(
+            vectors,
+            labels,
+            columns=columns,
+            gallery=gallery,
+            metric=metric,
+            engine="numpy",
+            on_bad_rows="drop",
+            **chosen,
+        )
+    )
 
 
+@st.composite
+def scored(draw):
+    """Pairs with scores of few values, some without one."""
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    pairs = draw(st.integers(1, 200))
+    genuine = rng.random(pairs) < draw(st.sampled_from([0.0, 0.1, 0.5]))
+    scores = (genuine + rng.normal(0, draw(st.sampled_from([0.3, 1.0])), pairs)) * draw(
+        st.sampled_from([1, -1, 1e6, 1e-6])
+    )
+    table = pd.DataFrame({"score": scores.round(draw(st.integers(0, 8))), "genuine": genuine})
+    for side in ("left", "right"):
+        table[side] = rng.choice(["a", "b", "c", "d"], pairs)
+    return table
+
+
+@QUICK
+@given(
+    scored(),
+    st.fixed_dictionaries(
+        {},
+        optional=OTHERS
+        | {
+            "group_column": st.sampled_from(["left", "left,right"]),
+            "higher_is_closer": st.booleans(),
+        },
+    ),
+    CHOICES,
+)
+def test_scored_pairs(tmp_path_factory, table, other, choice):
+    path = tmp_path_factory.mktemp("fuzz", numbered=True) / "pairs.parquet"
+    table.to_parquet(path)
+    chosen = {"calibration": "far:0.05..0.5"} | other | choice
+    outcome(lambda: opis.evaluate(path, pairs=True, **chosen))
+
+
+@settings(max_examples=4, deadline=None)
+@given(inputs(), asked())
+def test_the_command_ends_with_0_or_2(tmp_path_factory, rows, chosen):
+    folder = tmp_path_factory.mktemp("fuzz", numbered=True)
+    vectors, labels, columns = rows
+    table = pd.DataFrame({"embedding": list(vectors), "label": labels} | columns)
+    table.to_parquet(folder / "x.parquet")
+    words = [
+        word for name, value in chosen.items() for word in (f"--{name.replace('_', '-')}", value)
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "opis_cli", "evaluate", "x.parquet", "--json", "--out", "run"]
+        + ["--engine", "numpy", *map(str, words)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 2), done.stderr
+    if done.returncode:
+        assert done.stdout == "" and "Traceback" not in done.stderr and done.stderr
+        assert not (folder / "run").exists()
+    else:
+        VALIDATOR.validate(json.loads(done.stdout))
+        gate = [sys.executable, "-m", "opis_cli", "gate", "run", "--max-frr", "0.1"]
+        judged = subprocess.run(gate, cwd=folder, capture_output=True, text=True, check=False)
+        assert judged.returncode in (0, 1), judged.stderr

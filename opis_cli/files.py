@@ -109,7 +109,15 @@ _COUNT_ARRAYS = (
     "pooled_impostor",
     "nearest_hits",
 )
-_OPTIONAL_ARRAYS = ("searches", "open_set", "duplicates", "folds", "inside")
+_OPTIONAL_ARRAYS = (
+    "searches",
+    "open_set",
+    "duplicates",
+    "folds",
+    "inside",
+    "borderline_genuine",
+    "borderline_impostor",
+)
 
 
 def _utf8(names: Any) -> Any:
@@ -174,7 +182,10 @@ def _fits_together(counts: PairCounts) -> bool:
         and counts.pooled_genuine.shape == counts.pooled_impostor.shape == (size,)
         and len(counts.class_names) == len(counts.nearest_hits) == classes
         and len(counts.searchers) == classes
-        and (counts.open_set is None or counts.open_set.shape == (size,))
+        and all(
+            one is None or one.shape == (size,)
+            for one in (counts.open_set, counts.borderline_genuine, counts.borderline_impostor)
+        )
         and 0 < grid.window <= size
         and bool(np.all(np.diff(grid.thresholds) > 0))
         and bool(np.all(np.diff(grid.by_class) > 0))

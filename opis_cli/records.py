@@ -224,6 +224,9 @@ class PairCounts:
         Fold of each class, where they were split into folds.
     inside : ndarray of shape (folds, T), int64, optional
         Accepted impostor pairs of two rows of each fold, at ``grid.thresholds``.
+    borderline_genuine, borderline_impostor : ndarray of shape (T,), int64, optional
+        Accepted pairs within a rounding of each of ``grid.thresholds``, which exact arithmetic may
+        reject; None where they were not counted.
     halves : Halves, optional
         None where not every two rows are a pair, or no class has rows enough.
     """
@@ -245,6 +248,8 @@ class PairCounts:
     duplicates: Ints | None = None
     folds: Ints | None = None
     inside: Ints | None = None
+    borderline_genuine: Ints | None = None
+    borderline_impostor: Ints | None = None
     halves: Halves | None = None
 
     @property

@@ -29,7 +29,7 @@ from opis_cli.recommend import class_rates, recommend
 from opis_cli.records import PairCounts
 from opis_cli.report import Recommendation, Report
 from opis_cli.report_json import REPORT_FILE, load_report, to_json
-from opis_cli.scores import Consistency, consistency
+from opis_cli.scores import Consistency, Scale, consistency, consistency_by
 from opis_cli.settings import Prefer, Settings
 
 if TYPE_CHECKING:
@@ -67,6 +67,12 @@ class Run:
         """OPIS and the contributions of the classes."""
         settings = self.settings
         return consistency(self.counts, settings.calibration_range, settings.beta, settings.eps)
+
+    @cached_property
+    def consistency_by(self) -> dict[Scale, Consistency]:
+        """The same on other scales of the threshold."""
+        settings = self.settings
+        return consistency_by(self.counts, self.consistency, settings.beta, settings.eps)
 
     def recommend(
         self,

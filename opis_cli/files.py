@@ -108,7 +108,7 @@ _COUNT_ARRAYS = (
     "pooled_impostor",
     "nearest_hits",
 )
-_OPTIONAL_ARRAYS = ("searches", "open_set", "duplicates", "folds", "inside")
+_OPTIONAL_ARRAYS = ("searches", "open_set", "duplicates", "folds", "inside", "genuine_beyond")
 
 
 def _utf8(names: Any) -> Any:
@@ -170,6 +170,10 @@ def _fits_together(counts: PairCounts) -> bool:
         and len(counts.class_names) == len(counts.nearest_hits) == classes
         and len(counts.searchers) == classes
         and (counts.open_set is None or counts.open_set.shape == (size,))
+        and (
+            counts.genuine_beyond is None
+            or counts.genuine_beyond.shape == (classes, size - grid.window)
+        )
         and 0 < grid.window <= size
         and bool(np.all(np.diff(grid.thresholds) > 0))
         and bool(np.all(np.diff(grid.by_class) > 0))

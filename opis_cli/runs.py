@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opis_cli import curves
+from opis_cli.axis import over_whole_axis
 from opis_cli.curves import Curve
 from opis_cli.errors import RunError, SettingsError
 from opis_cli.files import load_counts, replacing, save_counts, threshold_json
@@ -67,6 +68,11 @@ class Run:
         """OPIS and the contributions of the classes."""
         settings = self.settings
         return consistency(self.counts, settings.calibration_range, settings.beta, settings.eps)
+
+    @cached_property
+    def whole(self) -> PairCounts:
+        """The counts with every threshold by class, for what is drawn or told of whole curves."""
+        return over_whole_axis(self.counts)
 
     def recommend(
         self,
@@ -116,12 +122,15 @@ class Run:
         """A row a class (or ``group``), in the order of their names; singletons have nulls.
 
         ``far``, ``frr`` and ``utility`` are at the recommended threshold, null where there is none.
+        ``best_threshold`` is that of the class's own highest utility; where
+        ``best_threshold_estimated``, its impostors there are estimated.
         """
         import pandas as pd
 
         counts, found = self.counts, self.consistency
         beta, threshold = self.settings.beta, self.report.recommendation.threshold
         rates = None if threshold is None else class_rates(counts, beta, threshold)
+        best = curves.best_columns(self.whole, beta, found.classes)
         scored: dict[str, Any] = {
             "mean_utility": found.mean_utilities,
             "opis_contribution": found.contributions,
@@ -129,7 +138,7 @@ class Run:
             "far": rates and rates.far,
             "frr": rates and rates.frr,
             "utility": rates and rates.utility,
-            "best_threshold": curves.best_thresholds(counts, beta, found.classes),
+            "best_threshold": self.whole.grid.class_thresholds[best],
         }
         table = pd.DataFrame(
             {
@@ -144,6 +153,10 @@ class Run:
             if values is not None:
                 column[found.classes] = values
             table[name] = column
+        guessed = np.zeros(len(table), bool)
+        if self.whole.estimated is not None:
+            guessed[found.classes] = self.whole.estimated[best]
+        table["best_threshold_estimated"] = guessed
         if counts.folds is not None:
             table["fold"] = counts.folds
         return table

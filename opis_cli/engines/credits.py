@@ -140,7 +140,7 @@ def credit_genuine(
     nearest: Any,
 ) -> None:
     """Credit the genuine pairs ``i < j`` of a block to the keys of both rows."""
-    table, class_cell = cells.anywhere, cells.class_cell
+    table = cells.anywhere
     first, cuts = table.first, table.cuts
     for i in range(scores.shape[0]):
         for j in range(max(i0 + i + 1 - j0, 0), min(ends[i0 + i] - j0, width)):
@@ -149,9 +149,8 @@ def credit_genuine(
             nearest[j0 + j] = max(nearest[j0 + j], score)
             cell = cell_of(score, first, cuts, table.top, table.scale)
             pooled[cell] += 1
-            by_class = class_cell[cell]
-            credits[keys[i0 + i], by_class] += 1
-            credits[keys[j0 + j], by_class] += 1
+            credits[keys[i0 + i], cell] += 1
+            credits[keys[j0 + j], cell] += 1
 
 
 @summing

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opis_cli import comparison
+from opis_cli.axis import exact_to
 from opis_cli.gate import Verdict
 from opis_cli.limits import Unit
 from opis_cli.operating import rates_at
@@ -38,7 +39,7 @@ COLUMNS = (
     ("mean utility", "number", "Over the calibration range"),
     ("OPIS part", "number", "Mean squared distance from the mean curve, over the range"),
     ("recall@1", "rate", "Share of its rows whose nearest other row has the same label"),
-    ("best threshold", "number", "Where the utility of this {one} alone is highest"),
+    ("best threshold", "number", "Where the utility of this {one} alone is highest{guess}"),
     ("change", "change", "Of the mean utility, against the baseline"),
 )
 
@@ -95,7 +96,9 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
 
 def _columns(run: "Run", base: "Run | None") -> list[tuple[str, ...]]:
     """The columns of the table, with what their figures are by and of."""
-    words = {"one": run.report.source.one, "rows": run.report.counted}
+    until = exact_to(run.whole)
+    guess = "" if until is None else f"; beyond {number(until)} by estimated FARs"
+    words = {"one": run.report.source.one, "rows": run.report.counted, "guess": guess}
     return [
         tuple(text.format(**words) for text in column)
         for column in COLUMNS

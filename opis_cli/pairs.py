@@ -233,6 +233,9 @@ def _counts(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> P
     if plan.halved:
         # Both ends of a genuine pair lie in the class, so the class was credited twice.
         np.floor_divide(tally.genuine, 2, out=tally.genuine)
+    genuine, beyond = tally.genuine, None
+    if len(placed.by_class) < len(placed.thresholds):
+        genuine, beyond = genuine[:, placed.by_class], genuine[:, placed.window :].copy()
     return PairCounts(
         grid=placed,
         metric=rows.metric,
@@ -240,7 +243,8 @@ def _counts(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> P
         rounding=ROUNDING * rows.scale,
         class_names=plan.names,
         sizes=plan.by_key(np.ones(plan.queries, np.int64)),
-        genuine=tally.genuine,
+        genuine=genuine,
+        genuine_beyond=beyond,
         impostor=tally.impostor,
         pooled_genuine=np.cumsum(tally.pooled_genuine),
         pooled_impostor=np.cumsum(tally.pooled_impostor),

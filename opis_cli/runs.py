@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opis_cli import curves
+from opis_cli.axis import over_whole_axis
 from opis_cli.curves import Curve
 from opis_cli.errors import RunError, SettingsError
 from opis_cli.files import load_counts, read_threshold, replacing, save_counts, threshold_json
@@ -74,6 +75,11 @@ class Run:
         """The same on other scales of the threshold."""
         settings = self.settings
         return consistency_by(self.counts, self.consistency, settings.beta, settings.eps)
+
+    @cached_property
+    def whole(self) -> PairCounts:
+        """The counts with every threshold by class, for what is drawn or told of whole curves."""
+        return over_whole_axis(self.counts)
 
     def recommend(
         self,
@@ -153,9 +159,10 @@ class Run:
         -------
         DataFrame
             ``deployed_far``, ``deployed_frr`` and ``deployed_utility`` are at the deployed
-            threshold that the run was evaluated with, and null without one. Its ``attrs`` are the
-            fields of ``rates(threshold)`` where a threshold is given: they say where its rates
-            were counted.
+            threshold that the run was evaluated with, and null without one. ``best_threshold`` is
+            that of the class's own highest utility; where ``best_threshold_estimated``, its
+            impostors there are estimated. The table's ``attrs`` are the fields of
+            ``rates(threshold)`` where a threshold is given: they say where its rates were counted.
 
         Raises
         ------
@@ -173,6 +180,7 @@ class Run:
             rates = class_rates(counts, beta, recommended)
         if deployed is not None:
             in_use = class_rates(counts, beta, deployed.threshold)
+        best = curves.best_columns(self.whole, beta, found.classes)
         scored: dict[str, Any] = {
             "mean_utility": found.mean_utilities,
             "opis_contribution": found.contributions,
@@ -180,7 +188,7 @@ class Run:
             "far": rates and rates.far,
             "frr": rates and rates.frr,
             "utility": rates and rates.utility,
-            "best_threshold": curves.best_thresholds(counts, beta, found.classes),
+            "best_threshold": self.whole.grid.class_thresholds[best],
             "deployed_far": in_use and in_use.far,
             "deployed_frr": in_use and in_use.frr,
             "deployed_utility": in_use and in_use.utility,
@@ -198,6 +206,10 @@ class Run:
             if values is not None:
                 column[found.classes] = values
             table[name] = column
+        guessed = np.zeros(len(table), bool)
+        if self.whole.estimated is not None:
+            guessed[found.classes] = self.whole.estimated[best]
+        table["best_threshold_estimated"] = guessed
         if counts.folds is not None:
             table["fold"] = counts.folds
         if threshold is not None:

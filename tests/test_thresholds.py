@@ -66,9 +66,7 @@ def test_a_printed_score_counts_what_is_reported(shape, bounds, prefer, closer, 
     table = {"score": np.concatenate([genuine, impostor]), "genuine": np.arange(4_400) < 400}
     pd.DataFrame(table).to_parquet(tmp_path / "pairs.parquet")
     way = {"higher_is_closer": closer == "higher"}
-    run = opis.evaluate(
-        tmp_path / "pairs.parquet", pairs=True, prefer=prefer, **bounds, **way
-    )
+    run = opis.evaluate(tmp_path / "pairs.parquet", pairs=True, prefer=prefer, **bounds, **way)
     chosen = run.report.recommendation
     text = printed(run)
     if chosen.status == "infeasible":

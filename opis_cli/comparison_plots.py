@@ -12,13 +12,13 @@ from opis_cli.drawing import (
     CHOSEN,
     FAR,
     GREY,
-    RANGE,
     WORST,
     class_curves,
     columns_in_view,
     line,
     name_thresholds,
     new_figure,
+    shade_range,
     veil_estimates,
     view,
 )
@@ -88,7 +88,7 @@ def _curves(panel: Axes, run: "Run", model: Model, span: tuple[float, float]) ->
     name = f"mean of the {many}" if len(values) else "utility, pooled"
     line(panel, *_mean(run, span), "black", "-", name)
     veil_estimates(panel, run)
-    panel.axvspan(found.low, found.high, color=RANGE, zorder=0, label="calibration range")
+    shade_range(panel, found)
     threshold = run.report.recommendation.threshold
     if threshold is not None:
         panel.axvline(threshold, color=CHOSEN, lw=1.5, zorder=6, label="recommended")

@@ -14,6 +14,7 @@ from opis_cli.axis import exact_to
 from opis_cli.curves import Curve
 from opis_cli.intervals import BAND_POINTS, band_columns
 from opis_cli.records import Ints, PairCounts
+from opis_cli.scores import Consistency
 from opis_cli.text import number, plain, printable, rate, scale, shown
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ def panels(height: float, ratios: tuple[int, ...]) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
+def shade_range(panel: Axes, found: Consistency) -> None:
+    """Shade the calibration range, if there is one."""
+    if found.ends:
+        panel.axvspan(*found.ends, color=RANGE, zorder=0, label="calibration range")
+
+
 def view(run: "Run", most_far: float = 0.999) -> tuple[float, float]:
     """The part of the thresholds worth showing: from the first accepted pair to nearly all."""
     thresholds, counts = run.counts.grid.thresholds, run.counts
@@ -61,7 +68,7 @@ def view(run: "Run", most_far: float = 0.999) -> tuple[float, float]:
         last -= 1
     low, high = float(thresholds[max(first - 1, 0)]), float(thresholds[last])
     chosen = run.report.recommendation.threshold
-    marked = [run.consistency.low, run.consistency.high, *([] if chosen is None else [chosen])]
+    marked = [*run.consistency.ends, *([] if chosen is None else [chosen])]
     if run.report.deployed is not None:
         marked.append(run.report.deployed.threshold)
     return min(low, *marked), max(high, *marked)
@@ -74,7 +81,7 @@ def columns_in_view(run: "Run", span: tuple[float, float] | None = None) -> Ints
     # Fewer points where there are many curves: they are drawn one upon the other.
     points = int(np.clip(1_500_000 / max(len(run.consistency.classes), 1), 200, _POINTS))
     chosen = run.report.recommendation.threshold
-    marks = [run.consistency.low, run.consistency.high, *([] if chosen is None else [chosen])]
+    marks = [*run.consistency.ends, *([] if chosen is None else [chosen])]
     wanted = np.searchsorted(thresholds, [*np.linspace(low, high, points), *marks])
     wanted = wanted[wanted < len(thresholds)]
     kept = wanted[(thresholds[wanted] >= low) & (thresholds[wanted] <= high)]
@@ -193,7 +200,7 @@ def along_thresholds(
     metric = run.counts.metric
     found, chosen = run.consistency, run.report.recommendation.threshold
     for panel in figure.axes:
-        panel.axvspan(found.low, found.high, color=RANGE, zorder=0, label="calibration range")
+        shade_range(panel, found)
         if chosen is not None:
             text = f"recommended {shown(chosen, metric)}"
             panel.axvline(chosen, color=CHOSEN, linewidth=1.5, zorder=6, label=text)

@@ -308,14 +308,19 @@ def _by_class(thresholds: NDArray[np.float64], window: int, pilot: Pilot) -> NDA
     return np.concatenate([np.arange(window), kept])
 
 
-def grid_serves(counts: PairCounts, needs: Needs, low: float, high: float) -> bool:
+def grid_serves(
+    counts: PairCounts, needs: Needs, low: float, high: float, *, in_gaps: bool = False
+) -> bool:
     """Whether the grid resolves what it must, judged by what was counted on it.
 
-    ``low`` and ``high`` are the ends of the calibration range found on this grid.
+    ``low`` and ``high`` are the ends of the calibration range found on this grid. Where thresholds
+    lie in the gaps between pairs (``in_gaps``), no other ones would hold a bound at less cost.
     """
     grid = counts.grid
     if not range_is_resolved(counts, low, high):
         return False
+    if in_gaps:
+        return True
     far = counts.pooled_impostor / max(counts.impostor_total, 1)
     frr = 1 - counts.pooled_genuine / max(counts.genuine_total, 1)
     # The best threshold for a bound lies in the cell that begins at the last one which meets it.

@@ -89,11 +89,15 @@ def count_pairs(
         counts = _counts(embeddings, plan, placed, plan.settle(tally))
         low, high = scores.range_ends(counts, settings.calibration_range)
         _check_width(rows, low, high)
-        if grid.grid_serves(counts, needs, low, high):
+        if grid.grid_serves(counts, needs, low, high, in_gaps=seen.gaps(rows) is not None):
             break
         placed, begun = grid.place_grid(grid.pilot_of_counts(counts), needs, rows), None
     if not grid.range_is_resolved(counts, low, high):
-        raise AssertionError(f"no grid resolves the range {low} to {high}")
+        raise scores.unresolved(
+            settings.calibration_range,
+            counts,
+            "so many pairs share a distance at its ends that no threshold can be told from them",
+        )
     if checkpoint is not None:
         checkpoint.clear()
     if seen.exact:

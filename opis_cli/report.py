@@ -58,8 +58,8 @@ class CalibrationRange:
     by: Literal["far", "frr", "distance"]
     low: float
     high: float
-    threshold_low: float
-    threshold_high: float
+    threshold_low: float | None
+    threshold_high: float | None
     points: int
     contains_recommendation: bool | None
 

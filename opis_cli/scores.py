@@ -33,7 +33,8 @@ class Consistency:
     Attributes
     ----------
     low, high : float
-        Ends of the calibration range, as distances.
+        Ends of the calibration range, as distances. NaN where scored pairs without groups resolve
+        none: nothing is asked of it then.
     columns : ndarray of shape (P,)
         Thresholds with counts by class inside it, the ends included.
     weights : ndarray of shape (P,)
@@ -70,6 +71,15 @@ class Consistency:
     opis_gap: float | None
 
     @property
+    def ends(self) -> tuple[float, ...]:
+        """Both ends of the calibration range; nothing where there is none."""
+        return () if math.isnan(self.low) else (self.low, self.high)
+
+    def holds(self, threshold: float) -> bool:
+        """Whether a threshold lies in the calibration range."""
+        return self.low <= threshold <= self.high
+
+    @property
     def points(self) -> int:
         """Number of thresholds inside the range."""
         return len(self.columns)
@@ -90,7 +100,7 @@ def range_ends(counts: PairCounts, calibration: Calibration) -> tuple[float, flo
     if calibration.by == "distance":
         if calibration.high > thresholds[-1]:
             why = f"no distance here exceeds {thresholds[-1]:.6g}"
-            raise _unresolved(calibration, counts, why)
+            raise unresolved(calibration, counts, why)
         return calibration.low, calibration.high
     if calibration.by == "far":
         low = last_within(curves.pooled_far(counts), calibration.low)
@@ -99,16 +109,26 @@ def range_ends(counts: PairCounts, calibration: Calibration) -> tuple[float, flo
         low = first_within(curves.pooled_frr(counts), calibration.high)
         high = first_within(curves.pooled_frr(counts), calibration.low)
     if low is None or high is None:
-        raise _unresolved(
+        raise unresolved(
             calibration, counts, "even the smallest threshold accepts a larger share of impostors"
         )
     if not thresholds[high] > thresholds[low]:
-        raise _unresolved(
+        raise unresolved(
             calibration,
             counts,
             "both ends fall on the same threshold, as the pairs are too few or their distances tie",
         )
     return float(thresholds[low]), float(thresholds[high])
+
+
+def ends_if_needed(counts: PairCounts, calibration: Calibration) -> tuple[float, float]:
+    """Ends of the calibration range; NaN where there is none and no class that would need it."""
+    try:
+        return range_ends(counts, calibration)
+    except InputError:
+        if len(counts.class_names):
+            raise
+        return math.nan, math.nan
 
 
 def last_within(far: Curve, bound: float) -> int | None:
@@ -122,7 +142,8 @@ def first_within(frr: Curve, bound: float) -> int:
     return int(np.argmax(frr <= bound))
 
 
-def _unresolved(calibration: Calibration, counts: PairCounts, why: str) -> InputError:
+def unresolved(calibration: Calibration, counts: PairCounts, why: str) -> InputError:
+    """The refusal of a calibration range, with the reason."""
     finest = counts.rounding if counts.metric == "cosine" else math.sqrt(2 * counts.rounding)
     advice = "; --calibration distance:LOW..HIGH takes any distances"
     advice = "" if counts.metric == "score" else advice
@@ -145,7 +166,7 @@ def consistency(
     The authors' article words the latter as a difference of OPIS: that is ``opis_gap``.
     Integrals are by the trapezoidal rule over the grid's thresholds.
     """
-    low, high = range_ends(counts, calibration)
+    low, high = ends_if_needed(counts, calibration)
     thresholds, classes = counts.grid.class_thresholds, curves.evaluable_classes(counts)
     columns = np.flatnonzero((thresholds >= low) & (thresholds <= high))
     return _weighted(
@@ -198,7 +219,7 @@ def _other_scales(counts: PairCounts, columns: Ints) -> dict[Scale, Curve]:
         thresholds = counts.grid.class_thresholds[columns]
         places["euclidean_unit"] = np.sqrt(2 * thresholds) if cosine else thresholds
     far = curves.pooled_far(counts)[counts.grid.by_class[columns]]
-    if 0 < far[0] < far[-1]:
+    if len(far) and 0 < far[0] < far[-1]:
         places["log_far"] = np.log10(far)
     return places
 
@@ -268,6 +289,8 @@ def trapezoid_weights(thresholds: Curve) -> Curve:
     up to 1."""
     steps = np.diff(thresholds)
     weights = np.zeros(len(thresholds))
+    if len(thresholds) == 0:
+        return weights
     weights[:-1] += steps / 2
     weights[1:] += steps / 2
     return np.asarray(weights / (thresholds[-1] - thresholds[0]))

@@ -102,10 +102,13 @@ def _duplicates(report: Report) -> list[str]:
 def _consistency(report: Report) -> RenderableType:
     asked, eps = report.calibration_range, report.eps_opis
     metric = report.settings["metric"]
-    span = f"{shown(asked.threshold_low, metric)} to {shown(asked.threshold_high, metric)}"
     how = "as given"
     if asked.by != "distance":
         how = f"pooled {asked.by.upper()} {rate(asked.low)} to {rate(asked.high)}"
+    title = "Consistency: these pairs resolve no calibration range"
+    if asked.threshold_low is not None and asked.threshold_high is not None:
+        span = f"{shown(asked.threshold_low, metric)} to {shown(asked.threshold_high, metric)}"
+        title = f"Consistency over {scale(metric)} {span} ({how})"
     worst = f"{100 * eps.eps:g}%-OPIS"
     searched = report.source.gallery_rows is not None
     none = f"undefined with one evaluable {report.source.one}"
@@ -125,7 +128,7 @@ def _consistency(report: Report) -> RenderableType:
     recall = ("Recall@1", rate(report.recall_at_1), f"{nearest} has the same label")
     at = "score" if metric == "score" else "distance"
     block = section(
-        f"Consistency over {scale(metric)} {span} ({how})",
+        title,
         [
             ("OPIS", number(report.opis), remark),
             *([(worst, number(eps.value), gap)] if report.source.evaluable_classes else []),

@@ -128,9 +128,10 @@ def _warnings(chosen: Recommendation, report: Report, window_end: float) -> list
         )
     if chosen.threshold is None or chosen.far is None:
         return marked(found)
+    low, high = asked.threshold_low or 0.0, asked.threshold_high or 0.0
     # An end that only a pair or two lie beyond is not outside.
-    hair = 0.01 * (asked.threshold_high - asked.threshold_low)
-    inside = asked.threshold_low - hair <= chosen.threshold <= asked.threshold_high + hair
+    hair = 0.01 * (high - low)
+    inside = low - hair <= chosen.threshold <= high + hair
     if report.opis is not None and not inside:
         # A range of ten to one about the threshold's FAR, or the least FAR that the pairs show.
         far = min(max(chosen.far, 10 / report.pairs.impostor), 0.3)

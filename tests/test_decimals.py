@@ -89,12 +89,12 @@ def test_a_threshold_between_two_distances_separates_them_in_both_precisions(one
     if not rounded[0] < rounded[1]:
         return
     # Distances as float32 has them: exactly these can be told apart in either precision.
-    for low, high in ((float(rounded[0]), float(rounded[1])), (low, high)):
-        threshold = between(low, high)
-        assert low <= threshold
+    for below, above in ((float(rounded[0]), float(rounded[1])), (low, high)):
+        threshold = between(below, above)
+        assert below <= threshold
         assert rounded[0] <= np.float32(threshold) < rounded[1]
-        if np.float64(low) == rounded[0]:
-            assert threshold < high
+        if np.float64(below) == rounded[0]:
+            assert threshold < above
 
 
 def test_a_threshold_lies_in_the_middle_half_of_a_gap():

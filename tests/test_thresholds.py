@@ -42,7 +42,7 @@ SHAPES = {
     "float32 of thirds": _changed(lambda s: (np.rint(6 * s) / 3).astype(np.float32)),
 }
 BOUNDS = ({"max_far": 0.02}, {"max_far": 0.001}, {"max_frr": 0.3}, {"max_far": 0.1, "max_frr": 0.6})
-PREFERENCES = ("utility", "low-far", "low-frr", "worst-classes")
+PREFERENCES = ("utility", "low-far", "low-frr")
 
 
 def printed(run: opis.Run) -> str:

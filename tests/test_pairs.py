@@ -1,5 +1,7 @@
 """Counting as a whole: memory that is planned, partial counts that are gone on from."""
 
+import re
+
 import data
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from conftest import optional
 import opis_cli as opis
 from opis_cli import pairs
 from opis_cli.embeddings import from_arrays
-from opis_cli.errors import RunError, SettingsError
+from opis_cli.errors import InputError, RunError, SettingsError
 from opis_cli.settings import Settings
 
 SAME = ("genuine", "impostor", "pooled_genuine", "pooled_impostor", "nearest_hits")

@@ -230,7 +230,7 @@ def test_scored_pairs(tmp_path_factory, table, other, choice):
     outcome(lambda: opis.evaluate(path, pairs=True, **chosen))
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(inputs(), asked())
 def test_the_command_ends_with_0_or_2(tmp_path_factory, rows, chosen):
     folder = tmp_path_factory.mktemp("fuzz", numbered=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import opis_cli.grid
 from opis_cli import engines, pairs
-from opis_cli.distance import prepare
+from opis_cli.distance import CODES, Codes, code_step, prepare
 from opis_cli.embeddings import from_arrays
 from opis_cli.engines import Tally, Tile, tiles_along, tiles_of
 from opis_cli.grid import needs_of as grid_needs
@@ -288,3 +288,14 @@ def test_a_pilot_knows_how_far_off_it_may_be():
     ]
     claimed = np.mean([pilot.far_error for pilot in pilots])
     assert 0.5 < np.std(shares) / np.mean(shares) / claimed < 1.5
+
+
+@pytest.mark.parametrize("end", [0.4, 1.0, 1.7])
+def test_the_ends_of_codes_are_found_where_scores_pass_zero(end):
+    """About a cosine distance of 1, scores lie closer than any step of the distance."""
+    codes = Codes(np.float32(1.000002), np.float32(1 / code_step(end)))
+    every = np.arange(CODES - 1)
+    ends = codes.lowest(every)
+    assert np.array_equal(codes.of(ends), every)
+    below = codes.of(np.nextafter(ends, np.float32(-np.inf)))
+    assert np.all(below > every)

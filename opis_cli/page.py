@@ -75,9 +75,7 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
         report=run.report,
         headline=headline(verdict),
         subject=subject(verdict),
-        checks=[
-            (check, cells(check), evidence(check, verdict.confidence)) for check in verdict.checks
-        ],
+        checks=[(check, cells(check), evidence(check)) for check in verdict.checks],
         shown=shown,
         signed=signed,
         intervals=_intervals(verdict, run),

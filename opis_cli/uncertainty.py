@@ -130,6 +130,13 @@ def _carriers_of_eps_opis(counts: PairCounts, found: Consistency, beta: float) -
     return carriers(gaps @ (span * gaps.mean(axis=0)))
 
 
+def rate_interval(
+    counts: PairCounts, rate: Rate, threshold: float | None, level: float = LEVEL
+) -> Ends | None:
+    """Interval of a pooled rate at a threshold; None where it is not counted by class there."""
+    return _at(spread(counts, rate, band_columns(counts, threshold)), threshold, level)[0]
+
+
 def _at(
     band: Spread | None, threshold: float | None, level: float
 ) -> tuple[Ends | None, float | None]:

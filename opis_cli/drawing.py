@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from opis_cli import curves
+from opis_cli.axis import exact_to
 from opis_cli.curves import Curve
-from opis_cli.records import Ints
+from opis_cli.intervals import BAND_POINTS, band_columns
+from opis_cli.records import Ints, PairCounts
 from opis_cli.text import number, plain, printable, rate, scale, shown
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 FAR, FRR, WORST, CHOSEN, DEPLOYED = "#0072B2", "#E69F00", "#C1272D", "#009E73", "#9A5AA8"
 GREY, RANGE = "#66707A", "#DCE6EE"
+VEIL = 5.5
+"""Order of drawing above which nothing is made lighter where it is estimated."""
 _WIDTH, _DPI = 7.2, 160
 _POINTS = 400
 
@@ -52,6 +56,9 @@ def view(run: "Run", most_far: float = 0.999) -> tuple[float, float]:
     thresholds, counts = run.counts.grid.thresholds, run.counts
     first = int(np.argmax(counts.pooled_genuine + counts.pooled_impostor > 0))
     last = int(np.argmax(curves.pooled_far(counts) >= most_far))
+    if last == len(thresholds) - 1 and counts.grid.window < last:
+        # That one lies far beyond all pairs.
+        last -= 1
     low, high = float(thresholds[max(first - 1, 0)]), float(thresholds[last])
     chosen = run.report.recommendation.threshold
     marked = [run.consistency.low, run.consistency.high, *([] if chosen is None else [chosen])]
@@ -62,20 +69,25 @@ def view(run: "Run", most_far: float = 0.999) -> tuple[float, float]:
 
 def columns_in_view(run: "Run", span: tuple[float, float] | None = None) -> Ints:
     """Columns of the counts by class to draw: some hundred, evenly spread over what is shown."""
-    thresholds = run.counts.grid.class_thresholds
+    thresholds = run.whole.grid.class_thresholds
     low, high = span or view(run)
     # Fewer points where there are many curves: they are drawn one upon the other.
-    points = int(np.clip(1_500_000 / max(len(run.consistency.classes), 1), 150, _POINTS))
+    points = int(np.clip(1_500_000 / max(len(run.consistency.classes), 1), 200, _POINTS))
     chosen = run.report.recommendation.threshold
     marks = [run.consistency.low, run.consistency.high, *([] if chosen is None else [chosen])]
     wanted = np.searchsorted(thresholds, [*np.linspace(low, high, points), *marks])
     wanted = wanted[wanted < len(thresholds)]
     kept = wanted[(thresholds[wanted] >= low) & (thresholds[wanted] <= high)]
-    if span is None:
-        # One more on the right, so that curves run to the edge where columns are sparse.
-        after = min(int(np.searchsorted(thresholds, high)), len(thresholds) - 1)
-        kept = np.concatenate([kept, [after]])
-    return np.unique(kept)
+    # One more on the right, so that curves run to the edge.
+    after = min(int(np.searchsorted(thresholds, high)), len(thresholds) - 1)
+    return np.unique(np.append(kept, after))
+
+
+def columns_of_bands(counts: PairCounts) -> Ints:
+    """Columns of the counts by class at which bands are drawn: some of the window, and beyond."""
+    count, window = len(counts.grid.by_class), counts.grid.window
+    beyond = np.linspace(window, count - 1, min(BAND_POINTS, max(count - window, 0))).astype(int)
+    return np.union1d(band_columns(counts), beyond)
 
 
 def opacity(count: int) -> float:
@@ -104,9 +116,30 @@ def class_curves(
     axes.plot([], [], color=color, linewidth=0.9, alpha=0.7, label=label)
 
 
-def line(axes: Axes, x: Curve, y: Curve, color: str, style: str, label: str) -> None:
+def line(
+    axes: Axes, x: Curve, y: Curve, color: str, style: str, label: str, order: float = 5
+) -> None:
     """A bold curve."""
-    axes.plot(x, y, color=color, linestyle=style, linewidth=1.8, label=label, zorder=5)
+    axes.plot(x, y, color=color, linestyle=style, linewidth=1.8, label=label, zorder=order)
+
+
+def veil_estimates(axes: Axes, run: "Run") -> None:
+    """Draw what is made of estimates lighter, and say so: curves of classes, and their means."""
+    counts, one = run.whole, run.report.source.one
+    start = exact_to(counts)
+    if start is None or counts.estimated is None:
+        return
+    exact = np.count_nonzero(~counts.estimated[counts.grid.window :])
+    axes.axvspan(
+        start,
+        float(counts.grid.thresholds[-1]),
+        facecolor="white",
+        edgecolor=GREY,
+        linestyle=":",
+        alpha=0.5,
+        zorder=VEIL,
+        label=f"FAR of a {one} estimated,\nbut for {exact} thresholds",
+    )
 
 
 def band(axes: Axes, x: Curve, low: Curve, high: Curve, color: str, label: str) -> None:

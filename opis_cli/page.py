@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opis_cli import comparison
+from opis_cli.axis import exact_to
 from opis_cli.gate import Verdict
 from opis_cli.limits import Unit
-from opis_cli.operating import rates_at
 from opis_cli.report import Deployed
-from opis_cli.text import number, plain, rate
+from opis_cli.text import as_known, number, plain, rate
 from opis_cli.text import shown as at_scale
 from opis_cli.uncertainty import rate_interval
 from opis_cli.verdicts import cells, evidence, headline, shown, signed, subject
@@ -39,7 +39,7 @@ COLUMNS = (
     ("mean utility", "number", "Over the calibration range"),
     ("OPIS part", "number", "Mean squared distance from the mean curve, over the range"),
     ("recall@1", "rate", "Share of its rows whose nearest other row has the same label"),
-    ("best threshold", "number", "Where the utility of this {one} alone is highest"),
+    ("best threshold", "number", "Where the utility of this {one} alone is highest{guess}"),
     ("change", "change", "Of the mean utility, against the baseline"),
 )
 
@@ -66,7 +66,7 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
         "plain": plain,
         "number": number,
         "rate": rate,
-        "threshold": lambda at: at_scale(at, metric, 6),
+        "threshold": lambda at: at_scale(at, metric),
     }
     seen, one = _as_judged(run, verdict), run.report.source.one
     script = read["page.js"]
@@ -94,7 +94,9 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
 
 def _columns(run: "Run", base: "Run | None") -> list[tuple[str, ...]]:
     """The columns of the table, with what their figures are by and of."""
-    words = {"one": run.report.source.one, "rows": run.report.counted}
+    until = exact_to(run.whole)
+    guess = "" if until is None else f"; beyond {number(until)} by estimated FARs"
+    words = {"one": run.report.source.one, "rows": run.report.counted, "guess": guess}
     return [
         tuple(text.format(**words) for text in column)
         for column in COLUMNS
@@ -146,17 +148,10 @@ def _picture(figure: "Figure") -> str:
 
 def _classes(verdict: Verdict, run: "Run", base: "Run | None") -> list[list[Any]]:
     """A row a class, in the order of ``COLUMNS``; None where a class has no such figure."""
-    counts, found = run.counts, run.consistency
-    table = run.classes()
+    counts, judged = run.counts, verdict.judged
+    table = run.classes(None if judged is None else as_known(judged.threshold, counts.metric))
     if counts.metric == "score":
         table["best_threshold"] *= -1
-    judged = verdict.judged
-    for name in ("far", "frr", "utility"):
-        column = np.full(len(table), np.nan)
-        if judged is not None:
-            at = rates_at(counts, judged.threshold, run.settings.beta)
-            column[found.classes] = getattr(at.classes, name)
-        table[name] = column
     rows = [
         [plain(name, _NAME_WIDTH), *figures]
         for name, *figures in zip(

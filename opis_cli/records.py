@@ -11,7 +11,7 @@
     sampling.py    engines/                  differentials.py                      exports.py
     gallery.py     search.py                 uncertainty.py                        summary.py
                    halves.py
-    scored pairs   checkpoint.py
+    scored pairs   checkpoint.py                                   store.py
     tables.py -->  scored.py
 
 ``uncertainty.py`` rests on ``intervals.py``, the jackknife, and ``bootstrap.py``.
@@ -129,7 +129,7 @@ class Grid:
 
     Pooled counts are kept at every threshold. Counts by class are kept at every threshold of the
     *window*, the first ``window`` thresholds, where decisions are made, and beyond it only at a
-    few, which are enough to draw the curves.
+    few, between which a class's curve can be estimated (``axis.py``).
 
     Attributes
     ----------
@@ -224,8 +224,17 @@ class PairCounts:
         Fold of each class, where they were split into folds.
     inside : ndarray of shape (folds, T), int64, optional
         Accepted impostor pairs of two rows of each fold, at ``grid.thresholds``.
+    borderline_genuine, borderline_impostor : ndarray of shape (T,), int64, optional
+        Accepted pairs within a rounding of each of ``grid.thresholds``, which exact arithmetic may
+        reject; None where they were not counted.
     halves : Halves, optional
         None where not every two rows are a pair, or no class has rows enough.
+    genuine_beyond : ndarray of shape (K, T - grid.window), unsigned integers, optional
+        Accepted genuine pairs of each class at every threshold beyond the window; None where
+        ``genuine`` has these thresholds already.
+    estimated : ndarray of shape (C,), bool, optional
+        At which of ``grid.class_thresholds`` ``impostor`` is an estimate. None where it is counted
+        throughout, as it is in every run: only ``axis.over_whole_axis`` estimates.
     """
 
     grid: Grid
@@ -245,7 +254,11 @@ class PairCounts:
     duplicates: Ints | None = None
     folds: Ints | None = None
     inside: Ints | None = None
+    borderline_genuine: Ints | None = None
+    borderline_impostor: Ints | None = None
     halves: Halves | None = None
+    genuine_beyond: Ints | None = None
+    estimated: NDArray[np.bool_] | None = None
 
     @property
     def rows(self) -> int:

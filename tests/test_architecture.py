@@ -24,7 +24,7 @@ TERMINAL = {
 }
 # A module may import from its own line or one above it.
 LAYERS = [
-    {"errors", "text", "settings", "remote", "limits", "__init__"},
+    {"errors", "text", "settings", "remote", "limits", "store", "__init__"},
     {"records"},
     {"arrow", "parquet", "gallery", "sampling", "tables", "distance", "curves"},
     {"embeddings", "readers"},
@@ -42,9 +42,9 @@ LAYERS = [
     {"halves", "intervals", "bootstrap", "differentials", "folds", "report_json"},
     {"confidence", "noise"},
     {"recommend", "margins"},
-    {"uncertainty"},
+    {"uncertainty", "operating"},
     {"drawing", "files", "plots", "exports"},
-    {"operating", "resampled", "checkpoint", "runs"},
+    {"resampled", "checkpoint", "runs"},
     {"comparison"},
     {"checks", "models"},
     {"gate"},

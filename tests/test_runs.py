@@ -6,12 +6,14 @@ from pathlib import Path
 
 import data
 import numpy as np
+import oracle
 import pandas as pd
 import pytest
 
 import opis_cli as opis
-from opis_cli import files
+from opis_cli import files, store
 from opis_cli.errors import RunError, SettingsError
+from opis_cli.records import Halves, PairCounts
 
 FILES = {"report.json", "counts.npz", "classes.parquet", "threshold.json", "utility.png"}
 
@@ -43,11 +45,13 @@ def test_classes_parquet_agrees_with_the_report(small, saved):
     assert list(table.columns) == [
         *("class", "size", "genuine_pairs", "impostor_pairs", "mean_utility", "opis_contribution"),
         *("recall_at_1", "far", "frr", "utility", "best_threshold"),
+        *("deployed_far", "deployed_frr", "deployed_utility"),
     ]
     single = table["size"] == 1
     assert single.any()
     assert table[single].iloc[:, 4:].isna().all(axis=None)
-    assert table[~single].notna().all(axis=None)
+    assert table[~single].iloc[:, :11].notna().all(axis=None)
+    assert table.iloc[:, 11:].isna().all(axis=None)
     chosen, report = small.report.recommendation, small.report
     assert table["opis_contribution"].mean() == pytest.approx(report.opis)
     assert table["far"].mean() == pytest.approx(chosen.class_mean_far)
@@ -57,6 +61,64 @@ def test_classes_parquet_agrees_with_the_report(small, saved):
     assert pooled == pytest.approx(chosen.frr)
     worst = table.set_index("class").loc[report.worst_classes[0].class_name]
     assert worst["utility"] == table["utility"].min() == report.worst_classes[0].utility
+
+
+@pytest.fixture(scope="module")
+def deployed():
+    """A run with a deployed threshold that is far from the recommended one."""
+    return opis.evaluate(*data.MADE["long_tail"], threshold=0.7)
+
+
+def test_the_deployed_threshold_is_judged_whole(deployed, small, tmp_path):
+    """By brute force at the deployed one, while all else stays the recommended one's."""
+    vectors, labels = data.MADE["long_tail"]
+    truth = oracle.rates_and_utility(vectors, labels, [0.7])
+    judged = deployed.report.deployed
+    assert abs(deployed.report.recommendation.threshold - 0.7) > 0.1
+    deployed.save(tmp_path / "run")
+    table = pd.read_parquet(tmp_path / "run" / "classes.parquet").set_index("class")
+    for name in ("far", "frr", "utility"):
+        assert table[f"deployed_{name}"].to_numpy() == pytest.approx(
+            getattr(truth, name)[:, 0], nan_ok=True
+        )
+        assert table[name].mean() == pytest.approx(small.classes()[name].mean(), abs=0.05)
+    least = table["deployed_utility"].nsmallest(10)
+    assert [one.utility for one in judged.worst_classes] == least.tolist()
+    for one in judged.worst_classes:
+        row = table.loc[one.class_name]
+        assert (one.far, one.frr) == (row["deployed_far"], row["deployed_frr"])
+        assert (one.size, one.mean_utility) == (row["size"], row["mean_utility"])
+    # No class is as badly off at both, so that one cannot stand for the other.
+    assert judged.worst_classes[0].utility != deployed.report.worst_classes[0].utility
+    loaded = opis.load_run(tmp_path / "run")
+    assert loaded.report.deployed == judged
+
+
+def test_rates_and_classes_at_any_threshold(deployed):
+    vectors, labels = data.MADE["long_tail"]
+    at = deployed.rates(0.7)
+    assert at.exact and (at.far, at.frr) == (
+        deployed.report.deployed.far,
+        deployed.report.deployed.frr,
+    )
+    assert at.mean_utility == pytest.approx(deployed.report.deployed.mean_utility)
+    thresholds = deployed.counts.grid.class_thresholds
+    between = float(thresholds[300:302].mean())
+    at, table = deployed.rates(between), deployed.classes(threshold=between)
+    truth = oracle.rates_and_utility(vectors, labels, [between])
+    assert not at.exact and at.frr_at < between < at.far_at
+    assert at.far >= truth.pooled_far[0] and at.frr >= truth.pooled_frr[0]
+    assert table.attrs["far_at"] == at.far_at and table.attrs["class_frr_at"] == at.class_frr_at
+    assert table["far"].mean() == pytest.approx(at.class_mean_far)
+    known = table["far"].notna()
+    assert np.all(table["far"][known] >= truth.far[known, 0] - 1e-12)
+    assert np.all(table["frr"][known] >= truth.frr[known, 0] - 1e-12)
+    exact = deployed.classes(threshold=0.7)
+    assert exact["far"].equals(exact["deployed_far"])
+    assert deployed.classes().attrs == {}
+    for wrong in (-0.1, 2.1, float("nan")):
+        with pytest.raises(SettingsError):
+            deployed.rates(wrong)
 
 
 def test_threshold_json_is_there_only_where_one_is_recommended(small, saved, tmp_path):
@@ -157,22 +219,22 @@ def emptied(file: Path) -> None:
 
 
 def pickled(file: Path) -> None:
-    with np.load(file) as arrays:
-        content = dict(arrays)
-    np.savez(file, **content | {"sizes": np.array([print], object)}, allow_pickle=True)
-
-
-def shortened(file: Path) -> None:
-    with np.load(file) as arrays:
-        content = dict(arrays)
-    np.savez(file, **content | {"genuine": content["genuine"][:-1]})
+    np.savez(file, **store.read(file) | {"sizes": np.array([print], object)}, allow_pickle=True)
 
 
 def array_shortened(name):
     def damage(file: Path) -> None:
-        with np.load(file) as arrays:
-            content = dict(arrays)
-        np.savez(file, **content | {name: content[name][:-1]})
+        arrays = store.read(file)
+        with file.open("wb") as stream:
+            store.write(stream, arrays | {name: arrays[name][:-1]})
+
+    return damage
+
+
+def of_text(name):
+    def damage(file: Path) -> None:
+        arrays = store.read(file)
+        np.savez(file, **arrays | {name: arrays[name].astype(str)})
 
     return damage
 
@@ -182,11 +244,15 @@ def no_archive(file: Path) -> None:
         np.save(stream, np.arange(3))
 
 
-DAMAGES = [truncated, emptied, pickled, shortened, no_archive, Path.unlink]
-SHORT = ("thresholds", "by_class", "pooled_impostor", "nearest_hits", "sizes", "class_names")
+DAMAGES = [truncated, emptied, pickled, no_archive, Path.unlink]
+SHORT = (
+    *("thresholds", "by_class", "genuine", "pooled_impostor", "nearest_hits", "sizes"),
+    *("class_names", "searches", "halves_genuine"),
+)
+TEXT = ("genuine", "pooled_genuine", "sizes", "nearest_hits", "thresholds", "duplicates")
 
 
-@pytest.mark.parametrize("damage", [*DAMAGES, *map(array_shortened, SHORT)])
+@pytest.mark.parametrize("damage", [*DAMAGES, *map(array_shortened, SHORT), *map(of_text, TEXT)])
 def test_damaged_counts_are_refused(damage, saved):
     damage(saved / "counts.npz")
     with pytest.raises(RunError, match=r"damaged|cannot be read"):
@@ -233,3 +299,44 @@ def test_other_bounds_from_a_run_hold_exactly(saved):
     with pytest.raises(SettingsError, match="low-far"):
         run.recommend(max_far=0.1, prefer="low-far")
     assert run.recommend() == run.report.recommendation
+
+
+OLD_RUN = Path(__file__).parent / "runs" / "v1"
+"""Written by opis 0.1.0, before counts were kept as steps, from ``signs(48, 6, 32, seed=1)`` with
+the last row a class of its own."""
+
+
+def test_an_old_run_gives_what_it_was_saved_with():
+    run, table = opis.load_run(OLD_RUN), pd.read_parquet(OLD_RUN / "classes.parquet")
+    again, report = run.classes(), run.report
+    for name in ("class", "size", "genuine_pairs", "impostor_pairs", "recall_at_1", "fold"):
+        pd.testing.assert_series_equal(again[name], table[name])
+    assert run.consistency.opis == pytest.approx(report.opis, rel=1e-3)
+    assert run.counts.halves is not None and run.counts.inside is not None
+    assert int(run.counts.pooled_impostor[-1]) == report.pairs.impostor
+
+
+def test_an_old_run_serves_every_command(cli, tmp_path):
+    run = opis.load_run(OLD_RUN)
+    chosen = run.recommend(max_far=0.02)
+    assert 0 < chosen.far <= 0.02
+    assert 0 < run.margins(max_far=0.02).margin_minus < 1
+    done = cli("gate", OLD_RUN, "--baseline", OLD_RUN, "--max-opis-increase", "10%")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = cli("plot", OLD_RUN, "-o", "utility.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "utility.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_old_run_saved_again_is_the_same_and_smaller(tmp_path):
+    run = opis.load_run(OLD_RUN)
+    run.save(tmp_path / "new")
+    again = opis.load_run(tmp_path / "new").counts
+    for name in PairCounts.__dataclass_fields__:
+        one, two = getattr(run.counts, name), getattr(again, name)
+        if isinstance(one, np.ndarray):
+            assert one.dtype == two.dtype and np.array_equal(one, two), name
+    for name in Halves.__dataclass_fields__:
+        assert np.array_equal(getattr(run.counts.halves, name), getattr(again.halves, name))
+    sizes = [(folder / "counts.npz").stat().st_size for folder in (OLD_RUN, tmp_path / "new")]
+    assert sizes[1] < 0.6 * sizes[0]

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from opis_cli import decimals
 from opis_cli.report import Report
 from opis_cli.summary_blocks import carried, carried_roughly, marked, section
 from opis_cli.summary_threshold import bounds, recommendation
@@ -163,7 +164,7 @@ def _intervals(report: Report) -> RenderableType | None:
     by_far = carried(carriers.far_accepted, classes)
     eps_opis, worst = f"{100 * report.eps_opis.eps:g}%-OPIS", report.eps_opis.worst_classes
     rows = [
-        (f"{report.settings['metric']} distance", _ends(found.threshold, number), where),
+        (f"{report.settings['metric']} distance", _ends(found.threshold, decimals.text), where),
         ("FAR", _ends(found.far, rate), by_far or "at the recommended threshold"),
         ("FRR", _ends(found.frr, rate), carried(carriers.frr, classes)),
         ("OPIS", _ends(found.opis, _two), carried_roughly(carriers.opis, classes)),

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from opis_cli import bootstrap, curves
+from opis_cli import bootstrap, curves, decimals
 from opis_cli.bootstrap import REPLICATES
 from opis_cli.curves import Curve
 from opis_cli.intervals import (
@@ -169,7 +169,10 @@ def _threshold(
     low, high = threshold_interval(band, rate, value, level)
     # Where pairs are few the bound lies between two thresholds, and so might the whole interval.
     low, high = min(low, chosen.threshold), max(high, chosen.threshold)
-    return (low, high) if low < high else None
+    if not low < high:
+        return None
+    hair = (high - low) / 100
+    return decimals.shortest(max(low - hair, 0.0), low), decimals.shortest(high, high + hair)
 
 
 def _weights(counts: PairCounts, seed: int) -> Iterator[bootstrap.Weights]:

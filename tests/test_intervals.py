@@ -162,7 +162,10 @@ def test_the_interval_holds_a_threshold_between_two_steps_of_the_far():
     bare = threshold_interval(band, "far", 0.2)
     assert bare[0] > 0.1
     low, high = _threshold(chosen, band, None, 0.95)
-    assert low == 0.1 and high == bare[1]
+    # Both are short decimals, a hair outside.
+    assert 0.1 - 0.01 * (bare[1] - 0.1) <= low <= 0.1
+    assert bare[1] <= high <= bare[1] + 0.01 * (bare[1] - 0.1)
+    assert max(len(repr(low)), len(repr(high))) < 7
 
 
 def test_a_class_that_has_all_genuine_pairs_leaves_no_interval():

@@ -18,10 +18,10 @@ from opis_cli import comparison
 from opis_cli.axis import exact_to
 from opis_cli.gate import Verdict
 from opis_cli.limits import Unit
-from opis_cli.operating import rates_at
 from opis_cli.report import Deployed
 from opis_cli.text import as_known, number, plain, rate
 from opis_cli.text import shown as at_scale
+from opis_cli.uncertainty import rate_interval
 from opis_cli.verdicts import cells, evidence, headline, shown, signed, subject
 
 if TYPE_CHECKING:
@@ -76,9 +76,7 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
         report=run.report,
         headline=headline(verdict),
         subject=subject(verdict),
-        checks=[
-            (check, cells(check), evidence(check, verdict.confidence)) for check in verdict.checks
-        ],
+        checks=[(check, cells(check), evidence(check)) for check in verdict.checks],
         shown=shown,
         signed=signed,
         intervals=_intervals(verdict, run),
@@ -120,13 +118,20 @@ def _as_judged(run: "Run", verdict: Verdict) -> "Run":
 
 
 def _intervals(verdict: Verdict, run: "Run") -> dict[str, str]:
-    """95 % intervals of the run's own figures, as text; nothing where there is none."""
-    at = None
-    if verdict.judged is not None:
-        judged = verdict.judged
-        at = rates_at(run.counts, judged.threshold, run.settings.beta, judged.kind)
-    found = comparison.intervals(run, at, confidence=0.95, seed=run.settings.seed)
-    units: dict[str, Unit] = {"recall_at_1": "rate", "frr": "rate", "threshold": "distance"}
+    """95 % intervals of the run's own figures, as text; nothing where there is none.
+
+    They are the report's, but for rates at a deployed threshold and recall@1.
+    """
+    known, judged = run.report.intervals, verdict.judged
+    found = comparison.intervals(run, None, confidence=0.95, seed=run.settings.seed)
+    found = {"recall_at_1": found.get("recall_at_1")}
+    if known is not None:
+        found |= {"opis": known.opis, "eps_opis": known.eps_opis, "threshold": known.threshold}
+    if judged is not None:
+        found["far"] = rate_interval(run.counts, "far", judged.far_at)
+        found["frr"] = rate_interval(run.counts, "frr", judged.frr_at)
+    units: dict[str, Unit] = dict.fromkeys(("recall_at_1", "far", "frr"), "rate")
+    units["threshold"] = "distance"
     return {
         name: " to ".join(shown(end, units.get(name, "number")) for end in ends)
         for name, ends in found.items()

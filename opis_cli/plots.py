@@ -119,7 +119,7 @@ def _utility(run: "Run") -> Figure:
         pooled = curves.pooled_utility(counts, beta)
         line(upper, counts.grid.thresholds, pooled, "black", "-", "utility, pooled")
     if len(values) > 1 and counts.classes_are_units:
-        low, high = mean_band(counts, found, values, run.settings.seed)
+        low, high = mean_band(values)
         band(upper, x, low, high, "black", f"{100 * LEVEL:g} % interval of the mean")
     veil_estimates(upper, run)
     upper.set(ylabel="utility" if beta == 1 else f"utility (β = {beta:g})", ylim=(-0.02, 1.02))

@@ -6,12 +6,10 @@ add, so nothing else is needed; the counts are those of a run without interrupti
 
 import hashlib
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from opis_cli import store
 from opis_cli.engines import Tally
 from opis_cli.errors import RunError
 from opis_cli.files import grid_arrays, grid_of, replacing
@@ -49,13 +47,8 @@ class Checkpoint:
         """Keep the tally of the first so many tiles; the one before is replaced at once."""
         arrays = {name: getattr(tally, name) for name in Tally.__dataclass_fields__}
         with replacing(self.folder / _FILE) as scratch, scratch.open("wb") as stream:
-            np.savez(
-                stream,
-                work=self.work,
-                tiles=tiles,
-                **grid_arrays(grid),
-                **arrays,
-            )
+            facts = {"work": self.work, "tiles": tiles}
+            store.write(stream, facts | grid_arrays(grid) | arrays)
 
     def load(self) -> tuple[Grid, Tally, int] | None:
         """Grid, tally and tiles done; None where there is none yet.
@@ -67,17 +60,17 @@ class Checkpoint:
         """
         file = self.folder / _FILE
         try:
-            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                if str(arrays["work"]) != self.work:
-                    raise RunError(
-                        f"--checkpoint {self.folder}: has partial counts of other embeddings or "
-                        "settings; choose another folder, or delete it"
-                    )
-                tally = Tally(**{name: arrays[name] for name in Tally.__dataclass_fields__})
-                return grid_of(arrays), tally, int(arrays["tiles"])
+            arrays = store.read(file)
+            if str(arrays["work"]) != self.work:
+                raise RunError(
+                    f"--checkpoint {self.folder}: has partial counts of other embeddings or "
+                    "settings; choose another folder, or delete it"
+                )
+            tally = Tally(**{name: arrays[name] for name in Tally.__dataclass_fields__})
+            return grid_of(arrays), tally, int(arrays["tiles"])
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{file}: damaged ({error}); delete it to start again") from None
 
     def clear(self) -> None:

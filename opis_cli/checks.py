@@ -130,7 +130,7 @@ def _where(run: "Run", counted_at: float | None, exact: bool) -> str:
         return ""
     if counted_at is None:
         return "below the least threshold of the run, where nothing is surely accepted"
-    return f"at most: counted at {shown(counted_at, run.settings.metric, 7)}"
+    return f"at most: counted at {shown(counted_at, run.settings.metric)}"
 
 
 def _meeting(run: "Run", at: Operating) -> tuple[float | None, str, int | str | None]:
@@ -163,7 +163,7 @@ def _worst_class(
         counted_at = at.class_far_at if by_far else at.class_frr_at
         place = "below the grid"
         if counted_at is not None:
-            place = f"at {shown(counted_at, run.settings.metric, 7)}"
+            place = f"at {shown(counted_at, run.settings.metric)}"
         remark += f"; at most: counted {place}"
     return float(values[worst]), remark, who
 

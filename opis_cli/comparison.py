@@ -12,6 +12,7 @@ from opis_cli.curves import Curve
 from opis_cli.errors import SettingsError
 from opis_cli.operating import Operating, rates_at
 from opis_cli.records import Ints
+from opis_cli.scores import SCALES
 
 if TYPE_CHECKING:
     from opis_cli.runs import Run
@@ -182,10 +183,13 @@ def figures(run: "Run", at: Operating | None = None) -> dict[str, float | None]:
     The threshold is a distance, or a score where that is what pairs have.
     """
     report, chosen = run.report, run.report.recommendation
+    scales = [(scale, run.consistency_by.get(scale)) for scale in SCALES]
     return {
         "recall_at_1": report.recall_at_1,
         "opis": report.opis,
         "eps_opis": report.eps_opis.value,
+        **{f"opis_{scale}": one.opis if one else None for scale, one in scales},
+        **{f"eps_opis_{scale}": one.eps_opis if one else None for scale, one in scales},
         "threshold": chosen.threshold
         if chosen.equivalents.score is None
         else chosen.equivalents.score,

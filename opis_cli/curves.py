@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from opis_cli.borderline import surely_accepted
 from opis_cli.records import Floats, Ints, PairCounts
 
 Curve = NDArray[np.float64]
@@ -29,24 +30,8 @@ def pooled_frr(counts: PairCounts) -> Curve:
 
 
 def pooled_frr_at_most(counts: PairCounts) -> Curve:
-    """What the pooled FRR at every threshold cannot exceed, whatever the rounding, shape (T,).
-
-    Counts accept a pair that lies a rounding beyond the threshold. So the FRR that surely holds at
-    a threshold is the one counted at the last threshold that lies two roundings below.
-    """
-    thresholds, slack = counts.grid.thresholds, 2 * counts.rounding
-    if slack == 0:
-        return pooled_frr(counts)
-    if counts.metric == "cosine":
-        below = thresholds - slack
-    else:
-        below = np.sqrt(np.maximum(thresholds**2 - 2 * slack, 0.0))
-        below[thresholds**2 < 2 * slack] = -1.0
-    index = np.searchsorted(thresholds, below, side="right") - 1
-    frr = np.where(index >= 0, pooled_frr(counts)[index], 1.0)
-    # The last threshold accepts every pair there can be.
-    frr[-1] = 0.0
-    return frr
+    """What the pooled FRR at every threshold cannot exceed, whatever the rounding, shape (T,)."""
+    return np.asarray((counts.genuine_total - surely_accepted(counts)) / counts.genuine_total)
 
 
 def class_far(counts: PairCounts, classes: Ints, columns: Ints) -> Curve:

@@ -15,7 +15,8 @@ score is then ``-d``.
 
 A pair is accepted at threshold ``t`` if and only if ``d <= t``, that is, if its score reaches
 ``cuts(t)``. The cut lies a float32 rounding below the exact score, so that distances that *are* the
-threshold (ties, duplicate rows at 0) are accepted however the product was rounded.
+threshold (ties, duplicate rows at 0) are accepted however the product was rounded. Pairs up to two
+roundings above the cut are *borderline*: exact arithmetic may reject them.
 """
 
 from collections.abc import Callable
@@ -26,8 +27,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opis_cli import decimals
 from opis_cli.errors import InputError
-from opis_cli.records import Embeddings, Floats, Ints
+from opis_cli.records import Embeddings, Floats, Grid, Ints
 from opis_cli.settings import Metric
 
 Doubles = NDArray[np.float64]
@@ -37,6 +39,8 @@ Doubles = NDArray[np.float64]
 ROUNDING = 5e-7
 CODES = 1 << 15
 """Even steps in score over a grid's window, from which a table leads to cells."""
+# Two steps of float32 at 1, relative.
+_LAST_BITS = np.float32(2.4e-7)
 _UNIT_TOLERANCE = 1e-3
 _LARGEST_SQUARE = 1e36
 # Mean cosine distance of unit vectors below which taking off their mean is worth its cost.
@@ -138,10 +142,43 @@ class Rows:
         """Least score that is accepted at each threshold, shape as given."""
         return (self.score(thresholds) - ROUNDING * self.scale).astype(np.float32)
 
+    def cuts_of(self, grid: Grid) -> NDArray[np.float32]:
+        """Least score that is accepted at each threshold of a grid, shape (T,).
+
+        Where a cut lies within the last bit or two of the end of a code, it is that end: then the
+        code alone tells the cell of a score.
+        """
+        cuts = self.cuts(grid.thresholds)
+        codes = self.codes(float(grid.thresholds[grid.window - 1]))
+        own = codes.of(cuts)
+        for code in (np.maximum(own - 1, 0), own):
+            end = codes.lowest(code)
+            last_bits = _LAST_BITS * np.maximum(np.abs(end), np.float32(self.scale))
+            cuts = np.where(np.abs(end - cuts) <= last_bits, end, cuts)
+        return cuts
+
+    def codes(self, end: float) -> "Codes":
+        """Codes of the scores of distances up to the end of a window.
+
+        Under cosine their steps are short decimals, so that thresholds lie on their ends.
+        """
+        top, bottom = self.cuts(np.array([0.0, end]))
+        if self.metric == "cosine":
+            return Codes(top, np.float32(1 / code_step(end)))
+        return Codes.between(top, bottom)
+
     @property
     def largest_distance(self) -> float:
-        """A distance that no pair exceeds."""
-        return 2.0 if self.metric == "cosine" else 2.0 * float(np.sqrt(self.scale)) * (1 + 1e-6)
+        """A distance that no pair exceeds, with few digits."""
+        if self.metric == "cosine":
+            return 2.0
+        longest = 2.0 * float(np.sqrt(self.scale)) * (1 + 1e-6)
+        return decimals.shortest(longest, 1.1 * longest)
+
+
+def code_step(end: float) -> float:
+    """The step in distance of the codes of a window that ends there: a short decimal."""
+    return decimals.step_above(max(end, 1e-30) / (CODES - 2))
 
 
 @dataclass(frozen=True, slots=True)

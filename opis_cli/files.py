@@ -8,13 +8,13 @@ import math
 import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from opis_cli import store
 from opis_cli.errors import RunError, SettingsError
 from opis_cli.limits import example
 from opis_cli.records import Grid, Halves, PairCounts
@@ -77,17 +77,18 @@ def grid_of(arrays: Any) -> Grid:
 def save_counts(counts: PairCounts, file: Path) -> None:
     """Write pair counts; ``load_counts`` reads them."""
     names = counts.class_names
-    np.savez(
-        file,
+    arrays = {
         **grid_arrays(counts.grid),
-        metric=counts.metric,
-        unit=counts.unit,
-        rounding=counts.rounding,
-        class_names=names if names.dtype.kind == "i" else _utf8(names),
-        excluded=counts.excluded,
+        "metric": counts.metric,
+        "unit": counts.unit,
+        "rounding": counts.rounding,
+        "class_names": names if names.dtype.kind == "i" else _utf8(names),
+        "excluded": counts.excluded,
         **{name: getattr(counts, name) for name in _COUNT_ARRAYS},
         **_optional_arrays(counts),
-    )
+    }
+    with file.open("wb") as stream:
+        store.write(stream, arrays)
 
 
 def _optional_arrays(counts: PairCounts) -> dict[str, Any]:
@@ -108,7 +109,16 @@ _COUNT_ARRAYS = (
     "pooled_impostor",
     "nearest_hits",
 )
-_OPTIONAL_ARRAYS = ("searches", "open_set", "duplicates", "folds", "inside", "genuine_beyond")
+_OPTIONAL_ARRAYS = (
+    "searches",
+    "open_set",
+    "duplicates",
+    "folds",
+    "inside",
+    "borderline_genuine",
+    "borderline_impostor",
+    "genuine_beyond",
+)
 
 
 def _utf8(names: Any) -> Any:
@@ -125,26 +135,26 @@ def load_counts(file: Path) -> PairCounts:
         The file is missing or damaged.
     """
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            names = arrays["class_names"]
-            if names.dtype == np.uint8:
-                names = np.array(json.loads(names.tobytes()), dtype=object)
-            counts = PairCounts(
-                grid=grid_of(arrays),
-                metric=str(arrays["metric"]),  # type: ignore[arg-type]
-                unit=bool(arrays["unit"]),
-                rounding=float(arrays["rounding"]),
-                class_names=names,
-                excluded=int(arrays["excluded"]) if "excluded" in arrays else 0,
-                **{name: arrays[name] for name in _COUNT_ARRAYS},
-                **{name: arrays[name] for name in _OPTIONAL_ARRAYS if name in arrays},
-                halves=_halves_of(arrays),
-            )
+        arrays = store.read(file)
+        names = arrays["class_names"]
+        if names.dtype == np.uint8:
+            names = np.array(json.loads(names.tobytes()), dtype=object)
+        counts = PairCounts(
+            grid=grid_of(arrays),
+            metric=str(arrays["metric"]),  # type: ignore[arg-type]
+            unit=bool(arrays["unit"]),
+            rounding=float(arrays["rounding"]),
+            class_names=names,
+            excluded=int(arrays["excluded"]) if "excluded" in arrays else 0,
+            **{name: arrays[name] for name in _COUNT_ARRAYS},
+            **{name: arrays[name] for name in _OPTIONAL_ARRAYS if name in arrays},
+            halves=_halves_of(arrays),
+        )
         if not _fits_together(counts):
             raise ValueError("arrays do not fit together")
     except OSError as error:
         raise RunError(f"{file}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         raise RunError(f"{file}: damaged counts ({error}); evaluate the source again") from None
     return counts
 
@@ -164,15 +174,25 @@ def _fits_together(counts: PairCounts) -> bool:
     """Whether arrays from a file have the shapes of one count."""
     grid, classes = counts.grid, len(counts.sizes)
     shape, size = (classes, len(grid.by_class)), len(grid.thresholds)
+    optional = [getattr(counts, name) for name in _OPTIONAL_ARRAYS]
     return (
-        counts.genuine.shape == counts.impostor.shape == shape
+        all(getattr(counts, name).dtype.kind in "iu" for name in _COUNT_ARRAYS)
+        and all(array.dtype.kind in "iuf" for array in optional if array is not None)
+        and grid.thresholds.dtype.kind == "f"
+        and counts.genuine.shape == counts.impostor.shape == shape
         and counts.pooled_genuine.shape == counts.pooled_impostor.shape == (size,)
         and len(counts.class_names) == len(counts.nearest_hits) == classes
         and len(counts.searchers) == classes
-        and (counts.open_set is None or counts.open_set.shape == (size,))
+        and all(
+            one is None or one.shape == (size,)
+            for one in (counts.open_set, counts.borderline_genuine, counts.borderline_impostor)
+        )
         and (
             counts.genuine_beyond is None
-            or counts.genuine_beyond.shape == (classes, size - grid.window)
+            or (
+                counts.genuine_beyond.shape == (classes, size - grid.window)
+                and np.array_equal(grid.by_class[: grid.window], np.arange(grid.window))
+            )
         )
         and 0 < grid.window <= size
         and bool(np.all(np.diff(grid.thresholds) > 0))

@@ -174,18 +174,18 @@ def _notes(
     notes, metric = [], run.settings.metric
     above, below = ("below", "above") if metric == "score" else ("above", "below")
     if at is not None and not at.exact:
-        frr_at = "no threshold" if at.frr_at is None else shown(at.frr_at, metric, 7)
+        frr_at = "no threshold" if at.frr_at is None else shown(at.frr_at, metric)
         known = -at.threshold if metric == "score" else at.threshold
         notes.append(
-            f"The deployed threshold {shown(at.threshold, metric, 7)} is no grid threshold of the "
-            f"run: FAR is that at the next {above}, {shown(at.far_at, metric, 7)}, and FRR that at "
+            f"The deployed threshold {shown(at.threshold, metric)} is no grid threshold of the "
+            f"run: FAR is that at the next {above}, {shown(at.far_at, metric)}, and FRR that at "
             f"the next {below}, {frr_at}. "
             f"`opis evaluate --threshold {known!r}` counts both exactly."
         )
     if at is not None and (at.class_far_at, at.class_frr_at) != (at.far_at, at.frr_at):
-        frr_at = "none" if at.class_frr_at is None else shown(at.class_frr_at, metric, 7)
+        frr_at = "none" if at.class_frr_at is None else shown(at.class_frr_at, metric)
         notes.append(
-            f"Rates of {run.report.source.many} are counted at {shown(at.class_far_at, metric, 7)} "
+            f"Rates of {run.report.source.many} are counted at {shown(at.class_far_at, metric)} "
             f"(FAR) and {frr_at} (FRR), the next thresholds with counts by "
             f"{run.report.source.one}, and are at most these."
         )

@@ -10,7 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli.distance import ROUNDING, Codes, Rows
+from opis_cli.decimals import multiples, significant, step_below
+from opis_cli.distance import ROUNDING, Rows, code_step
+from opis_cli.gaps import Gaps, shifted
 from opis_cli.records import Floats, Grid, PairCounts
 from opis_cli.settings import Calibration
 
@@ -26,7 +28,7 @@ _COARSE_POINTS = 96
 _UPPER_POINTS = 2_048
 _COARSE_UPPER_POINTS = 127
 _FARTHER = 1.5
-# Each costs time; between them, classes' FARs are known to about a quarter of a percent.
+# Each costs time; between them, classes' FARs are estimated to half a percent or better.
 _FARS_BEYOND = (0.2, 0.35, 0.55, 0.75, 0.9, 0.98)
 _SMALL_PAIRS = 20_000_000
 _SMALL_COUNTS = 8_000_000
@@ -37,6 +39,8 @@ SLACK = 1.2
 _STANDARD_ERRORS, _LEAST_ERROR, _MOST_ERROR = 5.0, 0.004, 0.06
 _MOST_WIDER = 3.0
 _FEWER = 64
+_SHARE_APART = 0.05
+"""Share of a sample's distances that may differ where they are taken for few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,11 @@ class Pilot:
     """Whether these are all pairs, not a sample."""
     far_error: float = 0.02
     """Standard error of a sample's largest FAR that matters, relative to it."""
+
+    def gaps(self, rows: Rows) -> Gaps | None:
+        """The gaps between pairs, where they can be seen; None where distances are too dense."""
+        known = self.genuine.distances, self.impostor.distances
+        return Gaps(rows, known) if self.exact or _are_few(rows, known) else None
 
     @property
     def slack(self) -> float:
@@ -177,22 +186,25 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
         pilot.impostor.first_above(np.minimum(top_slack * fars, 1.0)),
         pilot.genuine.first_at(1 - frrs / slack),
     ]
-    end = float(_shifted(rows, max(high, *np.concatenate([*tops, given])), +1))
+    end = float(shifted(rows, max(high, *np.concatenate([*tops, given])), +1))
+    step = code_step(end)
+    end = min(float(multiples(end, step, +1)), rows.largest_distance)
     tail = _tail_start(pilot, min([*needs.fars, 1e-1]))
     fine = np.concatenate(
         [
-            np.linspace(0, end, _COARSE_POINTS),
-            np.linspace(low, high, int(RANGE_POINTS * 1.1 * wider)),
-            # Not on the pairs themselves, where rounding would decide, but just beyond them.
-            _shifted(rows, _genuine_steps(pilot.genuine, min(tail, low), end), +1),
-            _shifted(rows, pilot.genuine.first_at(1 - frrs), +1),
-            _shifted(rows, pilot.genuine.first_at(1 - frrs), +2),
-            _shifted(rows, pilot.impostor.first_above(fars), -1),
+            _even(0, end, _COARSE_POINTS),
+            _even(low, high, int(RANGE_POINTS * 1.1 * wider)),
+            multiples(_genuine_steps(pilot.genuine, min(tail, low), end), step, +1),
         ]
     )
-    if not pilot.exact:
-        fine = _on_codes(rows, fine, end)
-    fine = np.concatenate([fine, given, [0.0, end]])
+    accepted, rejected = pilot.genuine.first_at(1 - frrs), pilot.impostor.first_above(fars)
+    gaps = pilot.gaps(rows)
+    if gaps is None:
+        decisive = multiples(accepted, step, +1), multiples(rejected, step, -1)
+    else:
+        fine = gaps.clear(fine)
+        decisive = gaps.beside(accepted, +1), gaps.beside(rejected, -1)
+    fine = np.concatenate([fine, *decisive, given, [0.0, end]])
     fine = np.unique(fine[(fine >= 0) & (fine <= end)])
     upper = _upper(pilot, rows, end)
     count, classes = len(rows.labels), int(rows.keys.max()) + 1
@@ -221,24 +233,18 @@ def _tail_start(pilot: Pilot, far: float) -> float:
     return float(min(nearer, nearer + slope * (ndtri(far / 10) - ndtri(1e-5))))
 
 
-def _shifted(rows: Rows, distances: Floats | float, steps: int) -> NDArray[np.float64]:
-    """Thresholds so many safe steps above (+) or below (-) distances, whatever the rounding."""
-    scores = rows.score(np.asarray(distances)) - steps * 4 * ROUNDING * rows.scale
-    return np.asarray(np.minimum(rows.distance(scores), rows.largest_distance))
+def _even(low: float, high: float, points: int) -> NDArray[np.float64]:
+    """At least so many thresholds, evenly, in as few digits as keep them apart."""
+    if not high > low:
+        return np.array([low])
+    return multiples(np.linspace(low, high, points), step_below((high - low) / points))
 
 
-def _on_codes(rows: Rows, thresholds: NDArray[np.float64], end: float) -> NDArray[np.float64]:
-    """Thresholds moved up to where a code ends, so that a table finds their cells at once.
-
-    Two of one code become one, as steps are half of what is allowed; where more share a code they
-    stay, as many pairs must lie there.
-    """
-    codes = Codes.between(*rows.cuts(np.array([0.0, end])))
-    own = codes.of(rows.cuts(thresholds))
-    lowest = codes.lowest(own).astype(np.float64)
-    _, place, shared = np.unique(own, return_inverse=True, return_counts=True)
-    moved = rows.distance(lowest + ROUNDING * rows.scale)
-    return np.asarray(np.where(shared[place] > 2, thresholds, moved))
+def _are_few(rows: Rows, known: tuple[NDArray[np.float64], ...]) -> bool:
+    """Whether many of a sample's pairs share few distances, as those of whole numbers do."""
+    least = ROUNDING * rows.scale
+    apart = sum(np.count_nonzero(-np.diff(rows.score(one)) > least) for one in known)
+    return bool(apart < _SHARE_APART * sum(len(one) for one in known))
 
 
 def _range_ends(
@@ -283,8 +289,14 @@ def _to_the_last(pilot: Pilot, rows: Rows, end: float) -> NDArray[np.float64]:
 
 def _even_to(rows: Rows, end: float, bottom: float, points: int) -> NDArray[np.float64]:
     """Thresholds beyond ``end``, even in score down to ``bottom``, and the largest distance."""
-    limit = rows.largest_distance
-    steps = rows.distance(np.linspace(rows.score(np.array(end)), bottom, points + 1)[1:])
+    limit, top = rows.largest_distance, float(rows.score(np.array(end)))
+    if rows.metric == "cosine":
+        apart = significant((top - bottom) / points, 2)
+        steps = np.array([significant(end + k * apart) for k in range(1, points + 1)])
+    else:
+        # Even in score, not in distance: only rounded as far as the count allows.
+        steps = rows.distance(np.linspace(top, bottom, points + 1)[1:])
+        steps = np.array([significant(one) for one in steps])
     return np.append(steps[(steps > end) & (steps < limit)], limit if limit > end else [])
 
 

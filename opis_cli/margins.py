@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opis_cli import curves
+from opis_cli import curves, decimals
 from opis_cli.curves import Curve
 from opis_cli.errors import SettingsError
 from opis_cli.records import Floats, Ints, PairCounts
@@ -129,7 +129,7 @@ def _plus(counts: PairCounts, index: int) -> Term:
     distances = _cosine_distances(counts)[index:]
     rejected = counts.genuine_total - counts.pooled_genuine[index:]
     return _term(
-        1 - distances[0], rejected[0], counts.genuine_total, distances, rejected, counts.rounding
+        distances[0], rejected[0], counts.genuine_total, distances, rejected, counts.rounding
     )
 
 
@@ -141,19 +141,19 @@ def _minus(counts: PairCounts, index: int) -> Term:
     distances = np.append(0.0, _cosine_distances(counts)[: index + 1])
     accepted = np.append(0, counts.pooled_impostor[: index + 1])
     return _term(
-        1 - distances[-1], accepted[-1], counts.impostor_total, distances, accepted, counts.rounding
+        distances[-1], accepted[-1], counts.impostor_total, distances, accepted, counts.rounding
     )
 
 
 def _term(
-    margin: float, pairs: int, total: int, distances: Curve, curve: Floats | Ints, rounding: float
+    distance: float, pairs: int, total: int, distances: Curve, curve: Floats | Ints, rounding: float
 ) -> Term:
     """A term, from a curve that rises or falls: it lies between the curve's two step functions."""
     steps = np.diff(distances)
     one, two = float(curve[:-1] @ steps), float(curve[1:] @ steps)
     pairs = int(pairs)
     return Term(
-        margin=float(margin),
+        margin=decimals.complement(float(distance)),
         pairs=pairs,
         share=pairs / total,
         loss=(one + two) / 2 / pairs if pairs else 0.0,
@@ -196,11 +196,13 @@ def _notes(plus: Term, minus: Term | None) -> tuple[str, ...]:
 
 def snippet(found: Margins) -> str:
     """Python that trains with these margins, by pytorch-metric-learning."""
-    minus = "" if found.margin_minus is None else f", margin_minus={found.margin_minus:.4f}"
+    margins = f"margin_plus={decimals.text(found.margin_plus)}"
+    if found.margin_minus is not None:
+        margins += f", margin_minus={decimals.text(found.margin_minus)}"
     return (
         "from pytorch_metric_learning.losses import ThresholdConsistentMarginLoss\n"
         "\n"
         "weight = 1  # up to 30, where the base loss's gradient outweighs this one's\n"
-        f"tcm = ThresholdConsistentMarginLoss(margin_plus={found.margin_plus:.4f}{minus})\n"
+        f"tcm = ThresholdConsistentMarginLoss({margins})\n"
         "loss = base_loss(embeddings, labels) + weight * tcm(embeddings, labels)\n"
     )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from opis_cli import bootstrap, comparison
 from opis_cli.comparison import CHOICE, SCALE, Change, ClassChange
 from opis_cli.errors import SettingsError
+from opis_cli.report import OpisBy
+from opis_cli.scores import opis_by
 
 if TYPE_CHECKING:
     from opis_cli.runs import Run
@@ -31,6 +33,7 @@ class Model:
     recall_at_1: float | None
     opis: float | None
     eps_opis: float | None
+    opis_by: OpisBy
     threshold: float | None
     frr_at_max_far: float | None
     on_front: bool
@@ -190,6 +193,7 @@ def _model(run: "Run", name: str, path: str, front: bool, size: float | None) ->
         path=path,
         classes=run.report.source.evaluable_classes,
         rows=run.report.source.rows,
+        opis_by=opis_by(run.consistency_by),
         on_front=front,
         size=size,
         **{key: value for key, value in comparison.figures(run).items() if key in _MODEL_FIGURES},
@@ -210,7 +214,7 @@ def _difference(
         name=name,
         base=of,
         same_classes=comparison.same_classes(run, base) is not None,
-        changes=tuple(found[key] for key in found if key in _MODEL_FIGURES),
+        changes=tuple(found[key] for key in found if key != "frr"),
         gained=tuple(one for one in classes[::-1][:SHOWN_CLASSES] if one.change > 0),
         lost=tuple(one for one in classes[:SHOWN_CLASSES] if one.change < 0),
     )

@@ -16,7 +16,9 @@ class Operating:
 
     Between two grid thresholds, FAR is that of the next one above and FRR that of the next one
     below: the true rates are at most these. Counts by class are kept at fewer thresholds, so the
-    classes' rates have neighbours of their own.
+    classes' rates have neighbours of their own. Pairs within a rounding of the threshold are
+    accepted for FAR and rejected for FRR; of classes, where genuine ones are so near, FRR is that
+    at the next threshold below.
 
     Attributes
     ----------
@@ -73,6 +75,10 @@ def rates_at(
     thresholds, by_class = counts.grid.thresholds, counts.grid.class_thresholds
     below, above = _neighbours(thresholds, threshold)
     class_below, class_above = _neighbours(by_class, threshold)
+    frr_at_most = curves.pooled_frr_at_most(counts)
+    at = counts.grid.by_class[class_below]
+    if class_below >= 0 and frr_at_most[at] > curves.pooled_frr(counts)[at]:
+        class_below -= 1
     classes = curves.evaluable_classes(counts)
     far = curves.class_far(counts, classes, np.array([class_above]))[:, 0]
     frr = np.ones(len(classes))
@@ -82,7 +88,7 @@ def rates_at(
         threshold=threshold,
         kind=kind,
         far=float(curves.pooled_far(counts)[above]),
-        frr=float(curves.pooled_frr(counts)[below]) if below >= 0 else 1.0,
+        frr=float(frr_at_most[below]) if below >= 0 else 1.0,
         far_at=float(thresholds[above]),
         frr_at=float(thresholds[below]) if below >= 0 else None,
         classes=ClassRates(far, frr, curves.utility(far, frr, beta)),

@@ -66,7 +66,7 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
         "plain": plain,
         "number": number,
         "rate": rate,
-        "threshold": lambda at: at_scale(at, metric, 6),
+        "threshold": lambda at: at_scale(at, metric),
     }
     seen, one = _as_judged(run, verdict), run.report.source.one
     script = read["page.js"]

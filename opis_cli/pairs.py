@@ -16,7 +16,7 @@ from opis_cli.engines import CountPairs, Tally
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.machine import processors, resident_memory
 from opis_cli.protocols import Plan
-from opis_cli.records import Embeddings, Grid, PairCounts
+from opis_cli.records import Embeddings, Floats, Grid, Ints, PairCounts
 from opis_cli.settings import Settings
 
 Progress = Callable[[int, int], None]
@@ -82,11 +82,8 @@ def count_pairs(
     if settings.checkpoint is not None:
         checkpoint = Checkpoint.of(settings.checkpoint, embeddings, settings, engine)
         begun = checkpoint.load()
-    placed = (
-        begun[0]
-        if begun
-        else grid.place_grid(pilot.run_pilot(plan, needs, settings.seed), needs, rows)
-    )
+    seen = pilot.run_pilot(plan, needs, settings.seed)
+    placed = begun[0] if begun else grid.place_grid(seen, needs, rows)
     for _ in range(_ATTEMPTS):
         tally = _tally(embeddings, plan, placed, engine, settings, progress, checkpoint, begun)
         counts = _counts(embeddings, plan, placed, plan.settle(tally))
@@ -99,6 +96,9 @@ def count_pairs(
         raise AssertionError(f"no grid resolves the range {low} to {high}")
     if checkpoint is not None:
         checkpoint.clear()
+    if seen.exact:
+        close = _borderline(rows, placed, seen.impostor.distances)
+        counts = dataclasses.replace(counts, borderline_impostor=close)
     if not plan.has_halves:
         return counts
     split = halves.count(rows, counts, (low, high), engine, threads, settings.seed)
@@ -114,6 +114,14 @@ def memory_needed(embeddings: Embeddings, settings: Settings) -> int:
     rows = count * (4 * dim + 40)
     tally = 2 * 4 * len(names) * columns
     return int(resident_memory() + rows + tally + max(_SCORING_BYTES, threads * _WORKER_BYTES))
+
+
+def _borderline(rows: Rows, placed: Grid, distances: Floats) -> Ints:
+    """How many of all pairs lie within a rounding of each threshold, shape (T,)."""
+    lost, cuts = -rows.score(distances), -rows.cuts_of(placed).astype(np.float64)
+    return np.searchsorted(lost, cuts, side="right") - np.searchsorted(
+        lost, cuts - 2 * ROUNDING * rows.scale, side="right"
+    )
 
 
 def _check_width(rows: Rows, low: float, high: float) -> None:
@@ -240,6 +248,7 @@ def _counts(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> P
         impostor=tally.impostor,
         pooled_genuine=np.cumsum(tally.pooled_genuine),
         pooled_impostor=np.cumsum(tally.pooled_impostor),
+        borderline_genuine=tally.borderline_genuine,
         nearest_hits=found.hits,
         searches=plan.by_key(plan.genuine > 0),
         excluded=plan.excluded,

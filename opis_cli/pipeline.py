@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import opis_cli
 from opis_cli import pairs, readers, scored, scores
 from opis_cli import report as rep
@@ -21,20 +19,18 @@ from opis_cli.folds import held_out
 from opis_cli.gallery import with_gallery
 from opis_cli.noise import corrected
 from opis_cli.recommend import (
-    ClassRates,
     class_rates,
     judge_deployed,
     operating_points,
     recommend,
+    worst_classes,
 )
 from opis_cli.records import Embeddings, PairCounts
 from opis_cli.remote import Given, parts_of
 from opis_cli.runs import Run
-from opis_cli.scores import Consistency
 from opis_cli.settings import Settings, merge
 from opis_cli.uncertainty import intervals
 
-WORST_CLASSES = 10
 DUPLICATES_NAMED = 10
 
 
@@ -259,10 +255,10 @@ def _score(
         recommendation=chosen,
         deployed=None
         if deployed is None
-        else judge_deployed(counts, deployed, max_far, max_frr, settings.beta),
+        else judge_deployed(counts, found, deployed, max_far, max_frr, settings.beta),
         eer=rep.EqualError(rate, threshold),
         operating_points=operating_points(counts),
-        worst_classes=_worst_classes(
+        worst_classes=worst_classes(
             counts, found, None if at is None else class_rates(counts, settings.beta, at)
         ),
         timings=rep.Timings(0.0, 0.0, 0.0, 0.0, 0.0),
@@ -276,6 +272,7 @@ def _score(
         sample=sample,
         open_set=None if counts.open_set is None else rep.OpenSet(*scores.open_set(counts, at)),
         duplicates=_duplicates(counts),
+        opis_by=scores.opis_by(scores.consistency_by(counts, found, settings.beta, settings.eps)),
     )
 
 
@@ -326,25 +323,4 @@ def _duplicates(counts: PairCounts) -> rep.Duplicates | None:
         rows=len(counts.duplicates),
         pairs=int(counts.pooled_genuine[0] + counts.pooled_impostor[0]),
         first=tuple(counts.duplicates[:DUPLICATES_NAMED].tolist()),
-    )
-
-
-def _worst_classes(
-    counts: PairCounts, found: Consistency, rates: ClassRates | None
-) -> tuple[rep.WorstClass, ...]:
-    """The classes of least utility at the threshold, or over the range where there is none."""
-    ranking = found.mean_utilities if rates is None else rates.utility
-    order = np.lexsort((found.mean_utilities, ranking))[:WORST_CLASSES]
-    names = counts.class_names[found.classes].tolist()
-    return tuple(
-        rep.WorstClass(
-            class_name=names[i],
-            size=int(counts.sizes[found.classes[i]]),
-            utility=None if rates is None else float(rates.utility[i]),
-            mean_utility=float(found.mean_utilities[i]),
-            opis_contribution=float(found.contributions[i]),
-            far=None if rates is None else float(rates.far[i]),
-            frr=None if rates is None else float(rates.frr[i]),
-        )
-        for i in order
     )

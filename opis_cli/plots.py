@@ -20,7 +20,6 @@ from opis_cli.drawing import (
     FAR,
     FRR,
     GREY,
-    VEIL,
     WORST,
     along_thresholds,
     band,
@@ -152,7 +151,7 @@ def _rates(run: "Run") -> Figure:
         if len(values):
             one = f"a {run.report.source.one}"
             class_curves(axes, x, np.maximum(values, least / 10), GREY, 2, one)
-        line(axes, counts.grid.thresholds, pooled, color, "-", f"{name}, pooled", VEIL + 0.1)
+        line(axes, counts.grid.thresholds, pooled, color, "-", f"{name}, pooled")
         if len(values):
             many = run.report.source.many
             line(axes, x, values.mean(axis=0), "black", "--", f"mean of the {many}")
@@ -263,7 +262,9 @@ def _rate_bands(axes: Axes, run: "Run", up: Callable[[Curve], Curve]) -> None:
     columns = columns_of_bands(counts)
     frr = spread(counts, "frr", columns)
     if frr is not None:
-        x = np.clip(curves.pooled_far(counts)[counts.grid.by_class[columns]], half_far, 1 - half_far)
+        x = np.clip(
+            curves.pooled_far(counts)[counts.grid.by_class[columns]], half_far, 1 - half_far
+        )
         low, high = (up(np.clip(end, half_frr, 1 - half_frr)) for end in frr.limits())
         band(axes, x, low, high, FRR, f"{100 * LEVEL:g} % interval of the FRR")
     points = [p.threshold or 0.0 for p in run.report.operating_points if p.supported]

@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
 from opis_cli import curves
+from opis_cli.borderline import borderline_at
 from opis_cli.confidence import bounds_of, classes_needed, confident_ends, spreads, upper_limits
 from opis_cli.curves import Curve
+from opis_cli.decimals import significant
 from opis_cli.grid import OPERATING_FARS, is_supported
 from opis_cli.records import Ints, PairCounts
 from opis_cli.report import (
@@ -16,9 +19,17 @@ from opis_cli.report import (
     OperatingPoint,
     RatesAt,
     Recommendation,
+    WorstClass,
 )
-from opis_cli.scores import Consistency, first_within, last_within, open_set
+from opis_cli.scores import (
+    Consistency,
+    first_within,
+    last_within,
+    open_set,
+)
 from opis_cli.settings import Metric, Prefer
+
+WORST_CLASSES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +127,7 @@ def recommend(
         far_upper=far_upper,
         frr_upper=frr_upper,
         classes_needed=needed,
+        borderline=None if index is None else borderline_at(counts, index),
     )
 
 
@@ -211,12 +223,40 @@ def equivalents(threshold: float | None, metric: Metric, unit: bool) -> Equivale
         return Equivalents(None, None, None, -threshold)
     if threshold is None or not unit:
         return Equivalents(None, None, None)
-    squared = 2 * threshold if metric == "cosine" else threshold**2
-    return Equivalents(1 - squared / 2, math.sqrt(squared), squared)
+    exact = Decimal(repr(threshold))
+    squared = 2 * exact if metric == "cosine" else exact**2
+    unit_distance = significant(math.sqrt(squared)) if metric == "cosine" else threshold
+    return Equivalents(float(1 - squared / 2), unit_distance, float(squared))
+
+
+def worst_classes(
+    counts: PairCounts, found: Consistency, rates: ClassRates | None
+) -> tuple[WorstClass, ...]:
+    """The classes of least utility at a threshold, or over the range where there is none."""
+    ranking = found.mean_utilities if rates is None else rates.utility
+    order = np.lexsort((found.mean_utilities, ranking))[:WORST_CLASSES]
+    names = counts.class_names[found.classes].tolist()
+    return tuple(
+        WorstClass(
+            class_name=names[i],
+            size=int(counts.sizes[found.classes[i]]),
+            utility=None if rates is None else float(rates.utility[i]),
+            mean_utility=float(found.mean_utilities[i]),
+            opis_contribution=float(found.contributions[i]),
+            far=None if rates is None else float(rates.far[i]),
+            frr=None if rates is None else float(rates.frr[i]),
+        )
+        for i in order
+    )
 
 
 def judge_deployed(
-    counts: PairCounts, threshold: float, max_far: float | None, max_frr: float | None, beta: float
+    counts: PairCounts,
+    found: Consistency,
+    threshold: float,
+    max_far: float | None,
+    max_frr: float | None,
+    beta: float,
 ) -> Deployed:
     """Rates of a deployed threshold, which is on the grid."""
     thresholds = counts.grid.thresholds
@@ -230,6 +270,8 @@ def judge_deployed(
         frr=at.frr,
         **class_figures(rates, max_far, max_frr),
         fpir=open_set(counts, threshold)[1],
+        borderline=borderline_at(counts, index),
+        worst_classes=worst_classes(counts, found, rates),
     )
 
 

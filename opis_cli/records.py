@@ -11,8 +11,8 @@
     sampling.py    engines/                  differentials.py                      exports.py
     gallery.py     search.py                 uncertainty.py                        summary.py
                    halves.py
-    scored pairs   checkpoint.py
-    tables.py -->  scored.py
+    scored pairs   checkpoint.py                                   store.py
+    tables.py -->  scored.py                 axis.py
 
 ``uncertainty.py`` rests on ``intervals.py``, the jackknife, and ``bootstrap.py``.
 
@@ -224,6 +224,9 @@ class PairCounts:
         Fold of each class, where they were split into folds.
     inside : ndarray of shape (folds, T), int64, optional
         Accepted impostor pairs of two rows of each fold, at ``grid.thresholds``.
+    borderline_genuine, borderline_impostor : ndarray of shape (T,), int64, optional
+        Accepted pairs within a rounding of each of ``grid.thresholds``, which exact arithmetic may
+        reject; None where they were not counted.
     halves : Halves, optional
         None where not every two rows are a pair, or no class has rows enough.
     genuine_beyond : ndarray of shape (K, T - grid.window), unsigned integers, optional
@@ -251,6 +254,8 @@ class PairCounts:
     duplicates: Ints | None = None
     folds: Ints | None = None
     inside: Ints | None = None
+    borderline_genuine: Ints | None = None
+    borderline_impostor: Ints | None = None
     halves: Halves | None = None
     genuine_beyond: Ints | None = None
     estimated: NDArray[np.bool_] | None = None

@@ -77,6 +77,25 @@ class EpsOpis:
 
 
 @dataclass(frozen=True, slots=True)
+class OpisOn:
+    """OPIS and eps-OPIS with thresholds on another scale."""
+
+    opis: float | None
+    eps_opis: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpisBy:
+    """OPIS by other scales: L2 distance of unit vectors, log10 of the pooled FAR.
+
+    Null where there is no such scale.
+    """
+
+    euclidean_unit: OpisOn | None
+    log_far: OpisOn | None
+
+
+@dataclass(frozen=True, slots=True)
 class Equivalents:
     """A threshold on other scales, for unit vectors, or as the score that it stands for; accepted
     from there on up (similarity, score) or down."""
@@ -94,6 +113,19 @@ class RatesAt:
     threshold: float | None
     far: float | None
     frr: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Borderline:
+    """Pairs within a rounding of a threshold: all are counted as accepted.
+
+    ``exact`` tells whether ``impostor`` was counted; else it is taken from the density of the pairs
+    around.
+    """
+
+    genuine: int
+    impostor: int
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +156,7 @@ class Recommendation:
     far_upper: float | None = None
     frr_upper: float | None = None
     classes_needed: int | None = None
+    borderline: Borderline | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +171,8 @@ class Deployed:
     mean_utility: float | None
     classes_meeting_bounds: float | None
     fpir: float | None = None
+    borderline: Borderline | None = None
+    worst_classes: "tuple[WorstClass, ...]" = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +196,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class WorstClass:
-    """One of the classes worst off at the recommended threshold, or over the range."""
+    """One of the classes worst off at a threshold, or over the calibration range."""
 
     class_name: int | str = dataclasses.field(metadata={"key": "class"})
     size: int
@@ -334,6 +369,7 @@ class Report:
     sample: Sample | None = None
     open_set: OpenSet | None = None
     duplicates: Duplicates | None = None
+    opis_by: OpisBy | None = None
 
     @property
     def counted(self) -> str:

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from opis_cli import bootstrap, curves
+from opis_cli import bootstrap
 from opis_cli.bootstrap import Weights
 from opis_cli.curves import Curve
 from opis_cli.operating import Operating
 from opis_cli.records import Ints
-from opis_cli.scores import trapezoid_weights
+from opis_cli.scores import SCALES, Consistency
 
 if TYPE_CHECKING:
     from opis_cli.runs import Run
@@ -36,31 +36,25 @@ def figures(run: "Run", weights: Weights, at: Operating | None = None) -> dict[s
     Returns
     -------
     dict
-        ``opis``, ``eps_opis``, ``recall_at_1``; ``threshold`` and ``frr_at_max_far``; and ``frr``,
-        at the deployed threshold if there is one, else at the recommended. NaN where undefined.
+        ``opis``, ``eps_opis``, and the same on other scales (``opis_log_far``, ...);
+        ``recall_at_1``; ``threshold`` and ``frr_at_max_far``; and ``frr``, at the deployed
+        threshold if there is one, else at the recommended. NaN where undefined.
     """
     counts, found, settings = run.counts, run.consistency, run.settings
     classes, inner = found.classes, weights[:, found.classes]
     thresholds = counts.grid.class_thresholds
-    inside = np.flatnonzero((thresholds >= found.low) & (thresholds <= found.high))
     wanted = _choice_columns(run)
-    columns = np.union1d(inside, wanted)
+    columns = np.union1d(found.columns, wanted)
     means = bootstrap.mean_utility(inner, counts, settings.beta, classes, columns)
-    worst = bootstrap.worst_weights(inner, found, settings.eps)
-    some = np.flatnonzero(worst.any(axis=0))
-    worst_means = bootstrap.mean_utility(
-        worst[:, some], counts, settings.beta, classes[some], columns
-    )
+    worst, worst_means = _worst(run, found, inner, columns)
     preferred = {"utility": means, "worst-classes": worst_means}.get(settings.prefer)
     if preferred is not None:
         preferred = preferred[:, np.searchsorted(columns, wanted)]
     chosen, at_max_far = _choices(run, weights, wanted, preferred)
-    over = np.searchsorted(columns, inside)
-    span = trapezoid_weights(thresholds[inside])
-    mean = curves.mean_utility(counts, settings.beta, classes, inside)
+    over = np.searchsorted(columns, found.columns)
     return {
-        "opis": bootstrap.opis(inner, found.contributions, means[:, over], mean, span),
-        "eps_opis": bootstrap.eps_opis(inner, worst, means[:, over], worst_means[:, over], span),
+        **_opis("", found, inner, means[:, over], (worst, worst_means[:, over])),
+        **_opis_by(run, inner, means[:, over]),
         "recall_at_1": bootstrap.recall_at_1(weights, counts),
         "threshold": np.where(chosen >= 0, thresholds[chosen], np.nan),
         "frr_at_max_far": _frr_of_draws(run, weights, at_max_far),
@@ -68,6 +62,40 @@ def figures(run: "Run", weights: Weights, at: Operating | None = None) -> dict[s
         if at is None or at.kind == "recommended"
         else _frr_at(run, weights, at),
     }
+
+
+def _opis_by(run: "Run", inner: Weights, means: Curve) -> dict[str, Curve]:
+    """OPIS and eps-OPIS of every draw on the other scales; NaN where a scale does not exist."""
+    drawn: dict[str, Curve] = {}
+    for scale in SCALES:
+        one = run.consistency_by.get(scale)
+        if one is None:
+            undefined = np.full(len(inner), np.nan)
+            drawn |= {f"opis_{scale}": undefined, f"eps_opis_{scale}": undefined}
+        else:
+            drawn |= _opis(f"_{scale}", one, inner, means, _worst(run, one, inner, one.columns))
+    return drawn
+
+
+def _opis(
+    suffix: str, found: Consistency, inner: Weights, means: Curve, worst: tuple[Weights, Curve]
+) -> dict[str, Curve]:
+    """OPIS and eps-OPIS of every draw on one scale, which the suffix of their names says."""
+    return {
+        f"opis{suffix}": bootstrap.opis(
+            inner, found.contributions, means, found.mean, found.weights
+        ),
+        f"eps_opis{suffix}": bootstrap.eps_opis(inner, worst[0], means, worst[1], found.weights),
+    }
+
+
+def _worst(run: "Run", found: Consistency, inner: Weights, columns: Ints) -> tuple[Weights, Curve]:
+    """Weights of the worst classes of every draw, and their mean utility curve at some columns."""
+    worst = bootstrap.worst_weights(inner, found, run.settings.eps)
+    some = np.flatnonzero(worst.any(axis=0))
+    return worst, bootstrap.mean_utility(
+        worst[:, some], run.counts, run.settings.beta, found.classes[some], columns
+    )
 
 
 def _choice_columns(run: "Run") -> Ints:

@@ -30,7 +30,7 @@ from opis_cli.recommend import class_rates, recommend
 from opis_cli.records import PairCounts
 from opis_cli.report import Recommendation, Report
 from opis_cli.report_json import REPORT_FILE, load_report, to_json
-from opis_cli.scores import Consistency, consistency
+from opis_cli.scores import Consistency, Scale, consistency, consistency_by
 from opis_cli.settings import Prefer, Settings
 
 if TYPE_CHECKING:
@@ -73,6 +73,12 @@ class Run:
     def whole(self) -> PairCounts:
         """The counts with every threshold by class, for what is drawn or told of whole curves."""
         return over_whole_axis(self.counts)
+
+    @cached_property
+    def consistency_by(self) -> dict[Scale, Consistency]:
+        """The same on other scales of the threshold."""
+        settings = self.settings
+        return consistency_by(self.counts, self.consistency, settings.beta, settings.eps)
 
     def recommend(
         self,

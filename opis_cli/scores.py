@@ -1,11 +1,16 @@
 """How consistent the classes are: calibration range, OPIS, eps-OPIS, recall@1, EER.
 
+OPIS is a mean over the thresholds of the range, so it depends on the scale that these are on, while
+no decision does. ``consistency`` takes thresholds as they are counted; ``consistency_by`` gives the
+same, from the same counts, on other scales, which are nothing but other weights of the mean.
+
 Source: *Threshold-Consistent Margin Loss for Open-World Deep Metric Learning* (Zhang et al., ICLR
 2024, arXiv 2307.04047) and its authors' article about it.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +19,11 @@ from opis_cli import curves
 from opis_cli.curves import Curve
 from opis_cli.errors import InputError
 from opis_cli.records import Ints, PairCounts
-from opis_cli.settings import Calibration
+from opis_cli.report import OpisBy, OpisOn
+from opis_cli.settings import Calibration, Metric
+
+Scale = Literal["euclidean_unit", "log_far"]
+SCALES: tuple[Scale, ...] = get_args(Scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +34,12 @@ class Consistency:
     ----------
     low, high : float
         Ends of the calibration range, as distances.
-    points : int
-        Grid thresholds inside it, the ends included.
+    columns : ndarray of shape (P,)
+        Thresholds with counts by class inside it, the ends included.
+    weights : ndarray of shape (P,)
+        Weights of the mean over the range, which are a scale; they add up to 1.
+    mean : ndarray of shape (P,)
+        Mean utility curve of the evaluable classes.
     classes : ndarray of shape (E,)
         Evaluable classes, the rows of the next two.
     contributions : ndarray of shape (E,)
@@ -43,7 +56,9 @@ class Consistency:
 
     low: float
     high: float
-    points: int
+    columns: Ints
+    weights: Curve
+    mean: Curve
     classes: NDArray[np.int64]
     contributions: Curve
     mean_utilities: Curve
@@ -53,6 +68,11 @@ class Consistency:
     opis_worst: float | None
     opis_rest: float | None
     opis_gap: float | None
+
+    @property
+    def points(self) -> int:
+        """Number of thresholds inside the range."""
+        return len(self.columns)
 
 
 def range_ends(counts: PairCounts, calibration: Calibration) -> tuple[float, float]:
@@ -126,52 +146,129 @@ def consistency(
     Integrals are by the trapezoidal rule over the grid's thresholds.
     """
     low, high = range_ends(counts, calibration)
-    thresholds = counts.grid.class_thresholds
+    thresholds, classes = counts.grid.class_thresholds, curves.evaluable_classes(counts)
     columns = np.flatnonzero((thresholds >= low) & (thresholds <= high))
-    classes = curves.evaluable_classes(counts)
-    weights = trapezoid_weights(thresholds[columns])
-    overall = curves.mean_utility(counts, beta, classes, columns)
+    return _weighted(
+        counts,
+        beta,
+        eps,
+        low=low,
+        high=high,
+        columns=columns,
+        classes=classes,
+        mean=curves.mean_utility(counts, beta, classes, columns),
+        weights=trapezoid_weights(thresholds[columns]),
+    )
+
+
+def consistency_by(
+    counts: PairCounts, found: Consistency, beta: float, eps: float
+) -> dict[Scale, Consistency]:
+    """``consistency`` of the same range and counts on other scales, those that there are.
+
+    ``dt`` is a step of the scale, by which the worst classes are ranked too:
+
+    - ``euclidean_unit``: the L2 distance of unit vectors, as code that uses L2 has it. There is
+      none for Euclidean distances of other vectors, nor for scored pairs.
+    - ``log_far``: log10 of the pooled FAR, which no monotone transform of the distances changes.
+      Where it ties, steps are 0. There is none where FAR is 0 at the low end, or never rises.
+    """
+    return {
+        scale: _weighted(
+            counts,
+            beta,
+            eps,
+            low=found.low,
+            high=found.high,
+            columns=found.columns,
+            classes=found.classes,
+            mean=found.mean,
+            weights=trapezoid_weights(places),
+        )
+        for scale, places in _other_scales(counts, found.columns).items()
+    }
+
+
+def _other_scales(counts: PairCounts, columns: Ints) -> dict[Scale, Curve]:
+    """Where thresholds lie on each other scale, (columns,); without those that do not exist."""
+    places: dict[Scale, Curve] = {}
+    if counts.unit:
+        thresholds = counts.grid.class_thresholds[columns]
+        places["euclidean_unit"] = np.sqrt(squared_euclidean_unit(thresholds, counts.metric))
+    far = curves.pooled_far(counts)[counts.grid.by_class[columns]]
+    if 0 < far[0] < far[-1]:
+        places["log_far"] = np.log10(far)
+    return places
+
+
+def squared_euclidean_unit(thresholds: Curve, metric: Metric) -> Curve:
+    """Squared L2 distance of unit vectors: ``2 (1 - cos)``."""
+    return np.asarray(2 * thresholds if metric == "cosine" else thresholds**2)
+
+
+def opis_by(found: dict[Scale, Consistency]) -> OpisBy:
+    """OPIS and eps-OPIS on the other scales, as reports have them."""
+    values = {scale: OpisOn(one.opis, one.eps_opis) for scale, one in found.items()}
+    return OpisBy(values.get("euclidean_unit"), values.get("log_far"))
+
+
+def _weighted(
+    counts: PairCounts,
+    beta: float,
+    eps: float,
+    *,
+    low: float,
+    high: float,
+    columns: Ints,
+    classes: NDArray[np.int64],
+    mean: Curve,
+    weights: Curve,
+) -> Consistency:
+    """OPIS and eps-OPIS, with means over the range by some weights."""
     contributions, mean_utilities = np.empty(len(classes)), np.empty(len(classes))
     done = 0
     for part, values in curves.utility_in_parts(counts, beta, classes, columns):
         rows = slice(done, done + len(part))
-        mean_utilities[rows] = values @ weights
-        contributions[rows] = (values - overall) ** 2 @ weights
+        mean_utilities[rows] = _over_range(values, weights)
+        contributions[rows] = _over_range((values - mean) ** 2, weights)
         done += len(part)
     size = max(1, math.ceil(round(eps * len(classes), 9)))
     ranked = np.argsort(mean_utilities, kind="stable")
     worst = classes[ranked[:size]]
-    divided = size < len(classes)
-    opis_worst = float(contributions[ranked[:size]].mean()) if divided else None
-    opis_rest = float(contributions[ranked[size:]].mean()) if divided else None
+    eps_opis, opis_worst, opis_rest = None, None, None
+    if size < len(classes):
+        # mean = (size worst + (all - size) rest) / all, hence worst - rest:
+        share = len(classes) / (len(classes) - size)
+        gap = (curves.mean_utility(counts, beta, worst, columns) - mean) * share
+        eps_opis = float(_over_range(gap**2, weights))
+        opis_worst = float(contributions[ranked[:size]].mean())
+        opis_rest = float(contributions[ranked[size:]].mean())
     return Consistency(
         low=low,
         high=high,
-        points=len(columns),
+        columns=columns,
+        weights=weights,
+        mean=mean,
         classes=classes,
         contributions=contributions,
         mean_utilities=mean_utilities,
         worst=worst,
         opis=float(contributions.mean()) if len(classes) > 1 else None,
-        eps_opis=_eps_opis(counts, beta, classes, worst, columns, weights) if divided else None,
+        eps_opis=eps_opis,
         opis_worst=opis_worst,
         opis_rest=opis_rest,
         opis_gap=None if opis_worst is None or opis_rest is None else opis_worst - opis_rest,
     )
 
 
-def _eps_opis(
-    counts: PairCounts, beta: float, classes: Ints, worst: Ints, columns: Ints, weights: Curve
-) -> float:
-    rest = np.setdiff1d(classes, worst)
-    gap = curves.mean_utility(counts, beta, worst, columns) - curves.mean_utility(
-        counts, beta, rest, columns
-    )
-    return float(gap**2 @ weights)
+def _over_range(values: Curve, weights: Curve) -> Curve:
+    """Mean over the range of values in [0, 1], which rounding must not carry beyond 1."""
+    return np.minimum(values @ weights, 1.0)
 
 
 def trapezoid_weights(thresholds: Curve) -> Curve:
-    """Weights of the trapezoidal mean over the span of some thresholds; they add up to 1."""
+    """Weights of the trapezoidal mean over the span of some thresholds, which never fall; they add
+    up to 1."""
     steps = np.diff(thresholds)
     weights = np.zeros(len(thresholds))
     weights[:-1] += steps / 2

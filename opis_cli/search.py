@@ -76,7 +76,7 @@ def _open_set(plan: Plan, placed: Grid, impostor: NDArray[np.float32]) -> Ints:
     nearest = impostor[strangers]
     far = np.flatnonzero(nearest <= plan.rows.veto_score)
     nearest[far] = _nearest_impostors(plan, strangers[far])
-    negated_cuts = -plan.rows.cuts(placed.thresholds)
+    negated_cuts = -plan.rows.cuts_of(placed)
     negated_cuts[-1] = np.inf
     cells = np.searchsorted(negated_cuts, -nearest)
     return np.cumsum(np.bincount(cells, minlength=len(placed.thresholds)))

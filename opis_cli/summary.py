@@ -123,7 +123,7 @@ def _consistency(report: Report) -> RenderableType:
     nearest = "nearest gallery row" if searched else "nearest other row"
     recall = ("Recall@1", rate(report.recall_at_1), f"{nearest} has the same label")
     at = "score" if metric == "score" else "distance"
-    return section(
+    block = section(
         f"Consistency over {scale(metric)} {span} ({how})",
         [
             ("OPIS", number(report.opis), remark),
@@ -132,6 +132,21 @@ def _consistency(report: Report) -> RenderableType:
             ("EER", rate(report.eer.rate), f"at {at} {shown(report.eer.threshold, metric)}"),
         ],
     )
+    by = [] if report.opis is None else _opis_by(report)
+    return Group(block, Text(f"  OPIS, {worst} by {'; by '.join(by)}", "dim")) if by else block
+
+
+def _opis_by(report: Report) -> list[str]:
+    """OPIS and eps-OPIS on the other scales that there are."""
+    found = report.opis_by
+    scales = (
+        [] if found is None else [("unit L2", found.euclidean_unit), ("log FAR", found.log_far)]
+    )
+    return [
+        f"{name}: {number(one.opis, 3)}, {number(one.eps_opis, 3)}"
+        for name, one in scales
+        if one is not None
+    ]
 
 
 def _intervals(report: Report) -> RenderableType | None:
@@ -222,7 +237,7 @@ def _deployed(deployed: Deployed, report: Report) -> RenderableType:
     if deployed.fpir is not None:
         strangers = [("FPIR", rate(deployed.fpir), "of the queries without a genuine row")]
     return section(
-        f"Deployed threshold {shown(deployed.threshold, report.settings['metric'], 6)}",
+        f"Deployed threshold {shown(deployed.threshold, report.settings['metric'])}",
         [
             (
                 "FAR",

@@ -5,12 +5,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from opis_cli import decimals
 from opis_cli.checks import Check
 from opis_cli.comparison import Change, ClassChange
 from opis_cli.gate import Verdict
 from opis_cli.limits import Unit
 from opis_cli.models import Comparison, Difference
 from opis_cli.report import Report
+from opis_cli.scores import SCALES
 from opis_cli.summary_blocks import marked
 from opis_cli.text import number, plain, rate
 from opis_cli.verdicts import cells, evidence, headline, shown, signed, subject
@@ -103,7 +105,7 @@ def _models(found: Comparison) -> RenderableType:
             rate(model.recall_at_1),
             number(model.opis),
             number(model.eps_opis),
-            number(model.threshold),
+            "–" if model.threshold is None else decimals.text(model.threshold),
             rate(model.frr_at_max_far),
             "front" if model.on_front else "",
         )
@@ -120,6 +122,8 @@ def _difference(one: Difference, found: Comparison, report: Report) -> Renderabl
     for name in names:
         grid.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
     for change in one.changes:
+        if change.name.endswith(SCALES) and (change.name not in _LABELS or change.value is None):
+            continue
         grid.add_row(*_change(change, found, intervals=intervals))
     title = f"{plain(one.name)} against {plain(one.base)}"
     parts: list[RenderableType] = [Text(title, style="bold cyan"), grid]
@@ -133,7 +137,9 @@ def _difference(one: Difference, found: Comparison, report: Report) -> Renderabl
 
 # Whether more is better; a threshold is neither.
 _MORE_IS_BETTER = {"recall_at_1": True, "opis": False, "eps_opis": False, "frr_at_max_far": False}
+_MORE_IS_BETTER |= {"opis_euclidean_unit": False, "opis_log_far": False}
 _LABELS = {"recall_at_1": "R@1", "opis": "OPIS", "threshold": "threshold"}
+_LABELS |= {"opis_euclidean_unit": "OPIS, L2", "opis_log_far": "OPIS, log FAR"}
 
 
 def _change(change: Change, found: Comparison, *, intervals: bool) -> list[Text]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from opis_cli import decimals
 from opis_cli.margins import Margins, snippet
 from opis_cli.summary_blocks import marked, section
 from opis_cli.text import number, rate
@@ -19,7 +20,7 @@ def margins_summary(run: "Run", found: Margins) -> RenderableType:
     rows = [
         (
             "m+ (pull genuine pairs)",
-            number(found.margin_plus),
+            decimals.text(found.margin_plus),
             f"cosine similarity at FRR {rate(found.max_frr)}",
         ),
         (
@@ -30,7 +31,7 @@ def margins_summary(run: "Run", found: Margins) -> RenderableType:
         ("  loss", number(found.loss_plus), _resolution(found.loss_plus_resolution)),
         (
             "m- (push impostors)",
-            number(found.margin_minus),
+            "–" if found.margin_minus is None else decimals.text(found.margin_minus),
             f"cosine similarity at FAR {rate(found.max_far)}",
         ),
         (

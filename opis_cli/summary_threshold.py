@@ -4,8 +4,10 @@ import math
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
+from rich.text import Text
 
-from opis_cli.report import Recommendation, Report
+from opis_cli import decimals
+from opis_cli.report import Borderline, Recommendation, Report
 from opis_cli.summary_blocks import marked, section
 from opis_cli.text import number, plain, rate, scale, shown
 
@@ -29,7 +31,7 @@ def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
     if chosen.threshold is None:
         return _infeasible(chosen, asked, metric)
     similarity = chosen.equivalents.cosine_similarity
-    other = "" if similarity is None else f"cosine similarity >= {similarity:.6g}"
+    other = "" if similarity is None else f"cosine similarity >= {decimals.text(similarity)}"
     source = report.source
     where = f"these {source.rows:,} rows"
     if source.gallery_rows is not None:
@@ -39,7 +41,7 @@ def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
     per_query = number(chosen.false_accepts_per_query, 3)
     accept = f"accept {scale(metric)} {'>=' if metric == 'score' else '<='}"
     rows = [
-        (accept, shown(chosen.threshold, metric, 6), other),
+        (accept, shown(chosen.threshold, metric), other),
         (
             "FAR (false accepts)",
             rate(chosen.far),
@@ -60,7 +62,10 @@ def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
         limits = (("FAR", chosen.far_upper), ("FRR", chosen.frr_upper))
         remark = f"on other classes, with {100 * chosen.confidence:g} % confidence"
         rows += [(f"{name} at most", rate(upper), remark) for name, upper in limits]
-    return section(f"Recommended threshold ({asked}; prefer {chosen.prefer})", rows)
+    return Group(
+        section(f"Recommended threshold ({asked}; prefer {chosen.prefer})", rows),
+        *borderline(chosen.borderline, chosen.accepted_impostors, chosen.rejected_genuine),
+    )
 
 
 def _infeasible(chosen: Recommendation, asked: str, metric: str) -> RenderableType:
@@ -70,7 +75,7 @@ def _infeasible(chosen: Recommendation, asked: str, metric: str) -> RenderableTy
             rows.append(
                 (
                     f"To meet {name} alone",
-                    shown(at.threshold, metric, 6),
+                    shown(at.threshold, metric),
                     f"FAR {rate(at.far)}, FRR {rate(at.frr)}",
                 )
             )
@@ -84,6 +89,24 @@ def _infeasible(chosen: Recommendation, asked: str, metric: str) -> RenderableTy
     else:
         note = f"So few classes cannot show it; about {chosen.classes_needed:,} like these would."
     return Group(block, *marked([note]))
+
+
+def borderline(
+    found: Borderline | None, accepted: int | None, rejected: int | None
+) -> list[RenderableType]:
+    """The counts on both sides, where rounding may put pairs on either side of a threshold."""
+    if found is None or accepted is None or rejected is None:
+        return []
+    sides = []
+    if found.impostor:
+        about = "" if found.exact else "about "
+        sides.append(f"{about}{accepted - found.impostor:,} to {accepted:,} impostors accepted")
+    if found.genuine:
+        sides.append(f"{rejected:,} to {rejected + found.genuine:,} genuine rejected")
+    if not sides:
+        return []
+    text = f"  Pairs lie within a rounding of it: {', '.join(sides)}."
+    return [Text(text, style="dim")]
 
 
 def bounds(chosen: Recommendation) -> str:

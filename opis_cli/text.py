@@ -2,6 +2,8 @@
 
 import re
 
+from opis_cli import decimals
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -33,14 +35,14 @@ def scale(metric: str) -> str:
     return metric if metric in ("distance", "score") else f"{metric} distance"
 
 
-def shown(threshold: float, metric: str, digits: int = 4) -> str:
-    """A threshold as people know it: scores are counted as negative distances."""
-    return f"{-threshold if metric == 'score' else threshold:.{digits}g}"
+def shown(threshold: float, metric: str) -> str:
+    """All digits of a threshold as people know it: scores are counted as negative distances."""
+    return decimals.text(-threshold if metric == "score" else threshold)
 
 
 def on_scale(threshold: float, metric: str) -> str:
     """A threshold with what it is measured on: ``cosine distance 0.25``."""
-    return f"{scale(metric)} {shown(threshold, metric, 6)}"
+    return f"{scale(metric)} {shown(threshold, metric)}"
 
 
 def plain(name: object, width: int = 40) -> str:

@@ -7,6 +7,7 @@ escaped as the format demands, so that no name can become markup or a command.
 import re
 from collections.abc import Iterator
 
+from opis_cli import decimals
 from opis_cli.checks import Check
 from opis_cli.gate import Verdict
 from opis_cli.limits import DEFAULT_CONFIDENCE, Unit
@@ -25,7 +26,7 @@ def shown(value: float | None, unit: Unit, *, points: bool = False) -> str:
     if value is None:
         return "–"
     if unit == "distance":
-        return number(value, 4 if points else 6)
+        return number(value, 4) if points else decimals.text(value)
     if unit == "number":
         return number(value, 3 if points else 4)
     if points:

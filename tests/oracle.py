@@ -339,6 +339,7 @@ def opis(
     eps: float = 0.1,
     metric: str = "cosine",
     points: int | None = 20001,
+    scale: str = "threshold",
     distance: Floats | None = None,
 ) -> Opis:
     """OPIS, eps-OPIS, their parts and the worst classes (*Calibration range and OPIS*).
@@ -348,16 +349,30 @@ def opis(
     eps-OPIS = 1 / (t_hi - t_lo) * integral of (mean U of the worst - mean U of the rest)^2 dt.
     The integral is the midpoint rule on `points` equal steps, or, with `points=None`, exact: the
     curves are step functions, constant from one pair distance up to the next (small data only).
+
+    `scale` substitutes what the steps are equal in (*OPIS depends on the scale*): `euclidean_unit`,
+    the L2 distance sqrt(2 t) of a cosine distance, or `log_far`, log10 of the pooled FAR, with the
+    smallest threshold that reaches it.
     """
     matrix = distances(vectors, metric) if distance is None else distance
     t_lo, t_hi = calibration_range(vectors, labels, by, low, high, metric, distance=matrix)
-    if points is None:
+    if scale == "euclidean_unit":
+        t = _midpoints(np.sqrt(2 * t_lo), np.sqrt(2 * t_hi), points) ** 2 / 2
+        weights = np.full(len(t), 1 / len(t))
+    elif scale == "log_far":
+        pairs = pair_table(vectors, labels, metric, distance=matrix)
+        impostor = np.sort(pairs.distance[~pairs.genuine])
+        ends = np.log10(_accepted(impostor, np.array([t_lo, t_hi])) / len(impostor))
+        far = 10 ** _midpoints(ends[0], ends[1], points)
+        t = impostor[np.ceil(far * len(impostor)).astype(int) - 1]
+        weights = np.full(len(t), 1 / len(t))
+    elif points is None:
         every = matrix[np.triu_indices(len(matrix), k=1)]
         inner = np.unique(every[(every > t_lo) & (every < t_hi)])
         edges = np.concatenate([[t_lo], inner, [t_hi]])
         t, weights = edges[:-1], np.diff(edges) / (t_hi - t_lo)
     else:
-        t = t_lo + (t_hi - t_lo) * (np.arange(points) + 0.5) / points
+        t = _midpoints(t_lo, t_hi, points)
         weights = np.full(points, 1 / points)
 
     rates = rates_and_utility(vectors, labels, t, beta, metric, distance=matrix)
@@ -389,6 +404,12 @@ def opis(
         opis_rest=opis_rest,
         opis_gap=None if opis_rest is None else opis_worst - opis_rest,
     )
+
+
+def _midpoints(low: float, high: float, points: int | None) -> Floats:
+    """The middles of so many equal steps."""
+    assert points is not None
+    return low + (high - low) * (np.arange(points) + 0.5) / points
 
 
 def recall_at_1(

@@ -24,7 +24,7 @@ TERMINAL = {
 }
 # A module may import from its own line or one above it.
 LAYERS = [
-    {"errors", "text", "settings", "remote", "limits", "__init__"},
+    {"errors", "text", "settings", "remote", "limits", "store", "__init__"},
     {"records"},
     {"arrow", "parquet", "gallery", "sampling", "tables", "distance", "curves"},
     {"embeddings", "readers"},
@@ -39,7 +39,7 @@ LAYERS = [
         "pilot",
         "search",
     },
-    {"halves", "intervals", "bootstrap", "differentials", "folds", "report_json"},
+    {"axis", "halves", "intervals", "bootstrap", "differentials", "folds", "report_json"},
     {"confidence", "noise"},
     {"recommend", "margins"},
     {"uncertainty"},

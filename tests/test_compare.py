@@ -13,6 +13,7 @@ from opis_cli import comparison_plots, summary_gate
 from opis_cli.comparison import class_changes, pareto_front
 from opis_cli.errors import SettingsError
 from opis_cli.models import compare, model_names
+from opis_cli.scores import SCALES
 from opis_cli.text import number
 
 PATHS = ["runs/base", "runs/tcm", "runs/a=b"]
@@ -31,13 +32,22 @@ def found(runs):
 def test_figures_are_those_of_the_reports_and_changes_are_from_the_first(runs, found):
     for run, model in zip(runs, found.models, strict=True):
         assert (model.recall_at_1, model.opis) == (run.report.recall_at_1, run.report.opis)
+        assert model.opis_by == run.report.opis_by
         assert model.frr_at_max_far == run.report.recommendation.at_max_far.frr
     assert [model.name for model in found.models] == ["base", "tcm", "a=b"]
     assert [model.size for model in found.models] == [64.0, None, 8.0]
     assert found.twins == (("base", "tcm"),)
     for run, one in zip(runs[1:], found.differences, strict=True):
         changes = {change.name: change for change in one.changes}
-        assert set(changes) == {"recall_at_1", "opis", "eps_opis", "threshold", "frr_at_max_far"}
+        scales = {f"{name}_{scale}" for name in ("opis", "eps_opis") for scale in SCALES}
+        names = {"recall_at_1", "opis", "eps_opis", "threshold", "frr_at_max_far"}
+        assert set(changes) == names | scales
+        by, base = run.report.opis_by, runs[0].report.opis_by
+        for scale in SCALES:
+            change = changes[f"opis_{scale}"]
+            assert change.change == pytest.approx(getattr(by, scale).opis - change.base)
+            assert change.base == getattr(base, scale).opis
+            assert change.interval[0] <= change.change <= change.interval[1]
         change = changes["opis"]
         assert change.change == pytest.approx(run.report.opis - runs[0].report.opis)
         assert change.relative == pytest.approx(change.change / runs[0].report.opis)
@@ -147,6 +157,8 @@ def test_the_command(runs, cli, tmp_path):
     change = [" ".join(line) for line in lines if line[:1] == ["OPIS"]]
     # The second model is better and the third worse; lower is better.
     assert "↓ better" in change[0] and "↑ worse" in change[1]
+    scales = [line for line in done.stdout.splitlines() if line.startswith("OPIS,")]
+    assert len(scales) == 4 and all("better" in line or "worse" in line for line in scales)
     assert "Classes that gained most" in done.stdout
     assert (tmp_path / "p.svg").read_text().startswith("<?xml")
     assert (tmp_path / "q.png").read_bytes().startswith(b"\x89PNG")

@@ -51,6 +51,16 @@ def test_the_same_after_a_round_trip(report, tmp_path):
     assert to_json(opis.load_report(file)) == to_json(report)
 
 
+def test_a_report_of_an_older_opis_loads(report, tmp_path):
+    raw = json.loads(to_json(report))
+    del raw["opis_by"]
+    if raw["deployed"] is not None:
+        del raw["deployed"]["worst_classes"]
+    (tmp_path / "report.json").write_text(json.dumps(raw))
+    loaded = opis.load_report(tmp_path)
+    assert loaded.opis_by is None and loaded.opis == report.opis
+
+
 def test_the_schema_names_every_field_and_no_other():
     def compare(hint, schema):
         while "$ref" in schema:

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 import opis_cli as opis
-from opis_cli import files
+from opis_cli import files, store
 from opis_cli.errors import RunError, SettingsError
+from opis_cli.records import Halves, PairCounts
 
 FILES = {"report.json", "counts.npz", "classes.parquet", "threshold.json", "utility.png"}
 
@@ -157,22 +158,22 @@ def emptied(file: Path) -> None:
 
 
 def pickled(file: Path) -> None:
-    with np.load(file) as arrays:
-        content = dict(arrays)
-    np.savez(file, **content | {"sizes": np.array([print], object)}, allow_pickle=True)
-
-
-def shortened(file: Path) -> None:
-    with np.load(file) as arrays:
-        content = dict(arrays)
-    np.savez(file, **content | {"genuine": content["genuine"][:-1]})
+    np.savez(file, **store.read(file) | {"sizes": np.array([print], object)}, allow_pickle=True)
 
 
 def array_shortened(name):
     def damage(file: Path) -> None:
-        with np.load(file) as arrays:
-            content = dict(arrays)
-        np.savez(file, **content | {name: content[name][:-1]})
+        arrays = store.read(file)
+        with file.open("wb") as stream:
+            store.write(stream, arrays | {name: arrays[name][:-1]})
+
+    return damage
+
+
+def of_text(name):
+    def damage(file: Path) -> None:
+        arrays = store.read(file)
+        np.savez(file, **arrays | {name: arrays[name].astype(str)})
 
     return damage
 
@@ -182,11 +183,15 @@ def no_archive(file: Path) -> None:
         np.save(stream, np.arange(3))
 
 
-DAMAGES = [truncated, emptied, pickled, shortened, no_archive, Path.unlink]
-SHORT = ("thresholds", "by_class", "pooled_impostor", "nearest_hits", "sizes", "class_names")
+DAMAGES = [truncated, emptied, pickled, no_archive, Path.unlink]
+SHORT = (
+    *("thresholds", "by_class", "genuine", "pooled_impostor", "nearest_hits", "sizes"),
+    *("class_names", "searches", "halves_genuine"),
+)
+TEXT = ("genuine", "pooled_genuine", "sizes", "nearest_hits", "thresholds", "duplicates")
 
 
-@pytest.mark.parametrize("damage", [*DAMAGES, *map(array_shortened, SHORT)])
+@pytest.mark.parametrize("damage", [*DAMAGES, *map(array_shortened, SHORT), *map(of_text, TEXT)])
 def test_damaged_counts_are_refused(damage, saved):
     damage(saved / "counts.npz")
     with pytest.raises(RunError, match=r"damaged|cannot be read"):
@@ -233,3 +238,44 @@ def test_other_bounds_from_a_run_hold_exactly(saved):
     with pytest.raises(SettingsError, match="low-far"):
         run.recommend(max_far=0.1, prefer="low-far")
     assert run.recommend() == run.report.recommendation
+
+
+OLD_RUN = Path(__file__).parent / "runs" / "v1"
+"""Written by opis 0.1.0, before counts were kept as steps, from ``signs(48, 6, 32, seed=1)`` with
+the last row a class of its own."""
+
+
+def test_an_old_run_gives_what_it_was_saved_with():
+    run, table = opis.load_run(OLD_RUN), pd.read_parquet(OLD_RUN / "classes.parquet")
+    again, report = run.classes(), run.report
+    for name in ("class", "size", "genuine_pairs", "impostor_pairs", "recall_at_1", "fold"):
+        pd.testing.assert_series_equal(again[name], table[name])
+    assert run.consistency.opis == pytest.approx(report.opis, rel=1e-3)
+    assert run.counts.halves is not None and run.counts.inside is not None
+    assert int(run.counts.pooled_impostor[-1]) == report.pairs.impostor
+
+
+def test_an_old_run_serves_every_command(cli, tmp_path):
+    run = opis.load_run(OLD_RUN)
+    chosen = run.recommend(max_far=0.02)
+    assert 0 < chosen.far <= 0.02
+    assert 0 < run.margins(max_far=0.02).margin_minus < 1
+    done = cli("gate", OLD_RUN, "--baseline", OLD_RUN, "--max-opis-increase", "10%")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = cli("plot", OLD_RUN, "-o", "utility.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "utility.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_old_run_saved_again_is_the_same_and_smaller(tmp_path):
+    run = opis.load_run(OLD_RUN)
+    run.save(tmp_path / "new")
+    again = opis.load_run(tmp_path / "new").counts
+    for name in PairCounts.__dataclass_fields__:
+        one, two = getattr(run.counts, name), getattr(again, name)
+        if isinstance(one, np.ndarray):
+            assert one.dtype == two.dtype and np.array_equal(one, two), name
+    for name in Halves.__dataclass_fields__:
+        assert np.array_equal(getattr(run.counts.halves, name), getattr(again.halves, name))
+    sizes = [(folder / "counts.npz").stat().st_size for folder in (OLD_RUN, tmp_path / "new")]
+    assert sizes[1] < 0.6 * sizes[0]

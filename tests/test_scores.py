@@ -1,5 +1,7 @@
 """OPIS, eps-OPIS, ranges, EER and the recommendation against brute force and by hand."""
 
+import dataclasses
+
 import data
 import numpy as np
 import oracle
@@ -65,6 +67,65 @@ def test_opis_equals_brute_force(name, metric):
     assert report.recommendation.at_max_far.frr <= best.frr + 1e-3
     rate, _ = oracle.eer(vectors, labels, metric, distance=distance)
     assert report.eer.rate == pytest.approx(rate, abs=2e-3)
+
+
+@pytest.mark.parametrize("scale", ["euclidean_unit", "log_far"])
+@pytest.mark.parametrize("name", CASES)
+def test_opis_on_other_scales_equals_brute_force(name, scale):
+    """The oracle substitutes: equal steps of the scale, where opis weighs its own thresholds."""
+    vectors, labels = data.MADE[name]
+    report = opis.evaluate(vectors, labels, **CASES[name]).report
+    truth = oracle.opis(vectors, labels, scale=scale, points=8_001, **CASES[name])
+    found = getattr(report.opis_by, scale)
+    assert found.opis == pytest.approx(truth.opis, rel=5e-3, abs=1e-6)
+    assert found.eps_opis == pytest.approx(truth.eps_opis, rel=5e-3, abs=1e-6)
+
+
+def test_no_monotone_transform_changes_opis_by_log_far():
+    vectors, labels = data.MADE["blobs"]
+    run = opis.evaluate(vectors, labels)
+    counts, calibration = run.counts, run.settings.calibration_range
+    for transform in (lambda t: np.sqrt(2 * t), np.expm1, lambda t: t**3 / 7):
+        grid = dataclasses.replace(counts.grid, thresholds=transform(counts.grid.thresholds))
+        other = dataclasses.replace(counts, grid=grid)
+        found = scores.consistency(other, calibration, 1.0, 0.1)
+        assert found.opis != pytest.approx(run.report.opis, rel=1e-2)
+        by = scores.opis_by(scores.consistency_by(other, found, 1.0, 0.1))
+        assert by.log_far == run.report.opis_by.log_far
+    # And counted anew, at thresholds of its own.
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    l2 = opis.evaluate(unit, labels, metric="euclidean").report
+    assert l2.opis_by.log_far.opis == pytest.approx(run.report.opis_by.log_far.opis, rel=2e-3)
+    assert l2.opis == l2.opis_by.euclidean_unit.opis
+    assert l2.opis == pytest.approx(run.report.opis_by.euclidean_unit.opis, rel=2e-3)
+
+
+def test_ties_of_the_far_have_no_weight_on_its_scale():
+    # FAR 1/10, 1/10, 1/10, 1: of the range only the last step counts.
+    counts = hand_made(
+        genuine=[[1, 1, 1, 1], [0, 0, 1, 1]],
+        impostor=[[1, 1, 1, 10], [1, 1, 1, 10]],
+        sizes=[2, 2],
+        thresholds=[0.0, 0.2, 0.4, 1.0],
+    )
+    found = scores.consistency(counts, opis_range("distance", 0.0, 1.0), 1.0, 0.1)
+    by = scores.consistency_by(counts, found, 1.0, 0.1)
+    assert by["log_far"].weights.tolist() == [0, 0, 0.5, 0.5]
+    # From 0.4 on both classes are alike.
+    assert found.opis > 0 and by["log_far"].opis == 0
+    assert by["euclidean_unit"].weights == pytest.approx(
+        scores.trapezoid_weights(np.sqrt([0.0, 0.4, 0.8, 2.0]))
+    )
+    alike = scores.consistency(counts, opis_range("distance", 0.0, 0.4), 1.0, 0.1)
+    assert set(scores.consistency_by(counts, alike, 1.0, 0.1)) == {"euclidean_unit"}
+
+
+def test_a_scale_that_does_not_exist_is_null():
+    vectors, labels = data.MADE["blobs"]
+    report = opis.evaluate(vectors, labels, metric="euclidean").report
+    assert report.opis_by.euclidean_unit is None and report.opis_by.log_far is not None
+    report = opis.evaluate(vectors, labels, calibration="distance:0..0.3").report
+    assert report.opis_by.log_far is None and report.opis_by.euclidean_unit is not None
 
 
 @pytest.mark.parametrize("calibration", ["frr:0.02..0.2", "distance:0.4..0.8", "far:0.001..0.3"])

@@ -22,6 +22,9 @@ ENGINES = ("numpy", "numba", "torch", "dask")
 EXTRAS = {"torch": "torch", "dask": "distributed"}
 """Engines of an optional part of the same name, and the package that it installs."""
 
+COUNTS = ("genuine", "impostor", "pooled_genuine", "pooled_impostor", "borderline_genuine")
+"""Fields of a tally that add up."""
+
 Advance = Callable[[int], None]
 """Told, now and then, how many more pairs are counted."""
 
@@ -62,6 +65,8 @@ class Tally:
         Credits by cell of the thresholds that are kept by class.
     pooled_genuine, pooled_impostor : ndarray of shape (T,), int64
         Pairs, each once, by cell of all thresholds.
+    borderline_genuine : ndarray of shape (T,), int64
+        Of the pooled genuine pairs, those of a score less than two roundings above the cut.
     nearest_genuine, nearest_impostor : ndarray of shape (N,), float32
         Highest score of each row with a row of its own class, and of another; -inf if none. An
         engine may leave out impostors beyond the grid's window.
@@ -73,6 +78,7 @@ class Tally:
     impostor: Ints
     pooled_genuine: NDArray[np.int64]
     pooled_impostor: NDArray[np.int64]
+    borderline_genuine: NDArray[np.int64]
     nearest_genuine: NDArray[np.float32]
     nearest_impostor: NDArray[np.float32]
     inside: NDArray[np.int64]
@@ -86,9 +92,8 @@ class Tally:
         nearest = np.full(len(rows.labels), -np.inf, np.float32)
         return cls(
             np.zeros((keys, count), _smallest(int(per_key.max() * sizes.max()))),
-            np.zeros(
-                (keys, len(grid.by_class)), _smallest(int(per_key.max() * len(rows.labels)))
-            ),
+            np.zeros((keys, len(grid.by_class)), _smallest(int(per_key.max() * len(rows.labels)))),
+            np.zeros(count, np.int64),
             np.zeros(count, np.int64),
             np.zeros(count, np.int64),
             nearest,
@@ -98,7 +103,7 @@ class Tally:
 
     def add(self, other: "Tally") -> None:
         """Add another tally of the same rows and grid, of other tiles."""
-        for name in ("genuine", "impostor", "pooled_genuine", "pooled_impostor"):
+        for name in COUNTS:
             total = getattr(self, name)
             np.add(total, getattr(other, name), out=total)
         for name in ("nearest_genuine", "nearest_impostor"):

@@ -24,13 +24,16 @@ class Table(NamedTuple):
     """A table from scores to cells among ``cuts``, which fall to -inf.
 
     ``first[code]`` is the cell of a score with this code (``distance.Codes``); where its highest
-    bit is set, cuts lie inside the code, and the cell is this one or one of the next.
+    bit is set, cuts lie inside the code, and the cell is this one or one of the next. Where
+    ``compares`` is not None, a code may have one cut inside without that bit. (It is None, not
+    False, as Numba compiles code for each type.)
     """
 
     cuts: Any
     first: Any
     top: Any
     scale: Any
+    compares: Any
 
 
 class Cells(NamedTuple):
@@ -82,7 +85,7 @@ class Buffers(NamedTuple):
 
 
 @compiled
-def cell_of(score: Any, first: Any, cuts: Any, top: Any, scale: Any) -> Any:
+def cell_of(score: Any, first: Any, cuts: Any, top: Any, scale: Any, compares: Any) -> Any:
     """The cell of a score, that of the first threshold which accepts it, by a table of codes."""
     place = min(max((top - score) * scale, np.float32(0)), np.float32(first.size - 1))
     cell = np.uint32(first[np.uint32(place)])
@@ -90,4 +93,7 @@ def cell_of(score: Any, first: Any, cuts: Any, top: Any, scale: Any) -> Any:
         cell -= CROWDED
         while score < cuts[cell]:
             cell += np.uint32(1)
-    return cell
+        return cell
+    if compares is None:
+        return cell
+    return cell + np.uint32(score < cuts[cell])

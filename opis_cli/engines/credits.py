@@ -18,6 +18,7 @@ def credit(
     cuts: Any,
     top: Any,
     scale: Any,
+    compares: Any,
     nearest: Any,
     columns: Any,
     found: Any,
@@ -35,7 +36,7 @@ def credit(
             nearest[j0 + j] = score
         if score > best:
             best = score
-        cell = cell_of(score, firsts, cuts, top, scale)
+        cell = cell_of(score, firsts, cuts, top, scale, compares)
         _increment(credits, u64(own + cell), carried)
         _increment(credits, u64(others[j] + cell), carried)
     nearest[row] = best
@@ -129,7 +130,7 @@ def credit_beyond(
 @compiled
 def credit_genuine(
     scores: Any,
-    width: int,
+    columns: int,
     i0: int,
     j0: int,
     ends: Any,
@@ -137,18 +138,24 @@ def credit_genuine(
     cells: Cells,
     credits: Any,
     pooled: Any,
+    borderline: Any,
+    width: Any,
     nearest: Any,
 ) -> None:
-    """Credit the genuine pairs ``i < j`` of a block to the keys of both rows."""
+    """Credit the genuine pairs ``i < j`` of a block to the keys of both rows.
+
+    Those whose score lies less than a ``width`` above their cut are counted as borderline.
+    """
     table = cells.anywhere
     first, cuts = table.first, table.cuts
     for i in range(scores.shape[0]):
-        for j in range(max(i0 + i + 1 - j0, 0), min(ends[i0 + i] - j0, width)):
+        for j in range(max(i0 + i + 1 - j0, 0), min(ends[i0 + i] - j0, columns)):
             score = scores[i, j]
             nearest[i0 + i] = max(nearest[i0 + i], score)
             nearest[j0 + j] = max(nearest[j0 + j], score)
-            cell = cell_of(score, first, cuts, table.top, table.scale)
+            cell = cell_of(score, first, cuts, table.top, table.scale, table.compares)
             pooled[cell] += 1
+            borderline[cell] += score < cuts[cell] + width
             credits[keys[i0 + i], cell] += 1
             credits[keys[j0 + j], cell] += 1
 

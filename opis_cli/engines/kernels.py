@@ -69,7 +69,7 @@ def scan(
     credits, carried, few_columns = buffers.credits, buffers.carried, buffers.few_columns
     few, everywhere, scale, shift = cells.few, cells.everywhere, cells.scale, cells.shift
     inside, firsts, cuts = cells.inside, cells.inside.first, cells.inside.cuts
-    top, code_scale = inside.top, inside.scale
+    top, code_scale, compares = inside.top, inside.scale, inside.compares
     few_by_row, few_by_column = buffers.few_by_row, buffers.few_by_column
     row_places, column_places = buffers.row_places, buffers.column_places[j0 - c :]
     flat, height, doubles = scores.ravel(), scores.shape[0], np.uint64(0)
@@ -106,6 +106,7 @@ def scan(
             cuts,
             top,
             code_scale,
+            compares,
             nearest,
             columns,
             found,

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from opis_cli.distance import CODES, Codes, Rows
+from opis_cli.distance import CODES, ROUNDING, Codes, Rows
 from opis_cli.engines import Advance, Tally, Tile
 from opis_cli.engines.cells import CROWDED, Buffers, Cells, Table
 from opis_cli.engines.credits import (
@@ -41,6 +41,8 @@ TILE_SIDE = 3_072
 # they hold is not asked for.
 _BLOCK, _DIAGONAL_PARTS = 1_536, 6
 _FEW = 16
+# A branch for every cut inside a code costs less than a comparison of every score while so few are.
+_FEW_CROWDED = CODES // 100
 
 
 def count_pairs(
@@ -79,7 +81,7 @@ def count_inside(rows: Rows, count: int, grid: Grid, threads: int) -> NDArray[np
     """
     changes = np.flatnonzero(np.diff(rows.labels[:count])) + 1
     starts = np.concatenate([[0], changes, [count]])
-    cuts = rows.cuts(grid.thresholds[: grid.window])
+    cuts = rows.cuts_of(grid)[: grid.window]
     found = np.zeros((len(starts) - 1, grid.window), np.uint32)
 
     def work(classes: Ints) -> None:
@@ -111,7 +113,8 @@ class _Queue:
 
 
 def _cells_of(rows: Rows, grid: Grid) -> Cells:
-    cuts = rows.cuts(grid.thresholds)
+    cuts = rows.cuts_of(grid)
+    codes = rows.codes(float(grid.thresholds[min(grid.window, len(cuts) - 1) - 1]))
     count, window = len(cuts), grid.window
     beyond = grid.by_class[grid.by_class >= window]
     scale, shift, few = np.float32(0), np.float32(0), np.zeros(0, np.uint8)
@@ -129,8 +132,8 @@ def _cells_of(rows: Rows, grid: Grid) -> Cells:
         number=count,
         window=window,
         class_cell=grid.class_cell.astype(np.int32),
-        inside=_table(cuts[:window], cuts[min(window, count - 1) - 1]),
-        anywhere=_table(cuts, cuts[-2]),
+        inside=_table(cuts[:window], codes),
+        anywhere=_table(cuts, Codes.between(cuts[0], cuts[-2])),
         everywhere=everywhere,
         scale=scale,
         shift=shift,
@@ -146,19 +149,17 @@ def _is_even(cuts: NDArray[np.float32]) -> bool:
     )
 
 
-def _table(cuts: NDArray[np.float32], bottom: np.float32) -> Table:
-    """The table for scores among some cuts, finest from the first cut down to ``bottom``.
-
-    Scores below all cuts are in the last cell.
-    """
-    codes = Codes.between(cuts[0], bottom)
+def _table(cuts: NDArray[np.float32], codes: Codes) -> Table:
+    """The table of codes for scores among some cuts; scores below all are in the last cell."""
     reached = codes.of(cuts[:-1])
     first = np.searchsorted(reached, np.arange(CODES))
     # A cut with the code of the next lower score lies inside that code.
     inside = reached == codes.of(np.nextafter(cuts[:-1], np.float32(-np.inf)))
-    first[reached[inside]] |= CROWDED
+    number = np.bincount(reached[inside], minlength=CODES)
+    compares = np.count_nonzero(number) > _FEW_CROWDED
+    first[number > compares] |= CROWDED
     last = np.append(cuts[:-1], np.float32(-np.inf))
-    return Table(last, first.astype(np.uint16), codes.top, codes.scale)
+    return Table(last, first.astype(np.uint16), codes.top, codes.scale, compares or None)
 
 
 class _Worker:
@@ -256,6 +257,8 @@ class _Worker:
                     cells,
                     tally.genuine,
                     tally.pooled_genuine,
+                    tally.borderline_genuine,
+                    np.float32(2 * ROUNDING * rows.scale),
                     tally.nearest_genuine,
                 )
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from opis_cli.distance import Rows
+from opis_cli.distance import ROUNDING, Rows
 from opis_cli.engines import Advance, Tally, Tile
 from opis_cli.records import Grid, Ints
 
@@ -21,8 +21,9 @@ def count_pairs(
 ) -> None:
     """Count the pairs of tiles into the tally, on one thread (and those of the BLAS)."""
     # searchsorted wants rising values: cells are found among negated scores.
-    negated_cuts = -rows.cuts(grid.thresholds)
+    negated_cuts = -rows.cuts_of(grid)
     negated_cuts[-1] = np.inf
+    borderline = negated_cuts - np.float32(2 * ROUNDING * rows.scale)
     class_cell, every_cell = grid.class_cell, np.arange(len(grid.thresholds))
     for tile in tiles:
         left, right = slice(tile.a, tile.b), slice(tile.c, tile.d)
@@ -39,6 +40,9 @@ def count_pairs(
             cells = np.searchsorted(negated_cuts, -scores[pairs])
             pooled += np.bincount(cells, minlength=len(pooled))
             at = np.nonzero(pairs)
+            if wanted is alike:
+                close = -scores[pairs] > borderline[cells]
+                tally.borderline_genuine += np.bincount(cells[close], minlength=len(pooled))
             for row, first in zip(at, (tile.a, tile.c), strict=True):
                 _credit(credits, rows.keys[row + first], kept[cells])
             best = np.where(pairs, scores, -np.inf)

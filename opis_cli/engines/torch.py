@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from opis_cli.distance import Rows
-from opis_cli.engines import Advance, Tally, Tile
+from opis_cli.distance import ROUNDING, Rows
+from opis_cli.engines import COUNTS, Advance, Tally, Tile
 from opis_cli.errors import SettingsError
 from opis_cli.records import Grid, Ints
 
@@ -92,7 +92,7 @@ class _Counter:
         def there(array: NDArray[Any]) -> Any:
             return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
-        negated_cuts = -rows.cuts(grid.thresholds)
+        negated_cuts = -rows.cuts_of(grid)
         negated_cuts[-1] = np.inf
         self.centred = rows.centred
         self.vectors, self.half_squares = there(rows.vectors), there(rows.half_squares)
@@ -100,6 +100,7 @@ class _Counter:
         self.labels_here = rows.labels
         self.vetoes, self.veto_score = [there(codes) for codes in rows.vetoes], rows.veto_score
         self.cuts, self.window = there(negated_cuts), grid.window
+        self.borderline = self.cuts - 2 * ROUNDING * rows.scale
         # Where counts by class are kept everywhere, all cells are treated as the window's.
         dense = len(grid.by_class) == len(grid.thresholds)
         self.listed = len(grid.thresholds) if dense else grid.window
@@ -109,8 +110,8 @@ class _Counter:
             torch.zeros(array.size, dtype=_signed(array), device=device)
             for array in (tally.genuine, tally.impostor)
         )
-        self.pooled_genuine, self.pooled_impostor = (
-            torch.zeros(len(grid.thresholds), dtype=torch.int64, device=device) for _ in range(2)
+        self.pooled_genuine, self.pooled_impostor, self.borderline_genuine = (
+            torch.zeros(len(grid.thresholds), dtype=torch.int64, device=device) for _ in range(3)
         )
         self.nearest_genuine, self.nearest_impostor = (
             torch.full((len(rows.labels),), -torch.inf, device=device) for _ in range(2)
@@ -145,6 +146,8 @@ class _Counter:
         i, j = pairs.nonzero(as_tuple=True)
         found = cells[i, j].long()
         self.pooled_genuine += torch.bincount(found, minlength=len(self.cuts))
+        close = scores[i, j].neg() > self.borderline[found]
+        self.borderline_genuine += torch.bincount(found[close], minlength=len(self.cuts))
         self.credit(self.genuine, tile, i, j, found, len(self.cuts))
 
     def impostor_pairs(self, tile: Tile, scores: Any, cells: Any, pairs: Any) -> None:
@@ -179,7 +182,7 @@ class _Counter:
 
     def deliver(self, tally: Tally) -> None:
         """Add what was counted to the tally."""
-        for name in ("genuine", "impostor", "pooled_genuine", "pooled_impostor"):
+        for name in COUNTS:
             counted: Ints = getattr(self, name).cpu().numpy()
             total = getattr(tally, name)
             total += counted.reshape(total.shape).astype(total.dtype)

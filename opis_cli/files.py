@@ -115,9 +115,9 @@ _OPTIONAL_ARRAYS = (
     "duplicates",
     "folds",
     "inside",
+    "genuine_beyond",
     "borderline_genuine",
     "borderline_impostor",
-    "genuine_beyond",
 )
 
 

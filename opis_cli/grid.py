@@ -291,12 +291,12 @@ def _even_to(rows: Rows, end: float, bottom: float, points: int) -> NDArray[np.f
     """Thresholds beyond ``end``, even in score down to ``bottom``, and the largest distance."""
     limit, top = rows.largest_distance, float(rows.score(np.array(end)))
     if rows.metric == "cosine":
-        apart = significant((top - bottom) / points, 2)
-        steps = np.array([significant(end + k * apart) for k in range(1, points + 1)])
+        step = significant((top - bottom) / points, 2)
+        places = end + step * np.arange(1, points + 1)
     else:
-        # Even in score, not in distance: only rounded as far as the count allows.
-        steps = rows.distance(np.linspace(top, bottom, points + 1)[1:])
-        steps = np.array([significant(one) for one in steps])
+        # Even in score, not in distance: rounded only as far as engines allow.
+        places = rows.distance(np.linspace(top, bottom, points + 1)[1:])
+    steps = np.array([significant(one) for one in places])
     return np.append(steps[(steps > end) & (steps < limit)], limit if limit > end else [])
 
 

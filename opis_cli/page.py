@@ -20,7 +20,7 @@ from opis_cli.gate import Verdict
 from opis_cli.limits import Unit
 from opis_cli.operating import rates_at
 from opis_cli.report import Deployed
-from opis_cli.text import number, plain, rate
+from opis_cli.text import as_known, number, plain, rate
 from opis_cli.text import shown as at_scale
 from opis_cli.verdicts import cells, evidence, headline, shown, signed, subject
 
@@ -143,17 +143,10 @@ def _picture(figure: "Figure") -> str:
 
 def _classes(verdict: Verdict, run: "Run", base: "Run | None") -> list[list[Any]]:
     """A row a class, in the order of ``COLUMNS``; None where a class has no such figure."""
-    counts, found = run.counts, run.consistency
-    table = run.classes()
+    counts, judged = run.counts, verdict.judged
+    table = run.classes(None if judged is None else as_known(judged.threshold, counts.metric))
     if counts.metric == "score":
         table["best_threshold"] *= -1
-    judged = verdict.judged
-    for name in ("far", "frr", "utility"):
-        column = np.full(len(table), np.nan)
-        if judged is not None:
-            at = rates_at(counts, judged.threshold, run.settings.beta)
-            column[found.classes] = getattr(at.classes, name)
-        table[name] = column
     rows = [
         [plain(name, _NAME_WIDTH), *figures]
         for name, *figures in zip(

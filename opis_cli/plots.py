@@ -71,7 +71,8 @@ def draw(run: "Run", kind: str = "utility") -> Figure:
         - ``det``: pooled FRR against FAR on normal-deviate axes, with intervals.
         - ``roc``: pooled share of accepted genuine pairs against FAR, with intervals.
         - ``histogram``: distances of genuine and of impostor pairs.
-        - ``classes``: FAR and FRR of every class at the recommended threshold.
+        - ``classes``: FAR and FRR of every class at the deployed threshold, if one was given,
+          else at the recommended one.
 
     Returns
     -------
@@ -326,12 +327,18 @@ def _classes(run: "Run") -> Figure:
 
 
 def _rates_of_classes(run: "Run") -> tuple[Curve, Curve, Curve, str]:
-    """FAR, FRR and utility of the classes at the recommended threshold, else over the range."""
+    """FAR, FRR and utility of the classes at the deployed threshold, else at the recommended one,
+    else over the range."""
     counts, found = run.whole, run.consistency
-    at = run.report.recommendation.threshold
-    rates = None if at is None else class_rates(run.counts, run.settings.beta, at)
-    if at is not None and rates is not None:
-        return rates.far, rates.frr, rates.utility, f"at the recommended {shown(at, counts.metric)}"
+    for name, judged in (
+        ("deployed", run.report.deployed),
+        ("recommended", run.report.recommendation),
+    ):
+        at = None if judged is None else judged.threshold
+        rates = None if at is None else class_rates(run.counts, run.settings.beta, at)
+        if at is not None and rates is not None:
+            where = f"at the {name} {shown(at, counts.metric)}"
+            return rates.far, rates.frr, rates.utility, where
     columns = columns_in_view(run, (found.low, found.high))
     weights = trapezoid_weights(counts.grid.class_thresholds[columns])
     far = curves.class_far(counts, found.classes, columns) @ weights

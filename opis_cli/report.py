@@ -171,8 +171,8 @@ class Deployed:
     mean_utility: float | None
     classes_meeting_bounds: float | None
     fpir: float | None = None
-    borderline: Borderline | None = None
     worst_classes: "tuple[WorstClass, ...]" = ()
+    borderline: Borderline | None = None
 
 
 @dataclass(frozen=True, slots=True)

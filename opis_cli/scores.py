@@ -20,7 +20,7 @@ from opis_cli.curves import Curve
 from opis_cli.errors import InputError
 from opis_cli.records import Ints, PairCounts
 from opis_cli.report import OpisBy, OpisOn
-from opis_cli.settings import Calibration, Metric
+from opis_cli.settings import Calibration
 
 Scale = Literal["euclidean_unit", "log_far"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
@@ -168,8 +168,9 @@ def consistency_by(
 
     ``dt`` is a step of the scale, by which the worst classes are ranked too:
 
-    - ``euclidean_unit``: the L2 distance of unit vectors, as code that uses L2 has it. There is
-      none for Euclidean distances of other vectors, nor for scored pairs.
+    - ``euclidean_unit``: the L2 distance of unit vectors, as code that uses L2 has it: the root of
+      twice the cosine distance. There is none for Euclidean distances of other vectors, nor for
+      scored pairs.
     - ``log_far``: log10 of the pooled FAR, which no monotone transform of the distances changes.
       Where it ties, steps are 0. There is none where FAR is 0 at the low end, or never rises.
     """
@@ -192,18 +193,14 @@ def consistency_by(
 def _other_scales(counts: PairCounts, columns: Ints) -> dict[Scale, Curve]:
     """Where thresholds lie on each other scale, (columns,); without those that do not exist."""
     places: dict[Scale, Curve] = {}
+    cosine = counts.metric == "cosine"
     if counts.unit:
         thresholds = counts.grid.class_thresholds[columns]
-        places["euclidean_unit"] = np.sqrt(squared_euclidean_unit(thresholds, counts.metric))
+        places["euclidean_unit"] = np.sqrt(2 * thresholds) if cosine else thresholds
     far = curves.pooled_far(counts)[counts.grid.by_class[columns]]
     if 0 < far[0] < far[-1]:
         places["log_far"] = np.log10(far)
     return places
-
-
-def squared_euclidean_unit(thresholds: Curve, metric: Metric) -> Curve:
-    """Squared L2 distance of unit vectors: ``2 (1 - cos)``."""
-    return np.asarray(2 * thresholds if metric == "cosine" else thresholds**2)
 
 
 def opis_by(found: dict[Scale, Consistency]) -> OpisBy:

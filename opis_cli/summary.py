@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from opis_cli.report import Deployed, Report
+from opis_cli.report import Report
 from opis_cli.summary_blocks import marked, section
 from opis_cli.summary_threshold import bounds, recommendation
 from opis_cli.text import number, plain, rate, scale, shown
@@ -26,14 +26,15 @@ def summary(run: "Run", out: Path | None = None) -> RenderableType:
     report = run.report
     parts: list[RenderableType] = [_header(report), Text(), _consistency(report), Text()]
     parts += [recommendation(run, report.recommendation), Text()]
-    for trust in (_intervals(report), _held_out(report), _differentials(report)):
-        parts += [trust, Text()] if trust is not None else []
-    if report.deployed is not None:
-        parts += [_deployed(report.deployed, report), Text()]
-    if report.worst_classes:
-        parts.append(_worst_classes(report))
-    else:
-        parts.pop()
+    for block in (
+        _intervals(report),
+        _held_out(report),
+        _differentials(report),
+        _deployed(report),
+        _worst_classes(report),
+    ):
+        parts += [block, Text()] if block is not None else []
+    parts.pop()
     if out is not None:
         parts += [Text(), Text.assemble(("Run written to ", "bold"), str(out))]
     return Group(*parts)
@@ -228,12 +229,14 @@ def _differentials(report: Report) -> RenderableType | None:
         for name, one in (("FAR", found.far), ("FRR", found.frr))
         if one is not None
     ]
-    title = f"Inequity of the {many} at this threshold"
+    title = f"Inequity of the {many} at the recommended threshold"
     return section(title, rows) if rows else None
 
 
-def _deployed(deployed: Deployed, report: Report) -> RenderableType:
-    strangers = []
+def _deployed(report: Report) -> RenderableType | None:
+    deployed, strangers = report.deployed, []
+    if deployed is None:
+        return None
     if deployed.fpir is not None:
         strangers = [("FPIR", rate(deployed.fpir), "of the queries without a genuine row")]
     return section(
@@ -259,20 +262,27 @@ def _deployed(deployed: Deployed, report: Report) -> RenderableType:
     )
 
 
-def _worst_classes(report: Report) -> RenderableType:
-    infeasible = report.recommendation.threshold is None
+def _worst_classes(report: Report) -> RenderableType | None:
+    """The classes of least utility at the deployed threshold if there is one, else where the
+    recommended one is, else over the range."""
+    classes, where = report.worst_classes, "at the recommended threshold"
+    if report.deployed is not None:
+        classes, where = report.deployed.worst_classes, "at the deployed threshold"
+    if not classes:
+        return None
+    if classes[0].utility is None:
+        where = "over the calibration range"
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column(f"  {report.source.one}")
     for name in (report.counted, "FAR", "FRR", "utility"):
         table.add_column(name, justify="right")
-    for worst in report.worst_classes[:SHOWN_CLASSES]:
+    for worst in classes[:SHOWN_CLASSES]:
         table.add_row(
             Text("  " + plain(worst.class_name)),
             f"{worst.size:,}",
             rate(worst.far),
             rate(worst.frr),
-            number(worst.mean_utility if infeasible else worst.utility, 3),
+            number(worst.mean_utility if worst.utility is None else worst.utility, 3),
         )
-    where = "over the calibration range" if infeasible else "at this threshold"
     many = report.source.many.capitalize()
     return Group(Text(f"{many} worst off {where}", style="bold cyan"), table)

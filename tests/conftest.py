@@ -1,10 +1,14 @@
 """Fixtures, and the rule that CI, where every optional part is installed, skips nothing."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+# One thread a product: the cores have tests of their own to run. Before NumPy is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import data
 import pytest
@@ -12,6 +16,13 @@ from hypothesis import settings
 
 import opis_cli as opis
 from opis_cli.engines import is_installed
+
+NUMERIC = {
+    *("test_golden", "test_readme", "test_engines", "test_scores", "test_bootstrap"),
+    *("test_intervals", "test_protocols", "test_pairs", "test_torch"),
+}
+"""Files whose figures rest on products of matrices and compiled code: ``kernels.py`` runs them as
+other processors would."""
 
 # The same examples every time: a red build can be seen again.
 settings.register_profile("repeatable", derandomize=True)
@@ -72,11 +83,24 @@ def small() -> opis.Run:
     return opis.evaluate(*data.MADE["long_tail"])
 
 
+@pytest.fixture(scope="session")
+def saved_once(small: opis.Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small run, written to a folder that tests leave alone."""
+    folder = tmp_path_factory.mktemp("saved") / "run"
+    small.save(folder)
+    return folder
+
+
 @pytest.fixture
-def saved(small: opis.Run, tmp_path: Path) -> Path:
-    """The small run, written to a folder."""
-    small.save(tmp_path / "run")
-    return tmp_path / "run"
+def saved(saved_once: Path, tmp_path: Path) -> Path:
+    """The small run, in a folder of the test's own."""
+    return Path(shutil.copytree(saved_once, tmp_path / "run"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in NUMERIC:
+            item.add_marker(pytest.mark.numeric)
 
 
 @pytest.hookimpl(hookwrapper=True)

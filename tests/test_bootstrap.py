@@ -130,5 +130,8 @@ def test_classes_are_matched_by_name():
     # As text the classes sort otherwise: 10 comes before 2.
     one, two = opis.evaluate(vectors, labels), opis.evaluate(vectors, labels.astype(str))
     found = comparison.changes(one, two, confidence=0.95, seed=0)
-    assert [found[name].interval for name in ("recall_at_1", "frr")] == [(0, 0), (0, 0)]
-    assert found["opis"].interval == pytest.approx((0, 0), abs=1e-12)
+    own = comparison.intervals(one, None, confidence=0.95, seed=0)
+    # In another order, products may round a pair over a threshold.
+    for name in ("recall_at_1", "frr", "opis"):
+        few = 0.01 * (own[name][1] - own[name][0])
+        assert few > 0 and found[name].interval == pytest.approx((0, 0), abs=few), name

@@ -63,6 +63,11 @@ def floats(found):
     return {name: float(value) for name, value in found.items()}
 
 
+def close_to(figures):
+    """The same figures, by products that may have rounded a pair over a threshold or two."""
+    return pytest.approx(figures, rel=1e-4, nan_ok=True)
+
+
 def expected(report):
     return {
         "opis": report["opis"],
@@ -79,7 +84,7 @@ def test_it_is_what_the_command_line_says(cli, tmp_path, bound):
     flags = [word for key, value in bound.items() for word in (f"--{key.replace('_', '-')}", value)]
     done = cli("evaluate", "rows.npz", "--engine", "torch", "--device", "cpu", "--json", *flags)
     found = floats(fed(vectors, labels, **bound).compute())
-    assert found == expected(json.loads(done.stdout))
+    assert found == close_to(expected(json.loads(done.stdout)))
 
 
 def test_other_engines_say_the_same():
@@ -88,7 +93,7 @@ def test_other_engines_say_the_same():
     report = opis.evaluate(vectors, labels, engine="numpy").report
     found = floats(fed(vectors, codes).compute())
     assert found["opis"] == pytest.approx(report.opis, rel=1e-4)
-    assert found["recall_at_1"] == report.recall_at_1
+    assert found["recall_at_1"] == pytest.approx(report.recall_at_1, abs=1.5 / len(labels))
     assert found["threshold"] == pytest.approx(report.recommendation.threshold, abs=1e-5)
 
 
@@ -114,7 +119,7 @@ def test_two_processes_have_the_metric_of_all_rows(tmp_path, splits):
     ]
     found = [json.loads(process.communicate(timeout=120)[0]) for process in running]
     alone = floats(fed(vectors, labels).compute())
-    assert found[0][0] == found[1][0] == pytest.approx(alone, rel=1e-9)
+    assert found[0][0] == close_to(alone) and found[1][0] == close_to(alone)
     # Each process has its own rows again, so that they are not gathered twice.
     assert [kept for _, kept in found] == [sum(b - a for a, b in part) for part in splits]
 
@@ -125,7 +130,8 @@ def test_half_precision_counts_as_float32():
     vectors, labels = made()
     half = torch.as_tensor(vectors).to(torch.bfloat16)
     found = floats(fed(half, labels).compute())
-    assert found == floats(fed(half.float(), labels).compute())
+    assert found == close_to(floats(fed(half.float(), labels).compute()))
+    assert found != close_to(floats(fed(vectors, labels).compute()))
 
 
 def test_reset_forgets_and_gradients_are_let_go():
@@ -137,7 +143,7 @@ def test_reset_forgets_and_gradients_are_let_go():
     metric.reset()
     metric.update(torch.as_tensor(vectors).requires_grad_(), torch.as_tensor(labels))
     assert not metric.embeddings[0].requires_grad
-    assert floats(metric.compute()) == first
+    assert floats(metric.compute()) == close_to(first)
 
 
 def test_a_call_scores_the_batch_and_keeps_it():
@@ -146,8 +152,8 @@ def test_a_call_scores_the_batch_and_keeps_it():
     vectors, labels = made()
     metric = fed(vectors[:400], labels[:400])
     batch = metric(torch.as_tensor(vectors[400:]), torch.as_tensor(labels[400:]))
-    assert floats(batch) == floats(fed(vectors[400:], labels[400:]).compute())
-    assert floats(metric.compute()) == floats(fed(vectors, labels).compute())
+    assert floats(batch) == close_to(floats(fed(vectors[400:], labels[400:]).compute()))
+    assert floats(metric.compute()) == close_to(floats(fed(vectors, labels).compute()))
 
 
 def test_what_cannot_be_scored_is_nan_with_the_reason():

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 FAR, FRR, WORST, CHOSEN, DEPLOYED = "#0072B2", "#E69F00", "#C1272D", "#009E73", "#9A5AA8"
 GREY, RANGE = "#66707A", "#DCE6EE"
-VEIL = 5.5
-"""Order of drawing above which nothing is made lighter where it is estimated."""
 _WIDTH, _DPI = 7.2, 160
 _POINTS = 400
 
@@ -82,6 +80,8 @@ def columns_in_view(run: "Run", span: tuple[float, float] | None = None) -> Ints
     points = int(np.clip(1_500_000 / max(len(run.consistency.classes), 1), 200, _POINTS))
     chosen = run.report.recommendation.threshold
     marks = [*run.consistency.ends, *([] if chosen is None else [chosen])]
+    # Beyond the window's end thresholds lie further apart.
+    marks.append(float(run.counts.grid.thresholds[run.counts.grid.window - 1]))
     wanted = np.searchsorted(thresholds, [*np.linspace(low, high, points), *marks])
     wanted = wanted[wanted < len(thresholds)]
     kept = wanted[(thresholds[wanted] >= low) & (thresholds[wanted] <= high)]
@@ -123,15 +123,13 @@ def class_curves(
     axes.plot([], [], color=color, linewidth=0.9, alpha=0.7, label=label)
 
 
-def line(
-    axes: Axes, x: Curve, y: Curve, color: str, style: str, label: str, order: float = 5
-) -> None:
+def line(axes: Axes, x: Curve, y: Curve, color: str, style: str, label: str) -> None:
     """A bold curve."""
-    axes.plot(x, y, color=color, linestyle=style, linewidth=1.8, label=label, zorder=order)
+    axes.plot(x, y, color=color, linestyle=style, linewidth=1.8, label=label, zorder=5)
 
 
 def veil_estimates(axes: Axes, run: "Run") -> None:
-    """Draw what is made of estimates lighter, and say so: curves of classes, and their means."""
+    """Draw curves of classes lighter where they are estimated, and say so."""
     counts, one = run.whole, run.report.source.one
     start = exact_to(counts)
     if start is None or counts.estimated is None:
@@ -144,7 +142,7 @@ def veil_estimates(axes: Axes, run: "Run") -> None:
         edgecolor=GREY,
         linestyle=":",
         alpha=0.5,
-        zorder=VEIL,
+        zorder=4.6,
         label=f"FAR of a {one} estimated,\nbut for {exact} thresholds",
     )
 

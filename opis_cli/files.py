@@ -189,7 +189,10 @@ def _fits_together(counts: PairCounts) -> bool:
         )
         and (
             counts.genuine_beyond is None
-            or counts.genuine_beyond.shape == (classes, size - grid.window)
+            or (
+                counts.genuine_beyond.shape == (classes, size - grid.window)
+                and np.array_equal(grid.by_class[: grid.window], np.arange(grid.window))
+            )
         )
         and 0 < grid.window <= size
         and bool(np.all(np.diff(grid.thresholds) > 0))

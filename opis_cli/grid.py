@@ -28,7 +28,7 @@ _COARSE_POINTS = 96
 _UPPER_POINTS = 2_048
 _COARSE_UPPER_POINTS = 127
 _FARTHER = 1.5
-# Each costs time; between them, classes' FARs are known to about a quarter of a percent.
+# Each costs time; between them, classes' FARs are estimated to half a percent or better.
 _FARS_BEYOND = (0.2, 0.35, 0.55, 0.75, 0.9, 0.98)
 _SMALL_PAIRS = 20_000_000
 _SMALL_COUNTS = 8_000_000

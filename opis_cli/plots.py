@@ -20,7 +20,6 @@ from opis_cli.drawing import (
     FAR,
     FRR,
     GREY,
-    VEIL,
     WORST,
     along_thresholds,
     band,
@@ -153,7 +152,7 @@ def _rates(run: "Run") -> Figure:
         if len(values):
             one = f"a {run.report.source.one}"
             class_curves(axes, x, np.maximum(values, least / 10), GREY, 2, one)
-        line(axes, counts.grid.thresholds, pooled, color, "-", f"{name}, pooled", VEIL + 0.1)
+        line(axes, counts.grid.thresholds, pooled, color, "-", f"{name}, pooled")
         if len(values):
             many = run.report.source.many
             line(axes, x, values.mean(axis=0), "black", "--", f"mean of the {many}")

@@ -12,7 +12,7 @@
     gallery.py     search.py                 uncertainty.py                        summary.py
                    halves.py
     scored pairs   checkpoint.py                                   store.py
-    tables.py -->  scored.py
+    tables.py -->  scored.py                 axis.py
 
 ``uncertainty.py`` rests on ``intervals.py``, the jackknife, and ``bootstrap.py``.
 

@@ -39,7 +39,7 @@ LAYERS = [
         "pilot",
         "search",
     },
-    {"halves", "intervals", "bootstrap", "differentials", "folds", "report_json"},
+    {"axis", "halves", "intervals", "bootstrap", "differentials", "folds", "report_json"},
     {"confidence", "noise"},
     {"recommend", "margins"},
     {"uncertainty", "operating"},

@@ -66,6 +66,10 @@ def assert_counts_match(counts: PairCounts, vectors, labels, metric="cosine") ->
         assert np.all(ours <= getattr(high, name)[:, kept])
         assert np.all(getattr(low, f"pooled_{name}") <= pooled)
         assert np.all(pooled <= getattr(high, f"pooled_{name}"))
+    if counts.genuine_beyond is not None:
+        window = counts.grid.window
+        assert np.all(low.genuine[:, window:] <= counts.genuine_beyond)
+        assert np.all(counts.genuine_beyond <= high.genuine[:, window:])
     assert np.array_equal(counts.sizes, low.sizes)
     assert np.array_equal(counts.genuine_pairs, low.genuine_total)
     assert np.array_equal(counts.impostor_pairs, low.impostor_total)
@@ -78,6 +82,7 @@ def test_counts_equal_brute_force(name, metric, engine, calibration):
     vectors, labels = data.MADE[name]
     counts = count(vectors, labels, engine, metric, calibration=calibration)
     assert (len(counts.grid.by_class) < len(counts.grid.thresholds)) == (calibration != WHOLE)
+    assert (counts.genuine_beyond is None) == (calibration == WHOLE)
     assert_counts_match(counts, vectors, labels, metric)
 
 
@@ -106,7 +111,8 @@ def test_engines_count_the_same(engine, calibration, request):
         own["scheduler"] = request.getfixturevalue("cluster").scheduler_address
     one = count(vectors, labels, "numpy", calibration=calibration)
     other = count(vectors, labels, engine, calibration=calibration, **own)
-    for name in ("genuine", "impostor", "pooled_genuine", "pooled_impostor", "nearest_hits"):
+    names = ["genuine", "impostor", "pooled_genuine", "pooled_impostor", "nearest_hits"]
+    for name in names + ["genuine_beyond"] * (calibration != WHOLE):
         expected, found = getattr(one, name).astype(int), getattr(other, name).astype(int)
         # Two products may round a pair on an edge differently: never more than a few.
         assert np.abs(expected - found).max() <= 4
@@ -244,7 +250,7 @@ def test_zones_that_hold_more_pairs_than_16_bits(monkeypatch):
     tiles = list(tiles_of(2_000, 2_048))
     one, other = (tally_of(engine, rows, grid, tiles) for engine in ("numpy", "numba"))
     assert other.pooled_impostor[grid.window :].max() > 2 * 2**16
-    assert np.abs(one.pooled_impostor - other.pooled_impostor).sum() <= 10
+    assert np.abs(one.pooled_impostor - other.pooled_impostor).sum() <= 40
 
 
 @pytest.mark.parametrize("small", [0, opis_cli.grid._SMALL_PAIRS])

@@ -12,7 +12,7 @@ from rich.text import Text
 from opis_cli import decimals
 from opis_cli.report import Report
 from opis_cli.summary_blocks import carried, carried_roughly, marked, section
-from opis_cli.summary_threshold import bounds, recommendation
+from opis_cli.summary_threshold import borderline, bounds, recommendation
 from opis_cli.text import number, plain, rate, scale, shown
 
 if TYPE_CHECKING:
@@ -173,15 +173,16 @@ def _intervals(report: Report) -> RenderableType | None:
         ("OPIS", _ends(found.opis, _two), carried_roughly(carriers.opis, classes)),
         (eps_opis, _ends(found.eps_opis, _two), carried_roughly(carriers.eps_opis, worst)),
     ]
-    noise, warnings = report.opis_corrected, []
+    noise = report.opis_corrected
+    warnings: list[str] = []
     if noise is not None:
         share = "" if noise.noise_share is None else f"{100 * noise.noise_share:.0f} % is noise, "
         remark = f"{share}{noise.classes:,} classes"
-        if few := carried_roughly(noise.effective_classes, noise.classes):
-            remark += f"; {few}"
         rows.append(("OPIS less noise", _ends(noise.interval, _two), remark))
         if noise.sizes[1] > _SIZES_ALIKE * noise.sizes[0]:
-            warnings = ["Sizes of the classes differ much, so the share of noise is rough."]
+            warnings.append("Sizes of the classes differ much, so the share of noise is rough.")
+        if few := carried(noise.effective_classes, noise.classes):
+            warnings.append(f"OPIS less noise is rough: {few}.")
     known = [row for row in rows if row[1] != "–"]
     title = f"On other classes like these ({100 * found.level:g} % intervals)"
     return Group(section(title, known), *marked(warnings)) if known else None
@@ -246,7 +247,9 @@ def _deployed(report: Report) -> RenderableType | None:
         return None
     if deployed.fpir is not None:
         strangers = [("FPIR", rate(deployed.fpir), "of the queries without a genuine row")]
-    return section(
+    pairs, far, frr = report.pairs, deployed.far or 0.0, deployed.frr or 0.0
+    sides = round(far * pairs.impostor), round(frr * pairs.genuine)
+    block = section(
         f"Deployed threshold {shown(deployed.threshold, report.settings['metric'])}",
         [
             (
@@ -267,6 +270,7 @@ def _deployed(report: Report) -> RenderableType | None:
             *strangers,
         ],
     )
+    return Group(block, *borderline(deployed.borderline, *sides))
 
 
 def _worst_classes(report: Report) -> RenderableType | None:

@@ -39,7 +39,9 @@ def carried_roughly(effective: float | None, classes: int) -> str:
     """The same of OPIS, whose interval is rough where they are few, however many there are."""
     if effective is None or effective >= _ROUGH:
         return carried(effective, classes)
-    return carried(effective, 1 << 62) + ": rough"
+    return "rough: " + carried(effective, 1 << 62).removesuffix(" carry it").removesuffix(
+        " carries it"
+    )
 
 
 def facts_table(facts: dict[str, str]) -> RenderableType:

@@ -17,6 +17,8 @@ from opis_cli.records import Embeddings, Grid
 from opis_cli.settings import Settings
 
 _FILE = "partial-counts.npz"
+_LAYOUT = 2
+"""To be raised when a tally's arrays change, so that older ones are not added to."""
 _COUNTING = (
     *("metric", "calibration", "max_far", "max_frr", "threshold", "on_bad_rows", "seed"),
     *("embedding_column", "label_column", "group_column", "within_column", "exclude_same"),
@@ -38,7 +40,7 @@ class Checkpoint:
         """The checkpoint of counting these embeddings with these settings."""
         facts = {name: getattr(settings, name) for name in _COUNTING}
         digests = embeddings.source.digests
-        text = json.dumps([facts, digests, engine, embeddings.dropped_rows])
+        text = json.dumps([_LAYOUT, facts, digests, engine, embeddings.dropped_rows])
         return cls(Path(folder), hashlib.sha256(text.encode()).hexdigest())
 
     def save(self, grid: Grid, tally: Tally, tiles: int) -> None:

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from opis_cli import bootstrap
 from opis_cli.comparison import Change
-from opis_cli.limits import Demands, Limit, Unit
+from opis_cli.curves import Curve
+from opis_cli.family import holm, share_within
+from opis_cli.limits import DEFAULT_CONFIDENCE, Demands, Limit, Unit
 from opis_cli.operating import Operating
 from opis_cli.text import number, plain, rate, shown
 
@@ -42,7 +45,11 @@ class Check:
     baseline : float or None
         The baseline's figure.
     interval : (float, float) or None
-        Limits of the worsening, each of which holds by itself with the verdict's confidence.
+        Limits of the worsening, each of which holds by itself with this ``confidence``.
+    confidence : float or None
+        The verdict's; of checks that are judged as a family, one by which all hold together.
+    p : float or None
+        Share of the draws of classes in which the worsening stays within the limit.
     detectable : float or None
         The least worsening that so many classes could have told from none.
     """
@@ -58,6 +65,8 @@ class Check:
     class_name: int | str | None = dataclasses.field(default=None, metadata={"key": "class"})
     baseline: float | None = None
     interval: tuple[float, float] | None = None
+    confidence: float | None = None
+    p: float | None = None
     detectable: float | None = None
 
 
@@ -176,10 +185,60 @@ _FIGURE_OF = {
 }
 
 
-def worsening(limit: Limit, changes: dict[str, Change], demands: Demands) -> Check:
+def worsenings(
+    changes: dict[str, Change], draws: dict[str, Curve], demands: Demands
+) -> dict[str, Check]:
+    """The limits on how much worse than the baseline's figures are, by name.
+
+    Parameters
+    ----------
+    changes : dict
+        By the names of ``comparison.figures``.
+    draws : dict
+        The ``comparison.drawn_changes``.
+    demands : Demands
+    """
+    alpha = 1 - (demands.confidence or DEFAULT_CONFIDENCE)
+    limits = [limit for limit in demands.limits if limit.rule.against_baseline]
+    shares = {limit.rule.name: _share_within(limit, changes, draws) for limit in limits}
+    tested = {name: share for name, share in shares.items() if share is not None}
+    levels = dict.fromkeys(shares, alpha)
+    if demands.family:
+        levels |= dict(zip(tested, holm(list(tested.values()), alpha), strict=True))
+    checks = {}
+    for limit in limits:
+        name, figure = limit.rule.name, _FIGURE_OF[limit.rule.name]
+        found, confidence = changes[figure], round(1 - levels[name], 12)
+        if found.interval is not None:
+            ends = bootstrap.one_sided_limits(draws[figure], confidence)
+            found = dataclasses.replace(found, interval=ends)
+        check = _worsening(limit, found, demands)
+        if check.interval is not None:
+            check = dataclasses.replace(check, confidence=confidence, p=shares[name])
+        checks[name] = check
+    return checks
+
+
+def _share_within(
+    limit: Limit, changes: dict[str, Change], draws: dict[str, Curve]
+) -> float | None:
+    """The p-value of a check; None where there is no interval to judge it by."""
+    found = changes[_FIGURE_OF[limit.rule.name]]
+    if found.interval is None:
+        return None
+    worse = draws[found.name] * (-1 if limit.rule.name == "max-recall-drop" else 1)
+    either_way = limit.rule.name == "max-threshold-shift"
+    return share_within(worse, _allowed(limit, found), either_way=either_way)
+
+
+def _allowed(limit: Limit, found: Change) -> float:
+    """The largest worsening that a limit allows; a score's threshold is a negative distance."""
+    return limit.amount * (abs(found.base or 0.0) if limit.relative else 1.0)
+
+
+def _worsening(limit: Limit, found: Change, demands: Demands) -> Check:
     """A limit on how much worse than the baseline's a figure is."""
     rule = limit.rule
-    found = changes[_FIGURE_OF[rule.name]]
     value, interval = found.change, found.interval
     if rule.name == "max-recall-drop" and value is not None:
         value, interval = -value, interval and (-interval[1], -interval[0])
@@ -191,10 +250,7 @@ def worsening(limit: Limit, changes: dict[str, Change], demands: Demands) -> Che
         interval = _either_way(interval)
     if rule.name == "max-threshold-shift" and value is not None:
         value = abs(value)
-    allowed = limit.amount
-    if limit.relative:
-        # A score's threshold is a negative distance.
-        allowed *= abs(found.base or 0.0)
+    allowed = _allowed(limit, found)
     decides = value
     if demands.confidence is not None and interval is not None and value is not None:
         decides = interval[0]

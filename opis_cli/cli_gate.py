@@ -76,6 +76,13 @@ def gate(
             show_default="differences decide",
         ),
     ] = None,
+    family: Annotated[
+        bool | None,
+        typer.Option(
+            help="Let the confidence be that of all checks against the baseline together.",
+            show_default="of each by itself",
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the bootstrap.", show_default="0")
     ] = None,
@@ -104,7 +111,7 @@ def gate(
         return
     if run_or_source is None:
         raise typer.BadParameter("give a run or a source, or --init", param_hint="RUN_OR_SOURCE")
-    names = [rule.field for rule in RULES] + ["baseline", "confidence"]
+    names = [rule.field for rule in RULES] + ["baseline", "confidence", "family"]
     verdict, run, base = _judge(given, {name: given[name] for name in names})
     _write_reports(verdict, run, base, given)
     if as_json:

@@ -108,40 +108,56 @@ def have_units(*runs: "Run") -> bool:
     return all(run.counts.classes_are_units for run in runs)
 
 
-def changes(
+Both = tuple[Operating | None, Operating | None]
+"""Where the pooled FRR of two runs is judged."""
+
+
+def drawn_changes(
     run: "Run",
     base: "Run",
     *,
-    confidence: float,
     seed: int,
-    at: tuple[Operating | None, Operating | None] = (None, None),
+    at: Both = (None, None),
     replicates: int = bootstrap.REPLICATES,
+) -> dict[str, Curve]:
+    """How figures differ from an earlier run's in many draws of classes, by name.
+
+    Each is of shape (replicates,). Both runs are computed on the same draws, so that what a draw
+    does to both cancels. Empty where the classes are not the same, or cannot be drawn.
+    """
+    places = same_classes(run, base)
+    if places is None or len(places) < 2 or not have_units(run, base):
+        return {}
+    order = np.argsort(places)
+
+    def differences(weights: bootstrap.Weights) -> dict[str, Curve]:
+        new = resampled.figures(run, weights, at[0])
+        old = resampled.figures(base, weights[:, order], at[1])
+        return {name: new[name] - old[name] for name in new}
+
+    return bootstrap.replicate(differences, len(places), replicates, seed)
+
+
+def changes(
+    run: "Run",
+    base: "Run",
+    draws: dict[str, Curve],
+    *,
+    confidence: float,
+    at: Both = (None, None),
 ) -> dict[str, Change]:
     """How the figures of a run differ from an earlier one's, by name, with paired intervals.
-
-    Both runs are computed on the same draws of classes, so that what a draw does to both cancels.
 
     Parameters
     ----------
     run, base : Run
+    draws : dict
+        The ``drawn_changes``.
     confidence : float
         Of each limit of an interval by itself.
-    seed : int
     at : pair of Operating, optional
         Where the pooled FRR of each is judged.
-    replicates : int
     """
-    places = same_classes(run, base)
-    draws: dict[str, Curve] = {}
-    if places is not None and len(places) > 1 and have_units(run, base):
-        order = np.argsort(places)
-
-        def differences(weights: bootstrap.Weights) -> dict[str, Curve]:
-            new = resampled.figures(run, weights, at[0])
-            old = resampled.figures(base, weights[:, order], at[1])
-            return {name: new[name] - old[name] for name in new}
-
-        draws = bootstrap.replicate(differences, len(places), replicates, seed)
     values, bases = figures(run, at[0]), figures(base, at[1])
     return {
         name: _change(name, values[name], bases[name], draws.get(name), confidence)

@@ -12,13 +12,14 @@ from opis_cli.drawing import (
     CHOSEN,
     FAR,
     GREY,
-    RANGE,
     WORST,
     class_curves,
     columns_in_view,
     line,
     name_thresholds,
     new_figure,
+    shade_range,
+    veil_estimates,
     view,
 )
 from opis_cli.errors import SettingsError
@@ -72,7 +73,7 @@ def side_by_side(runs: "list[Run]", found: Comparison) -> Figure:
 
 
 def _curves(panel: Axes, run: "Run", model: Model, span: tuple[float, float]) -> None:
-    counts, found, beta = run.counts, run.consistency, run.settings.beta
+    counts, found, beta = run.whole, run.consistency, run.settings.beta
     columns = columns_in_view(run, span)
     x = counts.grid.class_thresholds[columns]
     values = curves.class_utility(counts, beta, found.classes, columns)
@@ -86,7 +87,8 @@ def _curves(panel: Axes, run: "Run", model: Model, span: tuple[float, float]) ->
         line(panel, x, values[worst].mean(axis=0), WORST, "--", f"mean of the {share}")
     name = f"mean of the {many}" if len(values) else "utility, pooled"
     line(panel, *_mean(run, span), "black", "-", name)
-    panel.axvspan(found.low, found.high, color=RANGE, zorder=0, label="calibration range")
+    veil_estimates(panel, run)
+    shade_range(panel, found)
     threshold = run.report.recommendation.threshold
     if threshold is not None:
         panel.axvline(threshold, color=CHOSEN, lw=1.5, zorder=6, label="recommended")
@@ -97,13 +99,13 @@ def _curves(panel: Axes, run: "Run", model: Model, span: tuple[float, float]) ->
 
 def _mean(run: "Run", span: tuple[float, float]) -> tuple[curves.Curve, curves.Curve]:
     columns = columns_in_view(run, span)
-    classes = run.consistency.classes
+    classes, counts = run.consistency.classes, run.whole
     if len(classes):
-        mean = curves.mean_utility(run.counts, run.settings.beta, classes, columns)
+        mean = curves.mean_utility(counts, run.settings.beta, classes, columns)
     else:
-        pooled = curves.pooled_utility(run.counts, run.settings.beta)
-        mean = pooled[run.counts.grid.by_class[columns]]
-    return run.counts.grid.class_thresholds[columns], mean
+        pooled = curves.pooled_utility(counts, run.settings.beta)
+        mean = pooled[counts.grid.by_class[columns]]
+    return counts.grid.class_thresholds[columns], mean
 
 
 def pareto(found: Comparison) -> Figure:

@@ -96,8 +96,8 @@ def mean_utility(counts: PairCounts, beta: float, classes: Ints, columns: Ints) 
     return total / max(len(classes), 1)
 
 
-def best_thresholds(counts: PairCounts, beta: float, classes: Ints) -> Curve:
-    """Threshold of each class's own highest utility over the whole grid, shape (classes,)."""
-    thresholds = counts.grid.class_thresholds
-    parts = utility_in_parts(counts, beta, classes, all_columns(counts))
-    return np.concatenate([thresholds[:0], *(thresholds[p.argmax(axis=1)] for _, p in parts)])
+def best_columns(counts: PairCounts, beta: float, classes: Ints) -> NDArray[np.int64]:
+    """Column of each class's own highest utility over the whole grid, shape (classes,)."""
+    columns = all_columns(counts)
+    parts = utility_in_parts(counts, beta, classes, columns)
+    return np.concatenate([columns[:0], *(part.argmax(axis=1) for _, part in parts)])

@@ -181,6 +181,18 @@ def code_step(end: float) -> float:
     return decimals.step_above(max(end, 1e-30) / (CODES - 2))
 
 
+def _order(scores: NDArray[np.float32]) -> Ints:
+    """Where float32 numbers lie in their order."""
+    bits = scores.view(np.int32).astype(np.int64)
+    return np.asarray(np.where(bits < 0, -(bits & 0x7FFFFFFF), bits))
+
+
+def _float(order: Ints) -> NDArray[np.float32]:
+    """The float32 numbers of ``_order``."""
+    bits = np.where(order < 0, -order | 0x80000000, order)
+    return np.asarray(bits).astype(np.uint32).view(np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class Codes:
     """Even steps in score from ``top`` down, by which kernels find cells in a table.
@@ -202,15 +214,14 @@ class Codes:
 
     def lowest(self, codes: Ints) -> NDArray[np.float32]:
         """The lowest score of each code, as if the last one ended too."""
-        scores = (self.top - (codes + 1) / np.float64(self.scale)).astype(np.float32)
-        # A few steps away at most, as scores are rounded.
-        while np.any(above := self._steps(scores) >= codes + 1):
-            scores[above] = np.nextafter(scores[above], np.float32(np.inf))
-        lower = np.nextafter(scores, np.float32(-np.inf))
-        while np.any(more := self._steps(lower) < codes + 1):
-            scores[more] = lower[more]
-            lower = np.nextafter(scores, np.float32(-np.inf))
-        return scores
+        # By halves, over float32 in its order: near 0 these lie so close that no walk would end.
+        low = np.full(np.shape(codes), _order(np.array(-np.inf, np.float32)))
+        high = np.full(np.shape(codes), _order(np.array(self.top, np.float32)))
+        while np.any(high - low > 1):
+            middle = (low + high) // 2
+            fits = self._steps(_float(middle)) < codes + 1
+            low, high = np.where(fits, low, middle), np.where(fits, middle, high)
+        return _float(high)
 
     def _steps(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         return (self.top - scores) * self.scale

@@ -10,8 +10,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from opis_cli import curves
+from opis_cli.axis import exact_to
 from opis_cli.curves import Curve
-from opis_cli.records import Ints
+from opis_cli.intervals import BAND_POINTS, band_columns
+from opis_cli.records import Ints, PairCounts
+from opis_cli.scores import Consistency
 from opis_cli.text import number, plain, printable, rate, scale, shown
 
 if TYPE_CHECKING:
@@ -47,14 +50,23 @@ def panels(height: float, ratios: tuple[int, ...]) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
+def shade_range(panel: Axes, found: Consistency) -> None:
+    """Shade the calibration range, if there is one."""
+    if found.ends:
+        panel.axvspan(*found.ends, color=RANGE, zorder=0, label="calibration range")
+
+
 def view(run: "Run", most_far: float = 0.999) -> tuple[float, float]:
     """The part of the thresholds worth showing: from the first accepted pair to nearly all."""
     thresholds, counts = run.counts.grid.thresholds, run.counts
     first = int(np.argmax(counts.pooled_genuine + counts.pooled_impostor > 0))
     last = int(np.argmax(curves.pooled_far(counts) >= most_far))
+    if last == len(thresholds) - 1 and counts.grid.window < last:
+        # That one lies far beyond all pairs.
+        last -= 1
     low, high = float(thresholds[max(first - 1, 0)]), float(thresholds[last])
     chosen = run.report.recommendation.threshold
-    marked = [run.consistency.low, run.consistency.high, *([] if chosen is None else [chosen])]
+    marked = [*run.consistency.ends, *([] if chosen is None else [chosen])]
     if run.report.deployed is not None:
         marked.append(run.report.deployed.threshold)
     return min(low, *marked), max(high, *marked)
@@ -62,20 +74,27 @@ def view(run: "Run", most_far: float = 0.999) -> tuple[float, float]:
 
 def columns_in_view(run: "Run", span: tuple[float, float] | None = None) -> Ints:
     """Columns of the counts by class to draw: some hundred, evenly spread over what is shown."""
-    thresholds = run.counts.grid.class_thresholds
+    thresholds = run.whole.grid.class_thresholds
     low, high = span or view(run)
     # Fewer points where there are many curves: they are drawn one upon the other.
-    points = int(np.clip(1_500_000 / max(len(run.consistency.classes), 1), 150, _POINTS))
+    points = int(np.clip(1_500_000 / max(len(run.consistency.classes), 1), 200, _POINTS))
     chosen = run.report.recommendation.threshold
-    marks = [run.consistency.low, run.consistency.high, *([] if chosen is None else [chosen])]
+    marks = [*run.consistency.ends, *([] if chosen is None else [chosen])]
+    # Beyond the window's end thresholds lie further apart.
+    marks.append(float(run.counts.grid.thresholds[run.counts.grid.window - 1]))
     wanted = np.searchsorted(thresholds, [*np.linspace(low, high, points), *marks])
     wanted = wanted[wanted < len(thresholds)]
     kept = wanted[(thresholds[wanted] >= low) & (thresholds[wanted] <= high)]
-    if span is None:
-        # One more on the right, so that curves run to the edge where columns are sparse.
-        after = min(int(np.searchsorted(thresholds, high)), len(thresholds) - 1)
-        kept = np.concatenate([kept, [after]])
-    return np.unique(kept)
+    # One more on the right, so that curves run to the edge.
+    after = min(int(np.searchsorted(thresholds, high)), len(thresholds) - 1)
+    return np.unique(np.append(kept, after))
+
+
+def columns_of_bands(counts: PairCounts) -> Ints:
+    """Columns of the counts by class at which bands are drawn: some of the window, and beyond."""
+    count, window = len(counts.grid.by_class), counts.grid.window
+    beyond = np.linspace(window, count - 1, min(BAND_POINTS, max(count - window, 0))).astype(int)
+    return np.union1d(band_columns(counts), beyond)
 
 
 def opacity(count: int) -> float:
@@ -107,6 +126,25 @@ def class_curves(
 def line(axes: Axes, x: Curve, y: Curve, color: str, style: str, label: str) -> None:
     """A bold curve."""
     axes.plot(x, y, color=color, linestyle=style, linewidth=1.8, label=label, zorder=5)
+
+
+def veil_estimates(axes: Axes, run: "Run") -> None:
+    """Draw curves of classes lighter where they are estimated, and say so."""
+    counts, one = run.whole, run.report.source.one
+    start = exact_to(counts)
+    if start is None or counts.estimated is None:
+        return
+    exact = np.count_nonzero(~counts.estimated[counts.grid.window :])
+    axes.axvspan(
+        start,
+        float(counts.grid.thresholds[-1]),
+        facecolor="white",
+        edgecolor=GREY,
+        linestyle=":",
+        alpha=0.5,
+        zorder=4.6,
+        label=f"FAR of a {one} estimated,\nbut for {exact} thresholds",
+    )
 
 
 def band(axes: Axes, x: Curve, low: Curve, high: Curve, color: str, label: str) -> None:
@@ -160,7 +198,7 @@ def along_thresholds(
     metric = run.counts.metric
     found, chosen = run.consistency, run.report.recommendation.threshold
     for panel in figure.axes:
-        panel.axvspan(found.low, found.high, color=RANGE, zorder=0, label="calibration range")
+        shade_range(panel, found)
         if chosen is not None:
             text = f"recommended {shown(chosen, metric)}"
             panel.axvline(chosen, color=CHOSEN, linewidth=1.5, zorder=6, label=text)

@@ -20,14 +20,15 @@ SUFFIXES = (".parquet", ".csv")
 
 
 def curves_table(run: "Run") -> "pd.DataFrame":
-    """Rates and mean utility at every threshold with counts by class.
+    """Rates and mean utility at every threshold.
 
     ``far`` and ``frr`` are pooled, ``_low`` and ``_high`` the ends of their 95 % intervals, null
     where no class can be left out; the means are over the evaluable classes, null without any.
+    Where ``estimated``, impostors by class are: the means, and the interval of FAR, rest on them.
     """
     import pandas as pd
 
-    counts, classes, beta = run.counts, run.consistency.classes, run.settings.beta
+    counts, classes, beta = run.whole, run.consistency.classes, run.settings.beta
     columns, at = curves.all_columns(counts), counts.grid.by_class
     far, frr = spread(counts, "far", columns), spread(counts, "frr", columns)
     means = {name: np.zeros(len(columns)) for name in ("far", "frr")}
@@ -51,6 +52,7 @@ def curves_table(run: "Run") -> "pd.DataFrame":
             "mean_utility": means["utility"],
             "accepted_impostors": counts.pooled_impostor[at],
             "rejected_genuine": counts.genuine_total - counts.pooled_genuine[at],
+            "estimated": np.zeros(len(at), bool) if counts.estimated is None else counts.estimated,
         }
     )
 

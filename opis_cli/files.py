@@ -115,6 +115,7 @@ _OPTIONAL_ARRAYS = (
     "duplicates",
     "folds",
     "inside",
+    "genuine_beyond",
     "borderline_genuine",
     "borderline_impostor",
 )
@@ -185,6 +186,13 @@ def _fits_together(counts: PairCounts) -> bool:
         and all(
             one is None or one.shape == (size,)
             for one in (counts.open_set, counts.borderline_genuine, counts.borderline_impostor)
+        )
+        and (
+            counts.genuine_beyond is None
+            or (
+                counts.genuine_beyond.shape == (classes, size - grid.window)
+                and np.array_equal(grid.by_class[: grid.window], np.arange(grid.window))
+            )
         )
         and 0 < grid.window <= size
         and bool(np.all(np.diff(grid.thresholds) > 0))

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 import opis_cli
 from opis_cli import bootstrap, comparison
-from opis_cli.checks import Check, absolute, worsening
-from opis_cli.comparison import CHOICE, SCALE, Change, ClassChange
+from opis_cli.checks import Check, absolute, worsenings
+from opis_cli.comparison import CHOICE, SCALE, ClassChange
 from opis_cli.files import read_threshold
 from opis_cli.limits import DEFAULT_CONFIDENCE, Demands
 from opis_cli.operating import Operating
-from opis_cli.text import shown
+from opis_cli.text import rate, shown
 
 if TYPE_CHECKING:
     from opis_cli.runs import Run
@@ -41,7 +41,11 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a run holds all its limits, and everything that it was judged by."""
+    """Whether a run holds all its limits, and everything that it was judged by.
+
+    ``false_alarm`` is the chance, at most, that any check against the baseline fails of a model
+    that is no worse; None where no confidence is asked for, or there is no interval to judge by.
+    """
 
     passed: bool
     checks: tuple[Check, ...]
@@ -53,6 +57,8 @@ class Verdict:
     judged: Judged | None
     baseline: Baseline | None
     confidence: float | None
+    family: bool
+    false_alarm: float | None
     figures: dict[str, float | None]
     notes: tuple[str, ...]
 
@@ -97,24 +103,20 @@ def judge(
     if threshold is not None:
         deployed = read_threshold(threshold, run.settings.metric)
     at = comparison.operating_of(run, deployed)
-    changes: dict[str, Change] = {}
+    worse: dict[str, Check] = {}
     if baseline is not None:
         _check_comparable(run, baseline, demands, at, path)
     if baseline is not None and any(limit.rule.against_baseline for limit in demands.limits):
-        changes = comparison.changes(
-            run,
-            baseline,
-            confidence=demands.confidence or DEFAULT_CONFIDENCE,
-            seed=seed,
-            at=(at, comparison.operating_of(baseline, deployed)),
-            replicates=replicates,
-        )
+        both = at, comparison.operating_of(baseline, deployed)
+        draws = comparison.drawn_changes(run, baseline, seed=seed, at=both, replicates=replicates)
+        confidence = demands.confidence or DEFAULT_CONFIDENCE
+        changes = comparison.changes(run, baseline, draws, confidence=confidence, at=both)
+        worse = worsenings(changes, draws, demands)
     checks = tuple(
-        worsening(limit, changes, demands)
-        if limit.rule.against_baseline
-        else absolute(limit, run, at)
+        worse[limit.rule.name] if limit.rule.against_baseline else absolute(limit, run, at)
         for limit in demands.limits
     )
+    tested = sum(check.p is not None for check in worse.values())
     return Verdict(
         passed=all(check.passed for check in checks),
         checks=checks,
@@ -128,8 +130,10 @@ def judge(
         if baseline is None
         else _baseline(run, baseline, demands.baseline or "", seed, replicates),
         confidence=demands.confidence,
+        family=demands.family,
+        false_alarm=_false_alarm(demands, tested),
         figures=_figures(run, at),
-        notes=_notes(run, baseline, demands, at),
+        notes=_notes(run, baseline, demands, at) + _chance(demands, tested),
     )
 
 
@@ -165,6 +169,31 @@ def _baseline(run: "Run", base: "Run", path: str, seed: int, replicates: int) ->
     drawn = replicates if same and comparison.have_units(run, base) else 0
     worse = tuple(one for one in comparison.class_changes(run, base)[:10] if one.change < 0)
     return Baseline(path, same, len(base.counts.sizes), drawn, seed, worse)
+
+
+def _false_alarm(demands: Demands, tested: int) -> float | None:
+    """The chance that any of so many checks fails by chance alone, at most."""
+    if demands.confidence is None or not tested:
+        return None
+    return round(1 - demands.confidence ** (1 if demands.family else tested), 12)
+
+
+def _chance(demands: Demands, tested: int) -> tuple[str, ...]:
+    """What the confidence of several checks comes to."""
+    chance = _false_alarm(demands, tested)
+    if chance is None or tested < 2:
+        return ()
+    level = f"{100 * (demands.confidence or DEFAULT_CONFIDENCE):g} %"
+    if demands.family:
+        return (
+            f"{tested} checks against the baseline are judged as a family at {level} (Holm): the "
+            f"chance that any of them fails by chance alone is at most {rate(chance)}.",
+        )
+    return (
+        f"{tested} checks against the baseline at {level} each: the chance that any of them fails "
+        f"by chance alone is up to {rate(chance)}. --family keeps it at "
+        f"{rate(round(1 - (demands.confidence or DEFAULT_CONFIDENCE), 12))}.",
+    )
 
 
 def _notes(

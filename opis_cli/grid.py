@@ -27,6 +27,9 @@ MIN_PAIRS_PER_ERROR = 3
 _COARSE_POINTS = 96
 _UPPER_POINTS = 2_048
 _COARSE_UPPER_POINTS = 127
+_FARTHER = 1.5
+# Each costs time; between them, classes' FARs are estimated to half a percent or better.
+_FARS_BEYOND = (0.2, 0.35, 0.55, 0.75, 0.9, 0.98)
 _SMALL_PAIRS = 20_000_000
 _SMALL_COUNTS = 8_000_000
 _FINEST_STEP = 1e-4
@@ -203,14 +206,16 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
         decisive = gaps.beside(accepted, +1), gaps.beside(rejected, -1)
     fine = np.concatenate([fine, *decisive, given, [0.0, end]])
     fine = np.unique(fine[(fine >= 0) & (fine <= end)])
-    upper = _upper(pilot, rows, end, _UPPER_POINTS)
+    upper = _upper(pilot, rows, end)
     count, classes = len(rows.labels), int(rows.keys.max()) + 1
-    small = count * (count - 1) // 2 <= _SMALL_PAIRS
-    if small and classes * (len(fine) + len(upper)) <= _SMALL_COUNTS:
+    if count * (count - 1) // 2 > _SMALL_PAIRS:
         thresholds = np.concatenate([fine, upper])
-        return Grid(thresholds, len(fine), np.arange(len(thresholds)))
-    thresholds = np.concatenate([fine, _upper(pilot, rows, end, _COARSE_UPPER_POINTS)])
-    return Grid(thresholds, len(fine), _by_class(thresholds, len(fine), pilot))
+        return Grid(thresholds, len(fine), _by_class(thresholds, len(fine), pilot))
+    finer = np.union1d(upper, _to_the_last(pilot, rows, end))
+    if classes * (len(fine) + len(finer)) <= _SMALL_COUNTS:
+        upper = finer
+    thresholds = np.concatenate([fine, upper])
+    return Grid(thresholds, len(fine), np.arange(len(thresholds)))
 
 
 def _tail_start(pilot: Pilot, far: float) -> float:
@@ -263,39 +268,59 @@ def _genuine_steps(genuine: Distribution, low: float, high: float) -> NDArray[np
     return np.asarray(places[(places >= low) & (places <= high)])
 
 
-def _upper(pilot: Pilot, rows: Rows, end: float, points: int) -> NDArray[np.float64]:
-    """Thresholds beyond the window, uniform in score; the last one accepts every pair."""
-    limit = rows.largest_distance
+def _upper(pilot: Pilot, rows: Rows, end: float) -> NDArray[np.float64]:
+    """Thresholds beyond the window, even in score; the last one accepts every pair.
+
+    They reach to a FAR of 99.99 %, or where a few pairs lie far beyond the rest less far, so that
+    most of them serve the FARs below 99.9 %.
+    """
+    nearly, all_ = np.maximum(pilot.impostor.first_above(np.array([0.999, 0.9999])), end)
+    top, near, far = rows.score(np.array([end, nearly, all_]))
+    bottom = max(1.05 * far - 0.05 * top, top - _FARTHER * (top - near))
+    return _even_to(rows, end, bottom, _COARSE_UPPER_POINTS)
+
+
+def _to_the_last(pilot: Pilot, rows: Rows, end: float) -> NDArray[np.float64]:
+    """Many thresholds from the window's end to the farthest pair."""
     farthest = max(float(pilot.impostor.first_at(1.0)), float(pilot.genuine.first_at(1.0)), end)
     top, bottom = rows.score(np.array([end, farthest]))
-    bottom -= 0.05 * (top - bottom)
+    return _even_to(rows, end, 1.05 * bottom - 0.05 * top, _UPPER_POINTS)
+
+
+def _even_to(rows: Rows, end: float, bottom: float, points: int) -> NDArray[np.float64]:
+    """Thresholds beyond ``end``, even in score down to ``bottom``, and the largest distance."""
+    limit, top = rows.largest_distance, float(rows.score(np.array(end)))
     if rows.metric == "cosine":
-        apart = significant((top - bottom) / points, 2)
-        steps = np.array([significant(end + k * apart) for k in range(1, points + 1)])
+        step = significant((top - bottom) / points, 2)
+        places = end + step * np.arange(1, points + 1)
     else:
-        # Even in score, not in distance: only rounded as far as the count allows.
-        steps = rows.distance(np.linspace(top, bottom, points + 1)[1:])
-        steps = np.array([significant(one) for one in steps])
+        # Even in score, not in distance: rounded only as far as engines allow.
+        places = rows.distance(np.linspace(top, bottom, points + 1)[1:])
+    steps = np.array([significant(one) for one in places])
     return np.append(steps[(steps > end) & (steps < limit)], limit if limit > end else [])
 
 
 def _by_class(thresholds: NDArray[np.float64], window: int, pilot: Pilot) -> NDArray[np.int64]:
     """Which thresholds keep counts by class: the window's, and a few beyond it."""
-    shares = np.array([0.2, 0.4, 0.7])
-    places = np.searchsorted(thresholds, pilot.impostor.first_at(shares))
+    places = np.searchsorted(thresholds, pilot.impostor.first_at(np.array(_FARS_BEYOND)))
     kept = np.unique(np.append(places, len(thresholds) - 1))
     kept = kept[(kept >= window) & (kept < len(thresholds))]
     return np.concatenate([np.arange(window), kept])
 
 
-def grid_serves(counts: PairCounts, needs: Needs, low: float, high: float) -> bool:
+def grid_serves(
+    counts: PairCounts, needs: Needs, low: float, high: float, *, in_gaps: bool = False
+) -> bool:
     """Whether the grid resolves what it must, judged by what was counted on it.
 
-    ``low`` and ``high`` are the ends of the calibration range found on this grid.
+    ``low`` and ``high`` are the ends of the calibration range found on this grid. Where thresholds
+    lie in the gaps between pairs (``in_gaps``), no other ones would hold a bound at less cost.
     """
     grid = counts.grid
     if not range_is_resolved(counts, low, high):
         return False
+    if in_gaps:
+        return True
     far = counts.pooled_impostor / max(counts.impostor_total, 1)
     frr = 1 - counts.pooled_genuine / max(counts.genuine_total, 1)
     # The best threshold for a bound lies in the cell that begins at the last one which meets it.

@@ -10,11 +10,16 @@ a rate the standard error is itself uncertain. Its degrees of freedom are Satter
 ``(sum d^2)^2 / sum d^4`` over the deviations ``d`` that leaving out each class makes (halved for
 impostors, whose deviations come in pairs), and never below 3. Where no error was seen the rule of
 three holds, with the pairs divided by the design effect (how much more the rate varies than with
-independent pairs) that the nearest threshold with some errors shows.
+independent pairs) that the nearest threshold with some errors shows. An end that is less than one
+pair away from 0 or 1 is 0 or 1: so many pairs cannot tell.
+
+Figures that are means over classes, such as OPIS, are skewed where a few classes make up most of
+them; their limits are those of ``mean_limits``.
 
 Sources: Efron & Stein, *The Jackknife Estimate of Variance*, Annals of Statistics 9 (1981);
 Satterthwaite, *An Approximate Distribution of Estimates of Variance Components*, Biometrics
-Bulletin 2 (1946); Kish, *Survey Sampling* (1965), for the design effect.
+Bulletin 2 (1946); Kish, *Survey Sampling* (1965), for the design effect; Hall, *On the Removal of
+Skewness by Transformation*, Journal of the Royal Statistical Society B 54 (1992).
 """
 
 from dataclasses import dataclass
@@ -80,7 +85,9 @@ class Spread:
         three = -np.expm1(np.log1p(-level) * self.effect / self.pairs)
         none, all_ = (three, 1.0) if sign > 0 else (0.0, 1 - three)
         found = np.where(self.rate <= 0, none, np.where(self.rate >= 1, all_, found))
-        return np.asarray(found)
+        if sign < 0:
+            return np.where(found * self.pairs < 1, 0.0, found)
+        return np.where((1 - found) * self.pairs < 1, 1.0, found)
 
 
 def band_columns(counts: PairCounts, also: float | None = None) -> Ints:
@@ -168,6 +175,64 @@ def freedom_of(deviations: Curve) -> Curve:
     with np.errstate(divide="ignore", invalid="ignore"):
         found = squares.sum(axis=0) ** 2 / (squares**2).sum(axis=0)
     return np.where(np.isnan(found), np.inf, found)
+
+
+def carriers(parts: Curve | Ints) -> float | None:
+    """Kish's effective number of classes that carry a sum: ``(sum |p|)^2 / sum p^2``.
+
+    So many classes of equal parts would carry it as evenly. None where all parts are 0.
+    """
+    sizes = np.abs(parts / (np.abs(parts).max(initial=0) or 1))
+    return max(float(sizes.sum() ** 2 / (sizes**2).sum()), 1.0) if sizes.any() else None
+
+
+def mean_limits(
+    parts: Curve, level: float, *, value: float | None = None, error: float = 0.0
+) -> tuple[Curve, Curve]:
+    """Interval of a mean over classes, freed of their skewness by Hall's transformation.
+
+    The t quantiles are those of half of Satterthwaite's degrees of freedom: what few classes carry
+    shows neither its variance nor its skewness. Skewness to the left is not believed: parts are
+    rates, or squares, or products that stand for squares.
+
+    Parameters
+    ----------
+    parts : ndarray of shape (E,) or (E, P)
+        Of each class, perhaps of several figures.
+    level : float
+    value : float, optional
+        What the interval lies about, if not the mean: that less what it is known to be off by.
+    error : float
+        The standard error is at least that.
+
+    Returns
+    -------
+    pair of ndarrays of shape () or (P,)
+    """
+    from scipy.special import stdtrit
+
+    count, mean = len(parts), parts.mean(axis=0)
+    deviations = parts - mean
+    deviation = np.sqrt((deviations**2).mean(axis=0))
+    scaled = deviations / np.where(deviation > 0, deviation, 1)
+    skewness = np.maximum((scaled**3).mean(axis=0), 0) / count**0.5
+    reach = stdtrit(np.maximum(freedom_of(scaled) / 2, 2), (1 + level) / 2)
+    error = np.maximum(deviation / (count - 1) ** 0.5, error)
+    centre = mean if value is None else value
+    return (
+        centre - error * _unskewed(reach, skewness),
+        centre - error * _unskewed(-reach, skewness),
+    )
+
+
+def _unskewed(t: Curve, skewness: Curve) -> Curve:
+    """The studentised mean whose transform is t; ``skewness`` is over the root of the number.
+
+    Hall's transform of T is ``((1 + k T / 3)^3 - 1) / k + k / 6``, and T itself without skewness.
+    """
+    some = np.where(skewness > 1e-6, skewness, 1)
+    found = 3 / some * (np.cbrt(1 + some * (t - some / 6)) - 1)
+    return np.where(skewness > 1e-6, found, t)
 
 
 def _design_effect(errors: Curve, pairs: int, error: Curve) -> Curve:

@@ -206,9 +206,8 @@ _MODEL_FIGURES = {field.name for field in dataclasses.fields(Model)}
 def _difference(
     run: "Run", base: "Run", name: str, of: str, confidence: float, seed: int, replicates: int
 ) -> Difference:
-    found = comparison.changes(
-        run, base, confidence=(1 + confidence) / 2, seed=seed, replicates=replicates
-    )
+    draws = comparison.drawn_changes(run, base, seed=seed, replicates=replicates)
+    found = comparison.changes(run, base, draws, confidence=(1 + confidence) / 2)
     classes = comparison.class_changes(run, base)
     return Difference(
         name=name,

@@ -15,7 +15,7 @@ import numpy as np
 from opis_cli import bootstrap, curves
 from opis_cli.bootstrap import REPLICATES
 from opis_cli.curves import Curve
-from opis_cli.intervals import LEAST_FREEDOM, LEVEL, freedom_of
+from opis_cli.intervals import LEVEL, carriers, mean_limits
 from opis_cli.records import Halves, PairCounts
 from opis_cli.report import OpisCorrected
 from opis_cli.scores import trapezoid_weights
@@ -28,28 +28,27 @@ def corrected(
     halves = counts.halves
     if halves is None or len(halves.classes) < 2:
         return None
-    from scipy.special import stdtrit
-
     integral = trapezoid_weights(halves.thresholds)
     first, second = (_deviations(half) for half in _utilities(halves, beta))
     products = (first * second) @ integral
     value, count = float(products.mean()), len(products)
     drawn = np.concatenate(list(bootstrap.draws(count, REPLICATES, seed))) / count
     drawn_values = drawn @ products - ((drawn @ first) * (drawn @ second)) @ integral
-    freedom = max(float(freedom_of(products - value)), LEAST_FREEDOM)
-    error = max(float(drawn_values.std()), _error_if_alike(first, second, integral))
-    reach = float(stdtrit(freedom, (1 + level) / 2)) * error
+    unbiased = 2 * value - float(drawn_values.mean())
+    error = _error_if_alike(first, second, integral)
+    low, high = mean_limits(products, level, value=unbiased, error=error)
     columns = np.searchsorted(counts.grid.class_thresholds, halves.thresholds)
     whole = curves.class_utility(counts, beta, halves.classes, columns)
     plain = float((_deviations(whole) ** 2 @ integral).mean())
     sizes = counts.sizes[halves.classes]
     return OpisCorrected(
         value=value,
-        interval=(value - reach, value + reach),
+        interval=(min(float(low), value), max(float(high), value)),
         noise_share=1 - value / plain if plain > 0 else None,
         classes=count,
         plain=plain,
         sizes=(int(sizes.min()), int(sizes.max())),
+        effective_classes=carriers(products),
     )
 
 

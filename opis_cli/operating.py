@@ -8,6 +8,8 @@ import numpy as np
 from opis_cli import curves
 from opis_cli.recommend import ClassRates
 from opis_cli.records import PairCounts
+from opis_cli.settings import Metric
+from opis_cli.text import as_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,68 @@ class Operating:
     def classes_exact(self) -> bool:
         """Whether the classes' rates were counted at this very threshold."""
         return self.class_far_at == self.class_frr_at
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Rates at any threshold, which never flatter.
+
+    Thresholds are as people know them: scores where pairs have these, else distances. Between two
+    that were counted, FAR is that of the next looser one, and FRR that of the next stricter one, so
+    the true rates are at most these; ``exact`` says whether that was needed. Pairs within a
+    rounding of the threshold are accepted for FAR and rejected for FRR.
+
+    Attributes
+    ----------
+    threshold : float
+    far, frr : float
+        Pooled.
+    far_at, frr_at : float or None
+        The thresholds that these are counted at; None where no pair is surely accepted.
+    class_mean_far, class_mean_frr, mean_utility : float or None
+        Means over the evaluable classes; None where there is none.
+    class_far_at, class_frr_at : float or None
+        The thresholds that rates of classes are counted at, which are kept at fewer.
+    """
+
+    threshold: float
+    far: float
+    frr: float
+    far_at: float
+    frr_at: float | None
+    class_mean_far: float | None
+    class_mean_frr: float | None
+    mean_utility: float | None
+    class_far_at: float
+    class_frr_at: float | None
+
+    @property
+    def exact(self) -> bool:
+        """Whether all rates were counted at this very threshold."""
+        return self.far_at == self.frr_at == self.class_far_at == self.class_frr_at
+
+
+def rates_of(at: Operating, metric: Metric) -> Rates:
+    """An operating point in short, its thresholds as people know them."""
+
+    def known(threshold: float | None) -> float | None:
+        return None if threshold is None else as_known(threshold, metric)
+
+    def mean(rates: curves.Curve) -> float | None:
+        return float(rates.mean()) if len(rates) else None
+
+    return Rates(
+        threshold=as_known(at.threshold, metric),
+        far=at.far,
+        frr=at.frr,
+        far_at=as_known(at.far_at, metric),
+        frr_at=known(at.frr_at),
+        class_mean_far=mean(at.classes.far),
+        class_mean_frr=mean(at.classes.frr),
+        mean_utility=mean(at.classes.utility),
+        class_far_at=as_known(at.class_far_at, metric),
+        class_frr_at=known(at.class_frr_at),
+    )
 
 
 def rates_at(

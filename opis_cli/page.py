@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opis_cli import comparison
+from opis_cli.axis import exact_to
 from opis_cli.gate import Verdict
 from opis_cli.limits import Unit
-from opis_cli.operating import rates_at
 from opis_cli.report import Deployed
-from opis_cli.text import number, plain, rate
+from opis_cli.text import as_known, number, plain, rate
 from opis_cli.text import shown as at_scale
+from opis_cli.uncertainty import rate_interval
 from opis_cli.verdicts import cells, evidence, headline, shown, signed, subject
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ COLUMNS = (
     ("mean utility", "number", "Over the calibration range"),
     ("OPIS part", "number", "Mean squared distance from the mean curve, over the range"),
     ("recall@1", "rate", "Share of its rows whose nearest other row has the same label"),
-    ("best threshold", "number", "Where the utility of this {one} alone is highest"),
+    ("best threshold", "number", "Where the utility of this {one} alone is highest{guess}"),
     ("change", "change", "Of the mean utility, against the baseline"),
 )
 
@@ -75,9 +76,7 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
         report=run.report,
         headline=headline(verdict),
         subject=subject(verdict),
-        checks=[
-            (check, cells(check), evidence(check, verdict.confidence)) for check in verdict.checks
-        ],
+        checks=[(check, cells(check), evidence(check)) for check in verdict.checks],
         shown=shown,
         signed=signed,
         intervals=_intervals(verdict, run),
@@ -95,7 +94,9 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
 
 def _columns(run: "Run", base: "Run | None") -> list[tuple[str, ...]]:
     """The columns of the table, with what their figures are by and of."""
-    words = {"one": run.report.source.one, "rows": run.report.counted}
+    until = exact_to(run.whole)
+    guess = "" if until is None else f"; beyond {number(until)} by estimated FARs"
+    words = {"one": run.report.source.one, "rows": run.report.counted, "guess": guess}
     return [
         tuple(text.format(**words) for text in column)
         for column in COLUMNS
@@ -117,13 +118,20 @@ def _as_judged(run: "Run", verdict: Verdict) -> "Run":
 
 
 def _intervals(verdict: Verdict, run: "Run") -> dict[str, str]:
-    """95 % intervals of the run's own figures, as text; nothing where there is none."""
-    at = None
-    if verdict.judged is not None:
-        judged = verdict.judged
-        at = rates_at(run.counts, judged.threshold, run.settings.beta, judged.kind)
-    found = comparison.intervals(run, at, confidence=0.95, seed=run.settings.seed)
-    units: dict[str, Unit] = {"recall_at_1": "rate", "frr": "rate", "threshold": "distance"}
+    """95 % intervals of the run's own figures, as text; nothing where there is none.
+
+    They are the report's, but for rates at a deployed threshold and recall@1.
+    """
+    known, judged = run.report.intervals, verdict.judged
+    found = comparison.intervals(run, None, confidence=0.95, seed=run.settings.seed)
+    found = {"recall_at_1": found.get("recall_at_1")}
+    if known is not None:
+        found |= {"opis": known.opis, "eps_opis": known.eps_opis, "threshold": known.threshold}
+    if judged is not None:
+        found["far"] = rate_interval(run.counts, "far", judged.far_at)
+        found["frr"] = rate_interval(run.counts, "frr", judged.frr_at)
+    units: dict[str, Unit] = dict.fromkeys(("recall_at_1", "far", "frr"), "rate")
+    units["threshold"] = "distance"
     return {
         name: " to ".join(shown(end, units.get(name, "number")) for end in ends)
         for name, ends in found.items()
@@ -140,17 +148,10 @@ def _picture(figure: "Figure") -> str:
 
 def _classes(verdict: Verdict, run: "Run", base: "Run | None") -> list[list[Any]]:
     """A row a class, in the order of ``COLUMNS``; None where a class has no such figure."""
-    counts, found = run.counts, run.consistency
-    table = run.classes()
+    counts, judged = run.counts, verdict.judged
+    table = run.classes(None if judged is None else as_known(judged.threshold, counts.metric))
     if counts.metric == "score":
         table["best_threshold"] *= -1
-    judged = verdict.judged
-    for name in ("far", "frr", "utility"):
-        column = np.full(len(table), np.nan)
-        if judged is not None:
-            at = rates_at(counts, judged.threshold, run.settings.beta)
-            column[found.classes] = getattr(at.classes, name)
-        table[name] = column
     rows = [
         [plain(name, _NAME_WIDTH), *figures]
         for name, *figures in zip(

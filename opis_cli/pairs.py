@@ -89,11 +89,15 @@ def count_pairs(
         counts = _counts(embeddings, plan, placed, plan.settle(tally))
         low, high = scores.range_ends(counts, settings.calibration_range)
         _check_width(rows, low, high)
-        if grid.grid_serves(counts, needs, low, high):
+        if grid.grid_serves(counts, needs, low, high, in_gaps=seen.gaps(rows) is not None):
             break
         placed, begun = grid.place_grid(grid.pilot_of_counts(counts), needs, rows), None
     if not grid.range_is_resolved(counts, low, high):
-        raise AssertionError(f"no grid resolves the range {low} to {high}")
+        raise scores.unresolved(
+            settings.calibration_range,
+            counts,
+            "so many pairs share a distance at its ends that no threshold can be told from them",
+        )
     if checkpoint is not None:
         checkpoint.clear()
     if seen.exact:
@@ -233,6 +237,9 @@ def _counts(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> P
     if plan.halved:
         # Both ends of a genuine pair lie in the class, so the class was credited twice.
         np.floor_divide(tally.genuine, 2, out=tally.genuine)
+    genuine, beyond = tally.genuine, None
+    if len(placed.by_class) < len(placed.thresholds):
+        genuine, beyond = genuine[:, placed.by_class], genuine[:, placed.window :].copy()
     return PairCounts(
         grid=placed,
         metric=rows.metric,
@@ -240,7 +247,8 @@ def _counts(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> P
         rounding=ROUNDING * rows.scale,
         class_names=plan.names,
         sizes=plan.by_key(np.ones(plan.queries, np.int64)),
-        genuine=tally.genuine,
+        genuine=genuine,
+        genuine_beyond=beyond,
         impostor=tally.impostor,
         pooled_genuine=np.cumsum(tally.pooled_genuine),
         pooled_impostor=np.cumsum(tally.pooled_impostor),

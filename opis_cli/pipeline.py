@@ -237,10 +237,12 @@ def _score(
             by=calibration.by,
             low=calibration.low,
             high=calibration.high,
-            threshold_low=found.low,
-            threshold_high=found.high,
+            threshold_low=found.low if found.ends else None,
+            threshold_high=found.high if found.ends else None,
             points=found.points,
-            contains_recommendation=None if at is None else found.low <= at <= found.high,
+            contains_recommendation=found.low <= at <= found.high
+            if at is not None and found.ends
+            else None,
         ),
         opis=found.opis,
         eps_opis=rep.EpsOpis(

@@ -26,6 +26,7 @@ from opis_cli.drawing import (
     bound,
     class_curves,
     columns_in_view,
+    columns_of_bands,
     finish,
     least_rate,
     line,
@@ -34,10 +35,11 @@ from opis_cli.drawing import (
     opacity,
     panels,
     point,
+    veil_estimates,
     view,
 )
 from opis_cli.errors import SettingsError
-from opis_cli.intervals import LEVEL, band_columns, spread
+from opis_cli.intervals import LEVEL, spread
 from opis_cli.recommend import class_rates
 from opis_cli.records import Ints
 from opis_cli.scores import trapezoid_weights
@@ -69,7 +71,8 @@ def draw(run: "Run", kind: str = "utility") -> Figure:
         - ``det``: pooled FRR against FAR on normal-deviate axes, with intervals.
         - ``roc``: pooled share of accepted genuine pairs against FAR, with intervals.
         - ``histogram``: distances of genuine and of impostor pairs.
-        - ``classes``: FAR and FRR of every class at the recommended threshold.
+        - ``classes``: FAR and FRR of every class at the deployed threshold, if one was given,
+          else at the recommended one.
 
     Returns
     -------
@@ -96,7 +99,7 @@ def draw(run: "Run", kind: str = "utility") -> Figure:
 
 def _utility(run: "Run") -> Figure:
     figure, (upper, lower) = panels(6.4, (3, 2))
-    counts, found, beta = run.counts, run.consistency, run.settings.beta
+    counts, found, beta = run.whole, run.consistency, run.settings.beta
     columns = columns_in_view(run)
     x = counts.grid.class_thresholds[columns]
     values = curves.class_utility(counts, beta, found.classes, columns)
@@ -115,13 +118,14 @@ def _utility(run: "Run") -> Figure:
         pooled = curves.pooled_utility(counts, beta)
         line(upper, counts.grid.thresholds, pooled, "black", "-", "utility, pooled")
     if len(values) > 1 and counts.classes_are_units:
-        low, high = mean_band(counts, found, values, run.settings.seed)
+        low, high = mean_band(values)
         band(upper, x, low, high, "black", f"{100 * LEVEL:g} % interval of the mean")
+    veil_estimates(upper, run)
     upper.set(ylabel="utility" if beta == 1 else f"utility (β = {beta:g})", ylim=(-0.02, 1.02))
     thresholds = counts.grid.thresholds
     line(lower, thresholds, curves.pooled_far(counts), FAR, "-", "FAR, pooled")
     line(lower, thresholds, curves.pooled_frr(counts), FRR, "--", "FRR, pooled")
-    along = band_columns(counts)
+    along = columns_of_bands(counts)
     for spread_of, color, label in (
         (spread(counts, "far", along), FAR, f"{100 * LEVEL:g} % intervals"),
         (spread(counts, "frr", along), FRR, ""),
@@ -137,7 +141,7 @@ def _utility(run: "Run") -> Figure:
 
 def _rates(run: "Run") -> Figure:
     figure, both_panels = panels(6.8, (1, 1))
-    counts, classes, columns = run.counts, run.consistency.classes, columns_in_view(run)
+    counts, classes, columns = run.whole, run.consistency.classes, columns_in_view(run)
     x, least = counts.grid.class_thresholds[columns], least_rate(run)
     far = curves.class_far(counts, classes, columns), curves.pooled_far(counts)
     frr = curves.class_frr(counts, classes, columns), curves.pooled_frr(counts)
@@ -154,6 +158,7 @@ def _rates(run: "Run") -> Figure:
             line(axes, x, values.mean(axis=0), "black", "--", f"mean of the {many}")
         bound(axes, limit, color, f"max {name}")
         axes.set(yscale="log", ylim=(least, 1.4), ylabel=name)
+    veil_estimates(both_panels[0], run)
     return along_thresholds(figure, run)
 
 
@@ -253,12 +258,14 @@ def _rate_bands(axes: Axes, run: "Run", up: Callable[[Curve], Curve]) -> None:
 
     ``up`` maps the FRR to what the axis shows.
     """
-    counts = run.counts
+    counts = run.whole
     half_far, half_frr = 0.5 / counts.impostor_total, 0.5 / counts.genuine_total
-    frr = spread(counts, "frr", band_columns(counts))
+    columns = columns_of_bands(counts)
+    frr = spread(counts, "frr", columns)
     if frr is not None:
-        along = counts.grid.by_class[band_columns(counts)]
-        x = np.clip(curves.pooled_far(counts)[along], half_far, 1 - half_far)
+        x = np.clip(
+            curves.pooled_far(counts)[counts.grid.by_class[columns]], half_far, 1 - half_far
+        )
         low, high = (up(np.clip(end, half_frr, 1 - half_frr)) for end in frr.limits())
         band(axes, x, low, high, FRR, f"{100 * LEVEL:g} % interval of the FRR")
     points = [p.threshold or 0.0 for p in run.report.operating_points if p.supported]
@@ -320,12 +327,18 @@ def _classes(run: "Run") -> Figure:
 
 
 def _rates_of_classes(run: "Run") -> tuple[Curve, Curve, Curve, str]:
-    """FAR, FRR and utility of the classes at the recommended threshold, else over the range."""
-    counts, found = run.counts, run.consistency
-    at = run.report.recommendation.threshold
-    rates = None if at is None else class_rates(counts, run.settings.beta, at)
-    if at is not None and rates is not None:
-        return rates.far, rates.frr, rates.utility, f"at the recommended {shown(at, counts.metric)}"
+    """FAR, FRR and utility of the classes at the deployed threshold, else at the recommended one,
+    else over the range."""
+    counts, found = run.whole, run.consistency
+    for name, judged in (
+        ("deployed", run.report.deployed),
+        ("recommended", run.report.recommendation),
+    ):
+        at = None if judged is None else judged.threshold
+        rates = None if at is None else class_rates(run.counts, run.settings.beta, at)
+        if at is not None and rates is not None:
+            where = f"at the {name} {shown(at, counts.metric)}"
+            return rates.far, rates.frr, rates.utility, where
     columns = columns_in_view(run, (found.low, found.high))
     weights = trapezoid_weights(counts.grid.class_thresholds[columns])
     far = curves.class_far(counts, found.classes, columns) @ weights

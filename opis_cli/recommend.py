@@ -26,7 +26,6 @@ from opis_cli.scores import (
     first_within,
     last_within,
     open_set,
-    squared_euclidean_unit,
 )
 from opis_cli.settings import Metric, Prefer
 
@@ -44,8 +43,9 @@ class ClassRates:
 
 def class_rates(counts: PairCounts, beta: float, threshold: float) -> ClassRates | None:
     """Rates of the evaluable classes at a grid threshold; None where they were not counted, or
-    no class has any."""
-    column = np.flatnonzero(counts.grid.class_thresholds == threshold)
+    no class has any. Beyond the last threshold, as at it, every pair is accepted."""
+    thresholds = counts.grid.class_thresholds
+    column = np.flatnonzero(thresholds == min(threshold, float(thresholds[-1])))
     classes = curves.evaluable_classes(counts)
     if len(column) == 0 or len(classes) == 0:
         return None
@@ -264,15 +264,15 @@ def judge_deployed(
     # Beyond the last threshold, as at it, every pair is accepted.
     index = min(int(np.searchsorted(thresholds, threshold)), len(thresholds) - 1)
     at = _rates_at(counts, index)
-    rates = class_rates(counts, beta, float(thresholds[index]))
+    rates = class_rates(counts, beta, threshold)
     return Deployed(
         threshold=threshold,
         far=at.far,
         frr=at.frr,
         **class_figures(rates, max_far, max_frr),
         fpir=open_set(counts, threshold)[1],
-        borderline=borderline_at(counts, index),
         worst_classes=worst_classes(counts, found, rates),
+        borderline=borderline_at(counts, index),
     )
 
 

@@ -12,7 +12,7 @@
     gallery.py     search.py                 uncertainty.py                        summary.py
                    halves.py
     scored pairs   checkpoint.py                                   store.py
-    tables.py -->  scored.py
+    tables.py -->  scored.py                 axis.py
 
 ``uncertainty.py`` rests on ``intervals.py``, the jackknife, and ``bootstrap.py``.
 
@@ -129,7 +129,7 @@ class Grid:
 
     Pooled counts are kept at every threshold. Counts by class are kept at every threshold of the
     *window*, the first ``window`` thresholds, where decisions are made, and beyond it only at a
-    few, which are enough to draw the curves.
+    few, between which a class's curve can be estimated (``axis.py``).
 
     Attributes
     ----------
@@ -229,6 +229,12 @@ class PairCounts:
         reject; None where they were not counted.
     halves : Halves, optional
         None where not every two rows are a pair, or no class has rows enough.
+    genuine_beyond : ndarray of shape (K, T - grid.window), unsigned integers, optional
+        Accepted genuine pairs of each class at every threshold beyond the window; None where
+        ``genuine`` has these thresholds already.
+    estimated : ndarray of shape (C,), bool, optional
+        At which of ``grid.class_thresholds`` ``impostor`` is an estimate. None where it is counted
+        throughout, as it is in every run: only ``axis.over_whole_axis`` estimates.
     """
 
     grid: Grid
@@ -251,6 +257,8 @@ class PairCounts:
     borderline_genuine: Ints | None = None
     borderline_impostor: Ints | None = None
     halves: Halves | None = None
+    genuine_beyond: Ints | None = None
+    estimated: NDArray[np.bool_] | None = None
 
     @property
     def rows(self) -> int:

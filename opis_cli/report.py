@@ -58,8 +58,8 @@ class CalibrationRange:
     by: Literal["far", "frr", "distance"]
     low: float
     high: float
-    threshold_low: float
-    threshold_high: float
+    threshold_low: float | None
+    threshold_high: float | None
     points: int
     contains_recommendation: bool | None
 
@@ -171,8 +171,8 @@ class Deployed:
     mean_utility: float | None
     classes_meeting_bounds: float | None
     fpir: float | None = None
-    borderline: Borderline | None = None
     worst_classes: "tuple[WorstClass, ...]" = ()
+    borderline: Borderline | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +222,14 @@ class StandardErrors:
 
 @dataclass(frozen=True, slots=True)
 class EffectiveClasses:
-    """How many classes of equal size would carry the pooled rates as evenly."""
+    """How many classes of equal parts would carry a figure as evenly: pairs of ``far`` and
+    ``frr``, accepted impostor pairs at the recommended threshold, contributions to OPIS."""
 
     far: float
     frr: float
+    far_accepted: float | None = None
+    opis: float | None = None
+    eps_opis: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +259,8 @@ class OpisCorrected:
     """OPIS less the noise of small classes, from two halves of each class of four rows or more.
 
     ``plain`` is OPIS of the same classes, ``noise_share`` what of it is noise: it can be negative,
-    or exceed 1, by chance. ``sizes`` are those of the smallest and the largest of them.
+    or exceed 1, by chance. ``sizes`` are those of the smallest and the largest of them,
+    ``effective_classes`` how many of equal parts would carry it as evenly.
     """
 
     value: float
@@ -264,6 +269,7 @@ class OpisCorrected:
     classes: int
     plain: float
     sizes: tuple[int, int]
+    effective_classes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opis_cli import curves
+from opis_cli.axis import over_whole_axis
 from opis_cli.curves import Curve
 from opis_cli.errors import RunError, SettingsError
-from opis_cli.files import load_counts, replacing, save_counts, threshold_json
+from opis_cli.files import load_counts, read_threshold, replacing, save_counts, threshold_json
 from opis_cli.margins import Margins, find_margins
+from opis_cli.operating import Operating, Rates, rates_at, rates_of
 from opis_cli.readers import sha256_of
 from opis_cli.recommend import class_rates, recommend
 from opis_cli.records import PairCounts
@@ -74,6 +76,11 @@ class Run:
         settings = self.settings
         return consistency_by(self.counts, self.consistency, settings.beta, settings.eps)
 
+    @cached_property
+    def whole(self) -> PairCounts:
+        """The counts with every threshold by class, for what is drawn or told of whole curves."""
+        return over_whole_axis(self.counts)
+
     def recommend(
         self,
         max_far: float | None = None,
@@ -118,16 +125,62 @@ class Run:
         asked = Settings(max_far=max_far, max_frr=max_frr)  # refuses what is no rate
         return find_margins(self.counts, asked.max_far, asked.max_frr)
 
-    def classes(self) -> "pd.DataFrame":
+    def rates(self, threshold: float | str) -> Rates:
+        """Rates at any threshold, from the counts alone.
+
+        Parameters
+        ----------
+        threshold : float, or path of a threshold.json
+            A distance; a score where these are scores.
+
+        Returns
+        -------
+        Rates
+            Where the threshold lies between two that were counted, ``far`` is that at the looser
+            and ``frr`` that at the stricter of them (``far_at``, ``frr_at``), so neither flatters.
+
+        Raises
+        ------
+        SettingsError
+            There can be no such distance.
+        """
+        return rates_of(self._operating(threshold), self.settings.metric)
+
+    def classes(self, threshold: float | str | None = None) -> "pd.DataFrame":
         """A row a class (or ``group``), in the order of their names; singletons have nulls.
 
-        ``far``, ``frr`` and ``utility`` are at the recommended threshold, null where there is none.
+        Parameters
+        ----------
+        threshold : float, or path of a threshold.json, optional
+            Where ``far``, ``frr`` and ``utility`` are taken, as for ``rates``; the recommended
+            threshold by default, and nulls where there is none.
+
+        Returns
+        -------
+        DataFrame
+            ``deployed_far``, ``deployed_frr`` and ``deployed_utility`` are at the deployed
+            threshold that the run was evaluated with, and null without one. ``best_threshold`` is
+            that of the class's own highest utility; where ``best_threshold_estimated``, its
+            impostors there are estimated. The table's ``attrs`` are the fields of
+            ``rates(threshold)`` where a threshold is given: they say where its rates were counted.
+
+        Raises
+        ------
+        SettingsError
+            There can be no such distance.
         """
         import pandas as pd
 
-        counts, found = self.counts, self.consistency
-        beta, threshold = self.settings.beta, self.report.recommendation.threshold
-        rates = None if threshold is None else class_rates(counts, beta, threshold)
+        counts, found, beta = self.counts, self.consistency, self.settings.beta
+        recommended, deployed = self.report.recommendation.threshold, self.report.deployed
+        rates, in_use = None, None
+        if threshold is not None:
+            rates = self._operating(threshold).classes
+        elif recommended is not None:
+            rates = class_rates(counts, beta, recommended)
+        if deployed is not None:
+            in_use = class_rates(counts, beta, deployed.threshold)
+        best = curves.best_columns(self.whole, beta, found.classes)
         scored: dict[str, Any] = {
             "mean_utility": found.mean_utilities,
             "opis_contribution": found.contributions,
@@ -135,7 +188,10 @@ class Run:
             "far": rates and rates.far,
             "frr": rates and rates.frr,
             "utility": rates and rates.utility,
-            "best_threshold": curves.best_thresholds(counts, beta, found.classes),
+            "best_threshold": self.whole.grid.class_thresholds[best],
+            "deployed_far": in_use and in_use.far,
+            "deployed_frr": in_use and in_use.frr,
+            "deployed_utility": in_use and in_use.utility,
         }
         table = pd.DataFrame(
             {
@@ -150,9 +206,20 @@ class Run:
             if values is not None:
                 column[found.classes] = values
             table[name] = column
+        guessed = np.zeros(len(table), bool)
+        if self.whole.estimated is not None:
+            guessed[found.classes] = self.whole.estimated[best]
+        table["best_threshold_estimated"] = guessed
         if counts.folds is not None:
             table["fold"] = counts.folds
+        if threshold is not None:
+            table.attrs |= dataclasses.asdict(self.rates(threshold))
         return table
+
+    def _operating(self, threshold: float | str) -> Operating:
+        """Rates at a threshold as people know it."""
+        at = read_threshold(str(threshold), self.settings.metric)
+        return rates_at(self.counts, at, self.settings.beta)
 
     def _recall(self) -> Curve:
         """Recall@1 of every class; NaN where no row has anything to find."""

@@ -247,7 +247,10 @@ def count(
         placed = _place(found, pilot, needs, extra)
         _refuse_memory(found, placed, settings)
         counts = _count_at(found, placed, needs.distances, settings, progress)
-        low, high = scores.range_ends(counts, calibration)
+        low, high = scores.ends_if_needed(counts, calibration)
+        # Of all pairs, or of few distances, no other thresholds would show more.
+        if pilot.exact or len(_all_of_few(found)) or np.isnan(low):
+            break
         if grid.grid_serves(counts, needs, low, high):
             break
         pilot = grid.pilot_of_counts(counts)

@@ -20,7 +20,7 @@ from opis_cli.curves import Curve
 from opis_cli.errors import InputError
 from opis_cli.records import Ints, PairCounts
 from opis_cli.report import OpisBy, OpisOn
-from opis_cli.settings import Calibration, Metric
+from opis_cli.settings import Calibration
 
 Scale = Literal["euclidean_unit", "log_far"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
@@ -33,7 +33,8 @@ class Consistency:
     Attributes
     ----------
     low, high : float
-        Ends of the calibration range, as distances.
+        Ends of the calibration range, as distances. NaN where scored pairs without groups resolve
+        none: nothing is asked of it then.
     columns : ndarray of shape (P,)
         Thresholds with counts by class inside it, the ends included.
     weights : ndarray of shape (P,)
@@ -70,6 +71,15 @@ class Consistency:
     opis_gap: float | None
 
     @property
+    def ends(self) -> tuple[float, ...]:
+        """Both ends of the calibration range; nothing where there is none."""
+        return () if math.isnan(self.low) else (self.low, self.high)
+
+    def holds(self, threshold: float) -> bool:
+        """Whether a threshold lies in the calibration range."""
+        return self.low <= threshold <= self.high
+
+    @property
     def points(self) -> int:
         """Number of thresholds inside the range."""
         return len(self.columns)
@@ -90,7 +100,7 @@ def range_ends(counts: PairCounts, calibration: Calibration) -> tuple[float, flo
     if calibration.by == "distance":
         if calibration.high > thresholds[-1]:
             why = f"no distance here exceeds {thresholds[-1]:.6g}"
-            raise _unresolved(calibration, counts, why)
+            raise unresolved(calibration, counts, why)
         return calibration.low, calibration.high
     if calibration.by == "far":
         low = last_within(curves.pooled_far(counts), calibration.low)
@@ -99,16 +109,26 @@ def range_ends(counts: PairCounts, calibration: Calibration) -> tuple[float, flo
         low = first_within(curves.pooled_frr(counts), calibration.high)
         high = first_within(curves.pooled_frr(counts), calibration.low)
     if low is None or high is None:
-        raise _unresolved(
+        raise unresolved(
             calibration, counts, "even the smallest threshold accepts a larger share of impostors"
         )
     if not thresholds[high] > thresholds[low]:
-        raise _unresolved(
+        raise unresolved(
             calibration,
             counts,
             "both ends fall on the same threshold, as the pairs are too few or their distances tie",
         )
     return float(thresholds[low]), float(thresholds[high])
+
+
+def ends_if_needed(counts: PairCounts, calibration: Calibration) -> tuple[float, float]:
+    """Ends of the calibration range; NaN where there is none and no class that would need it."""
+    try:
+        return range_ends(counts, calibration)
+    except InputError:
+        if len(counts.class_names):
+            raise
+        return math.nan, math.nan
 
 
 def last_within(far: Curve, bound: float) -> int | None:
@@ -122,7 +142,8 @@ def first_within(frr: Curve, bound: float) -> int:
     return int(np.argmax(frr <= bound))
 
 
-def _unresolved(calibration: Calibration, counts: PairCounts, why: str) -> InputError:
+def unresolved(calibration: Calibration, counts: PairCounts, why: str) -> InputError:
+    """The refusal of a calibration range, with the reason."""
     finest = counts.rounding if counts.metric == "cosine" else math.sqrt(2 * counts.rounding)
     advice = "; --calibration distance:LOW..HIGH takes any distances"
     advice = "" if counts.metric == "score" else advice
@@ -145,7 +166,7 @@ def consistency(
     The authors' article words the latter as a difference of OPIS: that is ``opis_gap``.
     Integrals are by the trapezoidal rule over the grid's thresholds.
     """
-    low, high = range_ends(counts, calibration)
+    low, high = ends_if_needed(counts, calibration)
     thresholds, classes = counts.grid.class_thresholds, curves.evaluable_classes(counts)
     columns = np.flatnonzero((thresholds >= low) & (thresholds <= high))
     return _weighted(
@@ -168,8 +189,9 @@ def consistency_by(
 
     ``dt`` is a step of the scale, by which the worst classes are ranked too:
 
-    - ``euclidean_unit``: the L2 distance of unit vectors, as code that uses L2 has it. There is
-      none for Euclidean distances of other vectors, nor for scored pairs.
+    - ``euclidean_unit``: the L2 distance of unit vectors, as code that uses L2 has it: the root of
+      twice the cosine distance. There is none for Euclidean distances of other vectors, nor for
+      scored pairs.
     - ``log_far``: log10 of the pooled FAR, which no monotone transform of the distances changes.
       Where it ties, steps are 0. There is none where FAR is 0 at the low end, or never rises.
     """
@@ -192,18 +214,14 @@ def consistency_by(
 def _other_scales(counts: PairCounts, columns: Ints) -> dict[Scale, Curve]:
     """Where thresholds lie on each other scale, (columns,); without those that do not exist."""
     places: dict[Scale, Curve] = {}
+    cosine = counts.metric == "cosine"
     if counts.unit:
         thresholds = counts.grid.class_thresholds[columns]
-        places["euclidean_unit"] = np.sqrt(squared_euclidean_unit(thresholds, counts.metric))
+        places["euclidean_unit"] = np.sqrt(2 * thresholds) if cosine else thresholds
     far = curves.pooled_far(counts)[counts.grid.by_class[columns]]
-    if 0 < far[0] < far[-1]:
+    if len(far) and 0 < far[0] < far[-1]:
         places["log_far"] = np.log10(far)
     return places
-
-
-def squared_euclidean_unit(thresholds: Curve, metric: Metric) -> Curve:
-    """Squared L2 distance of unit vectors: ``2 (1 - cos)``."""
-    return np.asarray(2 * thresholds if metric == "cosine" else thresholds**2)
 
 
 def opis_by(found: dict[Scale, Consistency]) -> OpisBy:
@@ -271,6 +289,8 @@ def trapezoid_weights(thresholds: Curve) -> Curve:
     up to 1."""
     steps = np.diff(thresholds)
     weights = np.zeros(len(thresholds))
+    if len(thresholds) == 0:
+        return weights
     weights[:-1] += steps / 2
     weights[1:] += steps / 2
     return np.asarray(weights / (thresholds[-1] - thresholds[0]))

@@ -130,6 +130,11 @@ class Settings:
             value = getattr(self, field)
             if value is not None and not 0 < value < 1:
                 raise SettingsError(f"{option(field)} is {value:g}; it must lie between 0 and 1")
+        if self.confidence is not None and self.confidence < 0.5:
+            raise SettingsError(
+                f"--confidence is {self.confidence:g}; it must be at least 0.5: below that, bounds "
+                "would more likely break on other classes than hold"
+            )
         if not 1e-3 <= self.beta <= 1e3:
             raise SettingsError(f"--beta is {self.beta:g}; it must lie between 0.001 and 1000")
         if self.seed < 0:

@@ -7,6 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 _LABEL_WIDTH = 28
+_ROUGH = 10
+"""Classes that carry OPIS, below which its interval is often too narrow."""
 
 
 def section(title: str, rows: list[tuple[str, str, str]]) -> RenderableType:
@@ -23,6 +25,23 @@ def section(title: str, rows: list[tuple[str, str, str]]) -> RenderableType:
 def marked(lines: Iterable[str]) -> list[RenderableType]:
     """Lines that a person must not miss."""
     return [Text(f"  ! {line}", style="yellow") for line in lines]
+
+
+def carried(effective: float | None, classes: int) -> str:
+    """How many of the classes carry a figure in effect, where that is few of them."""
+    if effective is None or 2 * effective >= classes:
+        return ""
+    carry = "1 class carries" if effective < 1.05 else f"{effective:.2g} classes carry"
+    return f"in effect {carry} it"
+
+
+def carried_roughly(effective: float | None, classes: int) -> str:
+    """The same of OPIS, whose interval is rough where they are few, however many there are."""
+    if effective is None or effective >= _ROUGH:
+        return carried(effective, classes)
+    return "rough: " + carried(effective, 1 << 62).removesuffix(" carry it").removesuffix(
+        " carries it"
+    )
 
 
 def facts_table(facts: dict[str, str]) -> RenderableType:

@@ -48,7 +48,7 @@ def _checks(found: Verdict) -> RenderableType:
         status = Text("ok    " if check.passed else "FAIL  ")
         status.stylize("green" if check.passed else "bold red")
         lines.append(status + Text(_line(_row(check), widths)))
-        for remark in (check.remark, evidence(check, found.confidence)):
+        for remark in (check.remark, evidence(check)):
             if remark:
                 lines.append(Padding(Text(remark, style="dim"), (0, 0, 0, 8), expand=False))
     return Group(*lines)

@@ -8,8 +8,9 @@ from rich.text import Text
 
 from opis_cli import decimals
 from opis_cli.report import Borderline, Recommendation, Report
-from opis_cli.summary_blocks import marked, section
+from opis_cli.summary_blocks import carried, marked, section
 from opis_cli.text import number, plain, rate, scale, shown
+from opis_cli.uncertainty import carriers_of_far
 
 if TYPE_CHECKING:
     from opis_cli.runs import Run
@@ -20,7 +21,10 @@ def recommendation(run: "Run", chosen: Recommendation) -> RenderableType:
     report, grid = run.report, run.counts.grid
     dense = len(grid.by_class) == len(grid.thresholds)
     window_end = math.inf if dense else float(grid.thresholds[grid.window - 1])
-    return Group(_threshold(chosen, report), *_warnings(chosen, report, window_end))
+    effective = carriers_of_far(run.counts, chosen.threshold)
+    few = carried(effective, report.source.evaluable_classes)
+    unseen = few if chosen.confidence is not None and chosen.max_far is not None else ""
+    return Group(_threshold(chosen, report), *_warnings(chosen, report, window_end, unseen))
 
 
 def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
@@ -115,10 +119,13 @@ def bounds(chosen: Recommendation) -> str:
     return " and ".join(f"{name} <= {rate(value)}" for name, value in given if value is not None)
 
 
-def _warnings(chosen: Recommendation, report: Report, window_end: float) -> list[RenderableType]:
+def _warnings(
+    chosen: Recommendation, report: Report, window_end: float, unseen: str
+) -> list[RenderableType]:
     """What a person must know before they trust the threshold.
 
-    Beyond ``window_end`` only a few thresholds have counts by class.
+    Beyond ``window_end`` only a few thresholds have counts by class. ``unseen`` tells how few
+    classes carry a FAR whose bound shall hold with confidence.
     """
     asked, found = report.calibration_range, []
     if chosen.supported is False:
@@ -128,9 +135,15 @@ def _warnings(chosen: Recommendation, report: Report, window_end: float) -> list
         )
     if chosen.threshold is None or chosen.far is None:
         return marked(found)
+    if unseen:
+        found.append(
+            f"FAR: {unseen}. Others like them may come with other classes, and then the bound may "
+            "well break: no confidence knows what is not in these."
+        )
+    low, high = asked.threshold_low or 0.0, asked.threshold_high or 0.0
     # An end that only a pair or two lie beyond is not outside.
-    hair = 0.01 * (asked.threshold_high - asked.threshold_low)
-    inside = asked.threshold_low - hair <= chosen.threshold <= asked.threshold_high + hair
+    hair = 0.01 * (high - low)
+    inside = low - hair <= chosen.threshold <= high + hair
     if report.opis is not None and not inside:
         # A range of ten to one about the threshold's FAR, or the least FAR that the pairs show.
         far = min(max(chosen.far, 10 / report.pairs.impostor), 0.3)

@@ -37,7 +37,12 @@ def scale(metric: str) -> str:
 
 def shown(threshold: float, metric: str) -> str:
     """All digits of a threshold as people know it: scores are counted as negative distances."""
-    return decimals.text(-threshold if metric == "score" else threshold)
+    return decimals.text(as_known(threshold, metric))
+
+
+def as_known(threshold: float, metric: str) -> float:
+    """A threshold as people know it, as a number: a score is the negative of its distance."""
+    return 0.0 - threshold if metric == "score" else threshold
 
 
 def on_scale(threshold: float, metric: str) -> str:

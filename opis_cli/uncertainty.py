@@ -1,16 +1,18 @@
 """What a report says of its own uncertainty: intervals and standard errors of its figures.
 
-Pooled rates and the threshold have the jackknife of ``intervals.py``. Figures of the classes, OPIS,
-eps-OPIS and class means, have the bootstrap over classes, with calibration range and threshold held
-as they are. OPIS is skewed, so its interval lies on the logarithmic scale, freed of the bias that
-the bootstrap shows, and with t quantiles for the classes that carry it.
+Pooled rates and the threshold have the jackknife of ``intervals.py``, class means its limits of a
+skewed mean. OPIS and eps-OPIS have the bootstrap over classes, with the calibration range held as
+it is. OPIS is skewed, so its interval lies on the logarithmic scale, freed of the bias that
+the bootstrap shows, and with t quantiles for the classes that carry it; its upper end is at least
+that of a skewed mean (``intervals.mean_limits``). Where a few odd classes make up most of OPIS, and
+such a class may be missing here, no interval is wide enough: ``effective_classes`` warn of that.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from opis_cli import bootstrap, curves
+from opis_cli import bootstrap, curves, decimals
 from opis_cli.bootstrap import REPLICATES
 from opis_cli.curves import Curve
 from opis_cli.intervals import (
@@ -19,7 +21,9 @@ from opis_cli.intervals import (
     Rate,
     Spread,
     band_columns,
+    carriers,
     freedom_of,
+    mean_limits,
     spread,
     threshold_interval,
 )
@@ -31,7 +35,8 @@ from opis_cli.scores import Consistency, trapezoid_weights
 METHOD = (
     "rates: delete-one-class jackknife, logit scale, t quantiles with Satterthwaite's degrees of "
     "freedom, rule of three over the design effect where no error was seen; threshold: where those "
-    f"bands cross; others: bootstrap over classes, {REPLICATES:,} replicates"
+    f"bands cross; OPIS, eps-OPIS: bootstrap over classes, {REPLICATES:,} replicates, logarithmic "
+    "scale, t quantiles; class means, and upper end of OPIS: Hall's transformation, t quantiles"
 )
 _WEIGHT_VALUES = 2_000_000
 _CURVE_POINTS = 128
@@ -71,10 +76,10 @@ def intervals(
         _at(band, chosen.threshold, level) for band in (far, frr)
     )
     opis, eps_opis = replicates_of_consistency(counts, found, beta, eps, seed)
-    means = _class_means(counts, found, chosen.threshold, beta, seed, level)
+    means = _class_means(counts, found, chosen.threshold, beta, level)
     return Intervals(
-        opis=log_interval(found.opis, opis, found, level, _MOST_OPIS),
-        eps_opis=log_interval(found.eps_opis, eps_opis, found, level, _MOST_EPS_OPIS),
+        opis=_opis_interval(found, opis, level),
+        eps_opis=_eps_opis_interval(found, eps_opis, level),
         far=far_ends,
         frr=frr_ends,
         threshold=_threshold(chosen, far, frr, level),
@@ -90,15 +95,46 @@ def intervals(
             frr=frr_error,
         ),
         effective_classes=EffectiveClasses(
-            _effective(counts.impostor_pairs), _effective(counts.genuine_pairs)
+            far=carriers(counts.impostor_pairs) or 0.0,
+            frr=carriers(counts.genuine_pairs) or 0.0,
+            far_accepted=carriers_of_far(counts, chosen.threshold),
+            opis=None if found.opis is None else carriers(found.contributions),
+            eps_opis=_carriers_of_eps_opis(counts, found, beta),
         ),
     )
 
 
-def _effective(pairs: Ints) -> float:
-    """Kish's effective number of classes, ``(sum w)^2 / sum w^2``."""
-    shares = pairs / pairs.sum()
-    return float(1 / (shares**2).sum())
+def carriers_of_far(counts: PairCounts, threshold: float | None) -> float | None:
+    """The effective number of classes by their accepted impostor pairs at a threshold.
+
+    None where nothing is accepted, or classes are not credited with all pairs of their rows.
+    """
+    place = np.flatnonzero(counts.grid.class_thresholds == threshold)
+    if not counts.classes_are_units or len(place) == 0:
+        return None
+    return carriers(counts.impostor[:, place[0]])
+
+
+def _carriers_of_eps_opis(counts: PairCounts, found: Consistency, beta: float) -> float | None:
+    """The effective number of the worst classes, by how much each adds to eps-OPIS.
+
+    What a class adds is its own gap to the rest times that of all, over the calibration range.
+    """
+    if found.eps_opis is None:
+        return None
+    columns, span = _range(counts, found)
+    rest = np.setdiff1d(found.classes, found.worst)
+    gaps = curves.mean_utility(counts, beta, rest, columns) - curves.class_utility(
+        counts, beta, found.worst, columns
+    )
+    return carriers(gaps @ (span * gaps.mean(axis=0)))
+
+
+def rate_interval(
+    counts: PairCounts, rate: Rate, threshold: float | None, level: float = LEVEL
+) -> Ends | None:
+    """Interval of a pooled rate at a threshold; None where it is not counted by class there."""
+    return _at(spread(counts, rate, band_columns(counts, threshold)), threshold, level)[0]
 
 
 def _at(
@@ -115,7 +151,10 @@ def _at(
 def _threshold(
     chosen: Recommendation, far: Spread | None, frr: Spread | None, level: float
 ) -> Ends | None:
-    """Where the bound that the threshold was chosen by lies on other classes; else its FAR."""
+    """Where the bound that the threshold was chosen by lies on other classes; else its FAR.
+
+    None where neither says where it lies: no impostor is accepted up to a threshold well beyond.
+    """
     if chosen.threshold is None or chosen.interval is None or chosen.far is None:
         return None
     band, value = far, chosen.far
@@ -125,7 +164,15 @@ def _threshold(
             value = chosen.max_far
         elif chosen.max_frr is not None and chosen.threshold == chosen.interval[0]:
             band, rate, value = frr, "frr", chosen.max_frr
-    return None if band is None else threshold_interval(band, rate, value, level)
+    if band is None or not 0 < value < 1:
+        return None
+    low, high = threshold_interval(band, rate, value, level)
+    # Where pairs are few the bound lies between two thresholds, and so might the whole interval.
+    low, high = min(low, chosen.threshold), max(high, chosen.threshold)
+    if not low < high:
+        return None
+    hair = (high - low) / 100
+    return decimals.shortest(max(low - hair, 0.0), low), decimals.shortest(high, high + hair)
 
 
 def _weights(counts: PairCounts, seed: int) -> Iterator[bootstrap.Weights]:
@@ -142,11 +189,8 @@ def replicates_of_consistency(
 
     At some hundred thresholds of the calibration range.
     """
-    thresholds, classes = counts.grid.class_thresholds, found.classes
-    inside = np.flatnonzero((thresholds >= found.low) & (thresholds <= found.high))
-    places = np.linspace(0, len(inside) - 1, min(_CURVE_POINTS, len(inside))).astype(int)
-    columns = inside[np.unique(places)]
-    span = trapezoid_weights(thresholds[columns])
+    classes = found.classes
+    columns, span = _range(counts, found)
     mean = curves.mean_utility(counts, beta, classes, columns)
     values: tuple[list[Curve], list[Curve]] = ([], [])
     for drawn in _weights(counts, seed):
@@ -161,53 +205,79 @@ def replicates_of_consistency(
     return np.concatenate(values[0]), np.concatenate(values[1])
 
 
-def log_interval(
-    value: float | None, replicates: Curve, found: Consistency, level: float, most: float
-) -> Ends | None:
-    """Interval of a positive, skewed figure from its replicates."""
-    known = replicates[np.isfinite(replicates)]
-    if value is None or len(known) < 0.9 * len(replicates):
+def _range(counts: PairCounts, found: Consistency) -> tuple[Ints, Curve]:
+    """Some hundred columns of the calibration range, and the weights of the integral over it."""
+    thresholds = counts.grid.class_thresholds
+    inside = np.flatnonzero((thresholds >= found.low) & (thresholds <= found.high))
+    places = np.linspace(0, len(inside) - 1, min(_CURVE_POINTS, len(inside))).astype(int)
+    columns = inside[np.unique(places)]
+    return columns, trapezoid_weights(thresholds[columns])
+
+
+def _opis_interval(found: Consistency, replicates: Curve, level: float) -> Ends | None:
+    """Interval of OPIS: that on the logarithmic scale, or that of a skewed mean if it is higher."""
+    ends = _log_interval(found.opis, replicates, _freedom(found), level)
+    if ends is None or found.opis is None:
         return None
-    tails = (1 - level) / 2, (1 + level) / 2
-    if not (value > 0 and known.min() > 0):
-        low, high = np.quantile(known, tails)
-        return max(float(low), 0.0), float(high)
+    unbiased = 2 * found.opis - float(np.nanmean(replicates))
+    _, high = mean_limits(found.contributions, level, value=unbiased)
+    return ends[0], min(max(ends[1], float(high)), _MOST_OPIS)
+
+
+def _eps_opis_interval(found: Consistency, replicates: Curve, level: float) -> Ends | None:
+    """Interval of eps-OPIS, with half the freedom, as a few classes are the worst."""
+    ends = _log_interval(found.eps_opis, replicates, max(_freedom(found) / 2, 2.0), level)
+    return None if ends is None else (ends[0], min(ends[1], _MOST_EPS_OPIS))
+
+
+def _freedom(found: Consistency) -> float:
+    deviations = found.contributions - found.contributions.mean()
+    return max(float(freedom_of(deviations)), LEAST_FREEDOM)
+
+
+def _log_interval(
+    value: float | None, replicates: Curve, freedom: float, level: float
+) -> Ends | None:
+    """Interval of a positive, skewed figure from its replicates; it holds the figure.
+
+    None where it is 0, or of more than a tenth of the draws, as of those of three classes: then
+    nothing tells how large it may be.
+    """
+    # Of a draw of one class it is 0, but for thresholds that are left out.
+    known = replicates[replicates > 1e-3 * (value or 0.0)]
+    if not value or len(known) < 0.9 * len(replicates):
+        return None
     from scipy.special import stdtrit
 
     logs = np.log(known)
-    deviations = found.contributions - found.contributions.mean()
-    freedom = max(float(freedom_of(deviations)), LEAST_FREEDOM)
     unbiased = 2 * np.log(value) - logs.mean()
-    low, high = np.exp(unbiased + stdtrit(freedom, np.array(tails)) * logs.std())
-    return float(low), min(float(high), most)
+    reach = float(stdtrit(freedom, (1 + level) / 2)) * logs.std()
+    low, high = float(np.exp(unbiased - reach)), float(np.exp(unbiased + reach))
+    # An end a thousand times below the figure says no more than 0.
+    return min(low, value) if low > value / 1000 else 0.0, max(high, value)
 
 
 def _class_means(
-    counts: PairCounts,
-    found: Consistency,
-    threshold: float | None,
-    beta: float,
-    seed: int,
-    level: float,
+    counts: PairCounts, found: Consistency, threshold: float | None, beta: float, level: float
 ) -> list[Ends | None]:
-    """Intervals of the class means of FAR, FRR and utility at a threshold."""
+    """Intervals of the class means of FAR, FRR and utility at a threshold.
+
+    None where all classes have the same, which tells nothing of others.
+    """
     rates = None if threshold is None else class_rates(counts, beta, threshold)
     if rates is None or len(found.classes) < 2:
         return [None, None, None]
-    values = np.column_stack([rates.far, rates.frr, rates.utility])
-    low, high = mean_band(counts, found, values, seed, level)
-    return [(float(low[k]), float(high[k])) for k in range(3)]
+    # A class adds its impostor pairs to the FAR of the others too: the mean varies twice as much.
+    far = 2 * rates.far - rates.far.mean()
+    low, high = mean_limits(np.column_stack([far, rates.frr]), level)
+    below, above = mean_band(rates.utility[:, None], level)
+    low, high = np.maximum(np.append(low, below), 0), np.minimum(np.append(high, above), 1)
+    return [
+        (float(one), float(two)) if one < two else None for one, two in zip(low, high, strict=True)
+    ]
 
 
-def mean_band(
-    counts: PairCounts, found: Consistency, values: Curve, seed: int, level: float = LEVEL
-) -> tuple[Curve, Curve]:
-    """Interval of the mean over evaluable classes of each column of values (E, P): twice (P,)."""
-    means = np.concatenate(
-        [
-            bootstrap.ratio(drawn[:, found.classes], values, np.ones_like(values))
-            for drawn in _weights(counts, seed)
-        ]
-    )
-    low, high = np.nanquantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low, high
+def mean_band(utilities: Curve, level: float = LEVEL) -> tuple[Curve, Curve]:
+    """Interval of the mean utility of classes (E, P) at each of some thresholds: twice (P,)."""
+    low, high = mean_limits(1 - utilities, level)
+    return np.maximum(1 - high, 0), np.minimum(1 - low, 1)

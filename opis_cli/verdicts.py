@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from opis_cli import decimals
 from opis_cli.checks import Check
 from opis_cli.gate import Verdict
-from opis_cli.limits import DEFAULT_CONFIDENCE, Unit
+from opis_cli.limits import Unit
 from opis_cli.report import Report
 from opis_cli.text import number, on_scale, plain, rate
 
@@ -54,21 +54,21 @@ def cells(check: Check) -> tuple[str, str, str]:
 _AGAINST = ("max-opis-increase", "max-frr-increase", "max-recall-drop", "max-threshold-shift")
 
 
-def evidence(check: Check, confidence: float | None) -> str:
+def evidence(check: Check) -> str:
     """What the classes show of a worsening: its interval, and the least that they could."""
-    if check.interval is None or check.detectable is None:
+    if check.interval is None or check.detectable is None or check.confidence is None:
         return ""
     low, high = (shown(end, check.unit, points=True) for end in check.interval)
     least = shown(check.detectable, check.unit, points=True)
-    level = f"{100 * (confidence or DEFAULT_CONFIDENCE):g} %"
+    level = f"{100 * check.confidence:.4g} %"
     return f"{low} to {high}, each end at {level}; the least that these classes can show is {least}"
 
 
-def sentence(check: Check, verdict: Verdict) -> str:
+def sentence(check: Check) -> str:
     """A check in one line, with everything that decided it."""
     value, limit, margin = cells(check)
     parts = [f"{check.name}: {value}, limit {limit}, margin {margin}"]
-    parts += [text for text in (check.remark, evidence(check, verdict.confidence)) if text]
+    parts += [text for text in (check.remark, evidence(check)) if text]
     return ". ".join(parts)
 
 
@@ -97,9 +97,7 @@ def markdown(verdict: Verdict, report: Report) -> str:
     lines = [f"### {mark} {headline(verdict)}", "", _escaped(subject(verdict)), ""]
     lines += ["| | check | value | limit | margin | |", "|---|---|---:|---:|---:|---|"]
     for check in verdict.checks:
-        remark = ". ".join(
-            text for text in (check.remark, evidence(check, verdict.confidence)) if text
-        )
+        remark = ". ".join(text for text in (check.remark, evidence(check)) if text)
         row = ["✅" if check.passed else "❌", check.name, *cells(check), remark]
         lines.append("| " + " | ".join(map(_escaped, row)) + " |")
     if verdict.baseline is not None and verdict.baseline.most_worse:
@@ -126,14 +124,15 @@ def junit(verdict: Verdict) -> str:
 
     suite = TestSuite(_xml(f"opis gate {plain(verdict.run, 120)}"))
     suite.timestamp = verdict.created[:19]
-    for name, value in verdict.figures.items():
+    told = {"confidence": verdict.confidence, "false_alarm": verdict.false_alarm}
+    for name, value in (verdict.figures | told).items():
         if value is not None:
             suite.add_property(name, f"{value:.9g}")
     for check in verdict.checks:
         case = TestCase(check.name, "opis.gate", 0.0)
         if not check.passed:
-            text = _xml(sentence(check, verdict))
-            # Some programs show the message, others the text.
+            # Some programs show the message, others the text, and hardly any the properties.
+            text = _xml(" ".join([sentence(check) + ".", *verdict.notes]))
             failure = Failure(text, "limit")
             failure.text = text
             case.result = [failure]
@@ -182,7 +181,7 @@ def annotations(verdict: Verdict) -> Iterator[str]:
     fits = len(failed) <= MOST_ANNOTATIONS
     for check in failed if fits else failed[: MOST_ANNOTATIONS - 1]:
         title = _property(f"opis gate: {check.name}")
-        yield f"::error title={title}::{_data(sentence(check, verdict))}"
+        yield f"::error title={title}::{_data(sentence(check))}"
     if not fits:
         rest = ", ".join(check.name for check in failed[MOST_ANNOTATIONS - 1 :])
         yield f"::error title=opis gate::{_data(f'and {rest}')}"

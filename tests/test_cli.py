@@ -52,6 +52,17 @@ def test_evaluate_says_what_the_report_says(cli, tmp_path):
     assert "\x1b" not in done.stdout
 
 
+def test_the_worst_classes_shown_are_those_of_the_deployed_threshold(cli, tmp_path):
+    for threshold, where in (("0.9", "deployed"), (None, "recommended")):
+        given = () if threshold is None else ("--threshold", threshold)
+        told = cli("evaluate", WORDNET, "--out", "run", "--force", *given).stdout
+        report = opis_cli.load_report(tmp_path / "run")
+        worst = report.worst_classes if threshold is None else report.deployed.worst_classes
+        table = told.partition(f"Classes worst off at the {where} threshold")[2]
+        for line, one in zip(table.splitlines()[2:7], worst, strict=False):
+            assert one.class_name in line and f"{one.utility:.3g}" in line
+
+
 def test_json_is_the_report_and_nothing_else(cli, tmp_path):
     done = cli("evaluate", WORDNET, "--json", "--out", "run", "--max-frr", "0.2")
     assert json.loads(done.stdout) == json.loads((tmp_path / "run" / "report.json").read_text())

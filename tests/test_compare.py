@@ -157,9 +157,7 @@ def test_the_command(runs, cli, tmp_path):
     change = [" ".join(line) for line in lines if line[:1] == ["OPIS"]]
     # The second model is better and the third worse; lower is better.
     assert "↓ better" in change[0] and "↑ worse" in change[1]
-    scales = [
-        line for line in done.stdout.splitlines() if line.startswith("OPIS,")
-    ]
+    scales = [line for line in done.stdout.splitlines() if line.startswith("OPIS,")]
     assert len(scales) == 4 and all("better" in line or "worse" in line for line in scales)
     assert "Classes that gained most" in done.stdout
     assert (tmp_path / "p.svg").read_text().startswith("<?xml")

@@ -84,6 +84,13 @@ def test_a_confidence_lies_between_0_and_1(value):
         opis.evaluate(*data.MADE["blobs"], confidence=value)
 
 
+def test_a_confidence_below_a_half_is_refused_and_why(saved, cli):
+    for command in ("evaluate", data.SAMPLES / "wordnet.parquet"), ("recommend", saved):
+        done = cli(*command, "--confidence", "0.49")
+        assert done.returncode == 2 and done.stdout == ""
+        assert "at least 0.5" in done.stderr and "than hold" in " ".join(done.stderr.split())
+
+
 def test_the_command_line_says_it(saved, cli):
     done = cli("recommend", saved, "--confidence", "0.9", "--max-far", "0.05")
     assert done.returncode == 0 and "with 90 % confidence" in done.stdout

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import opis_cli as opis
-from opis_cli import gate
+from opis_cli import comparison, family, gate
 from opis_cli.errors import SettingsError
 from opis_cli.limits import RULE, Demands, Limit
 
@@ -196,6 +196,97 @@ def test_with_a_confidence_the_lower_limit_decides(run, worse, name):
         # Without a confidence the difference itself decides, and the interval is told.
         plain = check_of(judge(worse, demands(**{name: limit}), baseline=run))
         assert plain.passed == (plain.value <= limit) and plain.interval == check.interval
+
+
+def test_holm_by_hand():
+    """At 5 %, of four: 0.01 against a quarter, 0.016 against a third, then 0.03 exceeds a half."""
+    found = family.holm([0.03, 0.01, 0.04, 0.016], 0.05)
+    assert found == pytest.approx([0.025, 0.0125, 0.025, 0.05 / 3])
+    # The first to exceed its share ends it: 0.04 alone would not have exceeded 0.05.
+    assert family.holm([0.04, 0.026], 0.05) == pytest.approx([0.025, 0.025])
+    assert family.holm([0.04, 0.025], 0.05) == pytest.approx([0.05, 0.025])
+    assert family.holm([0.04], 0.05) == [0.05] and family.holm([], 0.05) == []
+
+
+def test_the_share_of_draws_within_a_limit_by_hand():
+    draws = np.array([-3.0, -1, 0, 1, 2, 3, 4, 5, 6, 7])
+    assert family.share_within(draws, 0.0, either_way=False) == 0.3
+    assert family.share_within(draws, 2.0, either_way=True) == 0.5
+    assert family.share_within(-draws, 2.0, either_way=True) == 0.5
+    draws[0] = np.nan
+    assert family.share_within(draws, 0.0, either_way=False) == pytest.approx(2 / 9)
+    draws[1] = np.nan
+    assert family.share_within(draws, 0.0, either_way=False) is None
+
+
+def test_a_check_that_fails_alone_may_hold_in_a_family(run, worse):
+    """Limits that 3 % of the draws hold: each alone fails at 95 %, two together do not."""
+    draws = comparison.drawn_changes(
+        worse, run, seed=0, replicates=400, at=(comparison.operating_of(worse, 0.5),) * 2
+    )
+    limits = {
+        "max_opis_increase": float(np.quantile(draws["opis"], 0.03)),
+        "max_recall_drop": float(np.quantile(-draws["recall_at_1"], 0.035)),
+    }
+    assert min(limits.values()) > 0
+    asked = demands(0.95, **limits)
+
+    def verdict(demands):
+        return judge(worse, demands, baseline=run, replicates=400)
+
+    alone, together = verdict(asked), verdict(dataclasses.replace(asked, family=True))
+    assert [check.passed for check in alone.checks] == [False, False]
+    assert [check.passed for check in together.checks] == [True, True]
+    for one, other in zip(alone.checks, together.checks, strict=True):
+        assert one.p == other.p == pytest.approx(0.0325, abs=0.005)
+        assert (one.confidence, other.confidence) == (0.95, 0.975)
+        assert one.margin < 0 <= other.margin and other.interval[0] < one.interval[0]
+    assert alone.false_alarm == pytest.approx(1 - 0.95**2) and not alone.family
+    assert together.false_alarm == pytest.approx(0.05) and together.family
+    assert any("up to 9.75 %" in note and "--family" in note for note in alone.notes)
+    assert any("at most 5 %" in note and "Holm" in note for note in together.notes)
+    # One that is plain raises the share of the next.
+    limits["max_opis_increase"] = 0.0
+    mixed = verdict(dataclasses.replace(demands(0.95, **limits), family=True))
+    assert [check.confidence for check in mixed.checks] == [0.975, 0.95]
+    assert [check.passed for check in mixed.checks] == [False, False]
+
+
+def test_a_shift_either_way_has_the_share_of_its_own_side(run, worse):
+    first = check_of(judge(worse, demands(0.95, max_threshold_shift=0.0), baseline=run))
+    back = check_of(judge(run, demands(0.95, max_threshold_shift=0.0), baseline=worse))
+    assert first.p == pytest.approx(back.p) and first.p < 0.5
+    far = check_of(judge(run, demands(0.95, max_threshold_shift=2.0), baseline=worse))
+    assert far.p == 1.0 and far.passed
+
+
+def test_without_an_interval_or_a_confidence_there_is_no_chance_to_tell(run, worse):
+    plain = judge(worse, demands(max_opis_increase=0.0, max_recall_drop=0.0), baseline=run)
+    assert plain.false_alarm is None and not any("chance that" in one for one in plain.notes)
+    other = opis.evaluate(*data.blobs(500, 10, spread=0.8))
+    verdict = judge(other, demands(0.95, max_opis_increase=0.0), baseline=run)
+    assert verdict.false_alarm is None and check_of(verdict).p is None
+    one = judge(worse, demands(0.95, max_opis_increase=0.0), baseline=run)
+    assert one.false_alarm == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("from_file", [True, False])
+def test_family_in_the_file_or_by_its_flag(runs, cli, from_file, tmp_path):
+    file = tmp_path / "gate.toml"
+    file.write_text(f"[gate]\nmax-opis-increase = 0.0\nmax-recall-drop = 0.0\n"
+                    f"family = {str(from_file).lower()}\n")  # fmt: skip
+    words = ["gate", "new", "--baseline", "old", "--config", str(file)]
+    words += [] if from_file else ["--family"]
+    done = cli(*words, "--json", "--junit", str(tmp_path / "gate.xml"), cwd=runs)
+    verdict = json.loads(done.stdout)
+    assert done.returncode == 1 and verdict["family"] and verdict["confidence"] == 0.95
+    assert verdict["false_alarm"] == pytest.approx(0.05)
+    assert {"p", "confidence"} < set(verdict["checks"][0])
+    xml = (tmp_path / "gate.xml").read_text()
+    assert 'name="false_alarm" value="0.05"' in xml and "judged as a family at 95 %" in xml
+    file.write_text("[gate]\nmax-opis = 1\nfamily = 1\n")
+    done = cli(*words, cwd=runs)
+    assert (done.returncode, "family is 1" in done.stderr) == (2, True) or not from_file
 
 
 def test_the_same_seed_gives_the_same_verdict_and_fewer_classes_prove_less(run, worse):

@@ -40,6 +40,15 @@ def test_classes_that_are_alike_have_none_but_plain_opis_has(rows):
     assert found.classes == 300 and found.sizes == (rows, rows)
 
 
+def test_skewness_of_the_classes_moves_the_upper_end():
+    """Where a few classes differ and most are alike, OPIS less noise is skewed to the right."""
+    vectors, labels = clouds(120, 12, spread=0.5, seed=2)
+    found = opis.evaluate(vectors, labels).report.opis_corrected
+    low, high = found.interval
+    assert low < found.value < high and high - found.value > 1.5 * (found.value - low)
+    assert 1 <= found.effective_classes < 60
+
+
 def test_a_known_spread_is_recovered():
     """The truth is OPIS of the same classes with many rows each."""
     truth = opis.evaluate(*clouds(300, 80, spread=0.2)).report.opis

@@ -63,6 +63,9 @@ def test_the_page_is_whole_without_a_browser(made, text):
     plain = next(row for row in classes if row[0] == "plain")
     assert plain[1] == table["size"]["plain"]
     assert plain[5] == pytest.approx(table["mean_utility"]["plain"], rel=1e-5)
+    there = made[1].classes(threshold=0.5).set_index("class").loc["plain"]
+    assert plain[2:5] == pytest.approx(there[["far", "frr", "utility"]].tolist(), rel=1e-5)
+    assert "<h2>Classes at the deployed threshold 0.5</h2>" in text
 
 
 def test_a_page_of_little():

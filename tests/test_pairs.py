@@ -1,5 +1,7 @@
 """Counting as a whole: memory that is planned, partial counts that are gone on from."""
 
+import re
+
 import data
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from conftest import optional
 import opis_cli as opis
 from opis_cli import pairs
 from opis_cli.embeddings import from_arrays
-from opis_cli.errors import RunError, SettingsError
+from opis_cli.errors import InputError, RunError, SettingsError
 from opis_cli.settings import Settings
 
 SAME = ("genuine", "impostor", "pooled_genuine", "pooled_impostor", "nearest_hits")
@@ -95,3 +97,25 @@ def test_many_threads_need_more_memory():
     embeddings = from_arrays(*data.blobs(200, 10, 8))
     few, many = (pairs.memory_needed(embeddings, Settings(threads=n)) for n in (2, 64))
     assert many - few > 1_000_000_000
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(
+    ("make", "asked"),
+    [
+        (lambda rng: rng.integers(0, 3, (120, 3)) + np.array([1, 0, 0]), "far:0.3..0.31"),
+        (lambda rng: rng.integers(0, 3, (120, 3)) + np.array([1, 0, 0]), "frr:0.3..0.31"),
+        (lambda rng: 1 + 1e-6 * rng.standard_normal((100, 8)), "far:0.01..0.1"),
+        (lambda rng: 1 + 1e-8 * rng.standard_normal((100, 8)), "far:0.01..0.1"),
+    ],
+)
+def test_a_range_is_resolved_or_refused_for_a_reason(make, asked, seed):
+    rng = np.random.default_rng(seed)
+    vectors, labels = make(rng).astype(float), rng.integers(0, 6, 120)
+    labels = labels[: len(vectors)]
+    try:
+        report = opis.evaluate(vectors, labels, calibration=asked).report
+    except InputError as error:
+        assert re.search("cannot be resolved|too narrow", str(error))
+    else:
+        assert report.calibration_range.points >= 1_024

@@ -114,3 +114,16 @@ def test_what_cannot_be_drawn_is_refused(small, tmp_path):
 
 def test_notebooks_show_a_figure(small):
     assert small.plot()._repr_png_().startswith(b"\x89PNG")
+
+
+def test_classes_are_drawn_at_the_deployed_threshold_and_said_so():
+    run = opis.evaluate(*data.MADE["blobs"], threshold=0.7)
+    (axes,) = draw(run, "classes").axes
+    assert axes.get_xlabel() == "FAR of the class at the deployed 0.7"
+    points = np.concatenate([c.get_offsets() for c in axes.collections])
+    table = run.classes()
+    # A FAR of 0 has a place of its own on these axes; none is so here.
+    assert table["deployed_far"].min() > 0
+    drawn_far = np.sort([*points[:, 0]])
+    assert np.isin(drawn_far.round(9), table["deployed_far"].round(9)).all()
+    assert not np.isin(drawn_far.round(9), table["far"].round(9)).any()

@@ -14,6 +14,7 @@ import opis_cli as opis
 import opis_cli.grid
 from opis_cli import pairs, pilot, protocols, readers, scores, store
 from opis_cli import report as opis_report
+from opis_cli.axis import over_whole_axis
 from opis_cli.embeddings import from_arrays
 from opis_cli.engines import Tally
 from opis_cli.gallery import with_gallery
@@ -146,11 +147,29 @@ def check(counts, brute, vectors, metric="cosine"):
         ours, pooled = getattr(counts, name), getattr(counts, f"pooled_{name}")
         assert np.all(by_key_low[:, kept] <= ours) and np.all(ours <= by_key_high[:, kept])
         assert np.all(pooled_low <= pooled) and np.all(pooled <= pooled_high)
+        if genuine and counts.genuine_beyond is not None:
+            beyond, window = counts.genuine_beyond, counts.grid.window
+            assert np.all(by_key_low[:, window:] <= beyond)
+            assert np.all(beyond <= by_key_high[:, window:])
+        if not genuine:
+            check_estimates(counts, by_key_low, by_key_high)
         total, pooled_total = brute.accepted(np.array([np.inf]), genuine)
         assert np.array_equal(getattr(counts, f"{name}_pairs"), total[:, 0])
         assert getattr(counts, f"{name}_total") == pooled_total[0]
     assert counts.excluded == brute.before - brute.allowed.sum() // brute.ends
     check_searches(counts, brute, low, high)
+
+
+def check_estimates(counts, low, high):
+    """Impostors of classes beyond the window are near those of brute force, whatever is paired."""
+    whole, some = over_whole_axis(counts), counts.impostor_pairs > 0
+    if whole.estimated is None:
+        return
+    totals = counts.impostor_pairs[some, None]
+    off = (whole.impostor[some] - (low + high)[some] / 2)[:, whole.estimated] / totals
+    assert off.size and np.sqrt(np.mean(off**2)) < 0.01
+    assert np.abs(off.mean(axis=0)).max() < 0.005
+    assert np.all(np.diff(whole.impostor.astype(np.int64), axis=1) >= 0)
 
 
 def check_searches(counts, brute, low, high):

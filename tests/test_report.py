@@ -56,9 +56,15 @@ def test_a_report_of_an_older_opis_loads(report, tmp_path):
     del raw["opis_by"]
     if raw["deployed"] is not None:
         del raw["deployed"]["worst_classes"]
+    for key in ("far_accepted", "opis", "eps_opis"):
+        del raw["intervals"]["effective_classes"][key]
+    if raw["opis_corrected"] is not None:
+        del raw["opis_corrected"]["effective_classes"]
     (tmp_path / "report.json").write_text(json.dumps(raw))
     loaded = opis.load_report(tmp_path)
     assert loaded.opis_by is None and loaded.opis == report.opis
+    assert loaded.intervals.effective_classes.opis is None
+    assert loaded.intervals.effective_classes.far == report.intervals.effective_classes.far
 
 
 def test_the_schema_names_every_field_and_no_other():

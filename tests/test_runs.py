@@ -6,6 +6,7 @@ from pathlib import Path
 
 import data
 import numpy as np
+import oracle
 import pandas as pd
 import pytest
 
@@ -44,11 +45,13 @@ def test_classes_parquet_agrees_with_the_report(small, saved):
     assert list(table.columns) == [
         *("class", "size", "genuine_pairs", "impostor_pairs", "mean_utility", "opis_contribution"),
         *("recall_at_1", "far", "frr", "utility", "best_threshold"),
+        *("deployed_far", "deployed_frr", "deployed_utility"),
     ]
     single = table["size"] == 1
     assert single.any()
     assert table[single].iloc[:, 4:].isna().all(axis=None)
-    assert table[~single].notna().all(axis=None)
+    assert table[~single].iloc[:, :11].notna().all(axis=None)
+    assert table.iloc[:, 11:].isna().all(axis=None)
     chosen, report = small.report.recommendation, small.report
     assert table["opis_contribution"].mean() == pytest.approx(report.opis)
     assert table["far"].mean() == pytest.approx(chosen.class_mean_far)
@@ -58,6 +61,64 @@ def test_classes_parquet_agrees_with_the_report(small, saved):
     assert pooled == pytest.approx(chosen.frr)
     worst = table.set_index("class").loc[report.worst_classes[0].class_name]
     assert worst["utility"] == table["utility"].min() == report.worst_classes[0].utility
+
+
+@pytest.fixture(scope="module")
+def deployed():
+    """A run with a deployed threshold that is far from the recommended one."""
+    return opis.evaluate(*data.MADE["long_tail"], threshold=0.7)
+
+
+def test_the_deployed_threshold_is_judged_whole(deployed, small, tmp_path):
+    """By brute force at the deployed one, while all else stays the recommended one's."""
+    vectors, labels = data.MADE["long_tail"]
+    truth = oracle.rates_and_utility(vectors, labels, [0.7])
+    judged = deployed.report.deployed
+    assert abs(deployed.report.recommendation.threshold - 0.7) > 0.1
+    deployed.save(tmp_path / "run")
+    table = pd.read_parquet(tmp_path / "run" / "classes.parquet").set_index("class")
+    for name in ("far", "frr", "utility"):
+        assert table[f"deployed_{name}"].to_numpy() == pytest.approx(
+            getattr(truth, name)[:, 0], nan_ok=True
+        )
+        assert table[name].mean() == pytest.approx(small.classes()[name].mean(), abs=0.05)
+    least = table["deployed_utility"].nsmallest(10)
+    assert [one.utility for one in judged.worst_classes] == least.tolist()
+    for one in judged.worst_classes:
+        row = table.loc[one.class_name]
+        assert (one.far, one.frr) == (row["deployed_far"], row["deployed_frr"])
+        assert (one.size, one.mean_utility) == (row["size"], row["mean_utility"])
+    # No class is as badly off at both, so that one cannot stand for the other.
+    assert judged.worst_classes[0].utility != deployed.report.worst_classes[0].utility
+    loaded = opis.load_run(tmp_path / "run")
+    assert loaded.report.deployed == judged
+
+
+def test_rates_and_classes_at_any_threshold(deployed):
+    vectors, labels = data.MADE["long_tail"]
+    at = deployed.rates(0.7)
+    assert at.exact and (at.far, at.frr) == (
+        deployed.report.deployed.far,
+        deployed.report.deployed.frr,
+    )
+    assert at.mean_utility == pytest.approx(deployed.report.deployed.mean_utility)
+    thresholds = deployed.counts.grid.class_thresholds
+    between = float(thresholds[300:302].mean())
+    at, table = deployed.rates(between), deployed.classes(threshold=between)
+    truth = oracle.rates_and_utility(vectors, labels, [between])
+    assert not at.exact and at.frr_at < between < at.far_at
+    assert at.far >= truth.pooled_far[0] and at.frr >= truth.pooled_frr[0]
+    assert table.attrs["far_at"] == at.far_at and table.attrs["class_frr_at"] == at.class_frr_at
+    assert table["far"].mean() == pytest.approx(at.class_mean_far)
+    known = table["far"].notna()
+    assert np.all(table["far"][known] >= truth.far[known, 0] - 1e-12)
+    assert np.all(table["frr"][known] >= truth.frr[known, 0] - 1e-12)
+    exact = deployed.classes(threshold=0.7)
+    assert exact["far"].equals(exact["deployed_far"])
+    assert deployed.classes().attrs == {}
+    for wrong in (-0.1, 2.1, float("nan")):
+        with pytest.raises(SettingsError):
+            deployed.rates(wrong)
 
 
 def test_threshold_json_is_there_only_where_one_is_recommended(small, saved, tmp_path):

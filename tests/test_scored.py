@@ -317,3 +317,22 @@ def test_what_makes_no_sense_with_scored_pairs_is_refused(given, told, cli, tmp_
     file.write_text("distance,genuine,a\n0.1,1.0,x\n0.9,0.0,y\n")
     done = cli("evaluate", file, "--pairs", *given)
     assert done.returncode == 2 and told in done.stderr
+
+
+def test_rates_at_any_score_are_of_what_a_person_sees(tmp_path):
+    table = made(3_000, ties=True)
+    run = run_of(table, tmp_path, group_column="left,right", threshold=0.5)
+    assert run.report.settings["metric"] == "score"
+    for score in (0.5, 0.42, 0.505):
+        at = run.rates(score)
+        far, frr = rates_of(table, score)
+        assert at.threshold == score and at.frr_at >= score >= at.far_at
+        assert at.far >= far[0] - 1e-12 and at.frr >= frr[0] - 1e-12
+        assert run.classes(threshold=score)["far"].mean() == pytest.approx(at.class_mean_far)
+    at = run.rates(0.5)
+    assert at.exact and (at.far, at.frr) == pytest.approx(
+        tuple(rate[0] for rate in rates_of(table, 0.5))
+    )
+    worst = run.report.deployed.worst_classes
+    groups = run.classes(threshold=0.5).set_index("group")
+    assert [one.utility for one in worst] == groups["utility"].nsmallest(10).tolist()

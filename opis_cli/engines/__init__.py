@@ -59,7 +59,9 @@ class Tally:
 
     Attributes
     ----------
-    genuine, impostor : ndarray of shape (keys, C), unsigned integers
+    genuine : ndarray of shape (keys, T), unsigned integers
+        Credits by cell of all thresholds: genuine pairs are few.
+    impostor : ndarray of shape (keys, C), unsigned integers
         Credits by cell of the thresholds that are kept by class.
     pooled_genuine, pooled_impostor : ndarray of shape (T,), int64
         Pairs, each once, by cell of all thresholds.
@@ -84,20 +86,19 @@ class Tally:
     @classmethod
     def empty(cls, rows: Rows, grid: Grid, folds: int = 0) -> "Tally":
         """A tally of no pairs, in the smallest integers that can hold all of them."""
-        keys = int(rows.keys.max()) + 1
+        keys, count = int(rows.keys.max()) + 1, len(grid.thresholds)
         sizes = np.bincount(rows.labels).astype(np.int64)
         per_key = np.bincount(rows.keys).astype(np.int64)
-        shape = (keys, len(grid.by_class))
         nearest = np.full(len(rows.labels), -np.inf, np.float32)
         return cls(
-            np.zeros(shape, _smallest(int(per_key.max() * sizes.max()))),
-            np.zeros(shape, _smallest(int(per_key.max() * len(rows.labels)))),
-            np.zeros(len(grid.thresholds), np.int64),
-            np.zeros(len(grid.thresholds), np.int64),
-            np.zeros(len(grid.thresholds), np.int64),
+            np.zeros((keys, count), _smallest(int(per_key.max() * sizes.max()))),
+            np.zeros((keys, len(grid.by_class)), _smallest(int(per_key.max() * len(rows.labels)))),
+            np.zeros(count, np.int64),
+            np.zeros(count, np.int64),
+            np.zeros(count, np.int64),
             nearest,
             nearest.copy(),
-            np.zeros((folds, len(grid.thresholds)), np.int64),
+            np.zeros((folds, count), np.int64),
         )
 
     def add(self, other: "Tally") -> None:

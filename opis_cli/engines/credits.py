@@ -146,7 +146,7 @@ def credit_genuine(
 
     Those whose score lies less than a ``width`` above their cut are counted as borderline.
     """
-    table, class_cell = cells.anywhere, cells.class_cell
+    table = cells.anywhere
     first, cuts = table.first, table.cuts
     for i in range(scores.shape[0]):
         for j in range(max(i0 + i + 1 - j0, 0), min(ends[i0 + i] - j0, columns)):
@@ -156,9 +156,8 @@ def credit_genuine(
             cell = cell_of(score, first, cuts, table.top, table.scale, table.compares)
             pooled[cell] += 1
             borderline[cell] += score < cuts[cell] + width
-            by_class = class_cell[cell]
-            credits[keys[i0 + i], by_class] += 1
-            credits[keys[j0 + j], by_class] += 1
+            credits[keys[i0 + i], cell] += 1
+            credits[keys[j0 + j], cell] += 1
 
 
 @summing

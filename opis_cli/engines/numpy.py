@@ -24,7 +24,7 @@ def count_pairs(
     negated_cuts = -rows.cuts_of(grid)
     negated_cuts[-1] = np.inf
     borderline = negated_cuts - np.float32(2 * ROUNDING * rows.scale)
-    class_cell = grid.class_cell
+    class_cell, every_cell = grid.class_cell, np.arange(len(grid.thresholds))
     for tile in tiles:
         left, right = slice(tile.a, tile.b), slice(tile.c, tile.d)
         scores = rows.scores_of(left, right)
@@ -32,9 +32,9 @@ def count_pairs(
         if rows.vetoes:
             scores[rows.vetoed(i, j)] = rows.veto_score
         alike = rows.labels[left, None] == rows.labels[None, right]
-        for wanted, credits, pooled, nearest in (
-            (alike, tally.genuine, tally.pooled_genuine, tally.nearest_genuine),
-            (~alike, tally.impostor, tally.pooled_impostor, tally.nearest_impostor),
+        for wanted, kept, credits, pooled, nearest in (
+            (alike, every_cell, tally.genuine, tally.pooled_genuine, tally.nearest_genuine),
+            (~alike, class_cell, tally.impostor, tally.pooled_impostor, tally.nearest_impostor),
         ):
             pairs = wanted & (i < j)
             cells = np.searchsorted(negated_cuts, -scores[pairs])
@@ -44,7 +44,7 @@ def count_pairs(
                 close = -scores[pairs] > borderline[cells]
                 tally.borderline_genuine += np.bincount(cells[close], minlength=len(pooled))
             for row, first in zip(at, (tile.a, tile.c), strict=True):
-                _credit(credits, rows.keys[row + first], class_cell[cells])
+                _credit(credits, rows.keys[row + first], kept[cells])
             best = np.where(pairs, scores, -np.inf)
             np.maximum(nearest[left], best.max(axis=1), out=nearest[left])
             np.maximum(nearest[right], best.max(axis=0), out=nearest[right])

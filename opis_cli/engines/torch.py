@@ -105,7 +105,6 @@ class _Counter:
         dense = len(grid.by_class) == len(grid.thresholds)
         self.listed = len(grid.thresholds) if dense else grid.window
         self.beyond = [int(index) for index in grid.by_class[self.listed :]]
-        self.class_cell = there(grid.class_cell)
         self.columns = len(grid.by_class)
         self.genuine, self.impostor = (
             torch.zeros(array.size, dtype=_signed(array), device=device)
@@ -149,7 +148,7 @@ class _Counter:
         self.pooled_genuine += torch.bincount(found, minlength=len(self.cuts))
         close = scores[i, j].neg() > self.borderline[found]
         self.borderline_genuine += torch.bincount(found[close], minlength=len(self.cuts))
-        self.credit(self.genuine, tile, i, j, self.class_cell[found])
+        self.credit(self.genuine, tile, i, j, found, len(self.cuts))
 
     def impostor_pairs(self, tile: Tile, scores: Any, cells: Any, pairs: Any) -> None:
         """Credit the pairs that a mask picks (all, if there is none)."""
@@ -163,7 +162,7 @@ class _Counter:
             inside &= pairs
         i, j = inside.nonzero(as_tuple=True)
         # Cells of the window are those kept by class, in the same order.
-        self.credit(self.impostor, tile, i, j, cells[i, j].long())
+        self.credit(self.impostor, tile, i, j, cells[i, j].long(), self.columns)
         before = inside
         for column, last in enumerate(self.beyond, self.listed):
             accepted = cells <= last
@@ -175,11 +174,11 @@ class _Counter:
                 self.impostor.index_add_(0, places, more.to(self.impostor.dtype))
             before = accepted
 
-    def credit(self, credits: Any, tile: Tile, i: Any, j: Any, cells: Any) -> None:
+    def credit(self, credits: Any, tile: Tile, i: Any, j: Any, cells: Any, columns: int) -> None:
         """Add one for each pair to the keys of both rows."""
         one = torch.ones((), dtype=credits.dtype, device=credits.device).expand(len(cells))
         for rows in (i + tile.a, j + tile.c):
-            credits.index_add_(0, self.keys[rows] * self.columns + cells, one)
+            credits.index_add_(0, self.keys[rows] * columns + cells, one)
 
     def deliver(self, tally: Tally) -> None:
         """Add what was counted to the tally."""

@@ -8,6 +8,8 @@ rows each.
 import sys
 from pathlib import Path
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from test_noise import clouds
 
@@ -29,7 +31,7 @@ def main() -> None:
         reports = [opis.evaluate(*clouds(CLASSES, rows, spread=spread)).report for rows in SIZES]
         found = [report.opis_corrected for report in reports]
         values = [one.value for one in found]
-        reach = [one.interval[1] - one.value for one in found]
+        reach = np.abs([np.array(one.interval) - one.value for one in found]).T
         axes.axhline(truth, color=CHOSEN, linewidth=1.5, label="truth")
         axes.plot(SIZES, [report.opis for report in reports], "s-", color=WORST, label="OPIS")
         axes.errorbar(

@@ -1,181 +1,218 @@
-"""How often intervals hold the truth: ``python tests/benchmarks/simulate.py FILE ...``.
+"""How often intervals hold the truth: ``python tests/benchmarks/simulate.py``, the README's table.
 
-The classes of a file of real embeddings are the population, and their pairs the truth. Draws of
-whole classes, without replacement, are evaluated as if they were all that is known; an interval
-covers if it holds the figure of the full file. By default at most a fifth of the classes is drawn,
-500 times; ``--sizes LOW HIGH`` keeps the classes of such sizes, and ``--tail`` thins them out
-until their sizes are long-tailed.
+A set of embeddings is the population, and all its pairs are the truth. Draws of some of its
+classes, without replacement, are evaluated as if they were all that is known. An interval covers if
+it holds the figure of the full set; a bound with confidence is kept if it holds there. Thresholds
+are those that each draw would choose.
+
+Two sets are made so that trust is hard: ``sizes`` is long-tailed, and of ``twins`` three pairs of
+nearly the same class, as 3 of 20,000 pairs of classes, make half of the false accepts at FAR 0.1 %,
+of which most draws have none. With files as arguments it takes these instead.
 """
 
 import argparse
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from opis_cli import readers, sampling
-from opis_cli.curves import pooled_far, pooled_frr
-from opis_cli.intervals import LEVEL, band_columns, spread, threshold_interval
-from opis_cli.records import Embeddings, Grid, PairCounts
-from opis_cli.scores import consistency, last_within
-from opis_cli.settings import Calibration
-from opis_cli.uncertainty import log_interval, replicates_of_consistency
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import data
+
+import opis_cli as opis
+from opis_cli import readers
+from opis_cli.confidence import spreads
+from opis_cli.curves import utility
+from opis_cli.intervals import threshold_interval
+from opis_cli.uncertainty import carriers_of_far
 
 FARS = (1e-3, 1e-2, 5e-2)
-RANGE = Calibration("far", 0.01, 0.10)
-POINTS = 150
+"""Bounds at which rates, thresholds and ``--confidence`` are judged."""
 
 
+def clouds(sizes: np.ndarray, spread: float, twins: int = 0, seed: int = 0) -> data.Data:
+    """Classes at lognormal distances about their centres; the first ones are twins, two by two."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    centres = _unit(rng.standard_normal((len(sizes), 32)))
+    centres[1 : 2 * twins : 2] = centres[0 : 2 * twins : 2]
+    lengths = 0.9 * np.exp(spread * rng.standard_normal(len(sizes)))
+    lengths[: 2 * twins] = 0.5
+    away = _unit(rng.standard_normal((len(labels), 32)))
+    return (centres[labels] + lengths[labels, None] * away).astype(np.float32), labels
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def long_tailed(count: int) -> np.ndarray:
+    """Sizes of 2 to 60 rows, most of them small."""
+    return np.minimum(60, 2 / np.random.default_rng(5).random(count) ** 0.9).astype(int)
+
+
+SETS: dict[str, tuple[Callable[[], data.Data], int]] = {
+    "fonts_base": (partial(data.sample, "fonts_base"), 37),
+    "fonts_tcm": (partial(data.sample, "fonts_tcm"), 37),
+    "wordnet": (partial(data.sample, "wordnet"), 20),
+    "alike": (partial(clouds, np.full(300, 12), 0.1), 40),
+    "sizes": (partial(clouds, long_tailed(300), 0.2, seed=4), 60),
+    "twins": (partial(clouds, np.append(np.full(6, 20), np.full(194, 10)), 0.1, 3, 7), 40),
+}
+"""What makes each set, and how many of its classes are drawn."""
+
+
+@dataclass
 class Population:
-    """Accepted pairs of every two classes at every threshold: any draw of classes is a sum."""
+    """All rows of a set, by class, and the figures of the whole."""
 
-    def __init__(self, embeddings: Embeddings) -> None:
-        order = np.argsort(embeddings.labels, kind="stable")
-        vectors = embeddings.vectors[order].astype(np.float64)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        labels = embeddings.labels[order]
-        self.sizes = np.bincount(labels)
-        starts = np.append(0, np.cumsum(self.sizes)[:-1])
-        distances = 1 - vectors @ vectors.T
-        impostor = distances[labels[:, None] != labels[None, :]]
-        shares = np.concatenate([np.geomspace(1e-5, 0.3, POINTS), FARS, [0.01, 0.10]])
-        self.thresholds = np.append(np.unique(np.quantile(impostor, shares)), 2.0)
-        self.accepted = np.empty((len(self.sizes), len(self.sizes), len(self.thresholds)), np.int32)
-        for k, threshold in enumerate(self.thresholds):
-            found = np.add.reduceat((distances <= threshold).astype(np.int32), starts, axis=0)
-            self.accepted[:, :, k] = np.add.reduceat(found, starts, axis=1)
-        inside = np.arange(len(self.sizes))
-        self.accepted[inside, inside] = (self.accepted[inside, inside] - self.sizes[:, None]) // 2
+    vectors: np.ndarray
+    codes: np.ndarray
+    drawn: int
 
-    def counts(self, classes: np.ndarray) -> PairCounts:
-        """The pair counts of some classes alone."""
-        accepted = self.accepted[np.ix_(classes, classes)]
-        genuine = accepted[np.arange(len(classes)), np.arange(len(classes))]
-        impostor = accepted.sum(axis=1) - genuine
-        count = len(self.thresholds)
-        return PairCounts(
-            grid=Grid(self.thresholds, count, np.arange(count)),
-            metric="cosine",
-            unit=True,
-            class_names=classes,
-            sizes=self.sizes[classes],
-            genuine=genuine,
-            impostor=impostor,
-            pooled_genuine=genuine.sum(axis=0),
-            pooled_impostor=impostor.sum(axis=0) // 2,
-            nearest_hits=np.zeros(len(classes), int),
+    def __post_init__(self) -> None:
+        order = np.argsort(self.codes, kind="stable")
+        self.vectors, self.codes = self.vectors[order], self.codes[order]
+        unit = _unit(self.vectors.astype(np.float64))
+        self.distances = 1 - unit @ unit.T
+        self.sizes = np.bincount(self.codes)
+        self.starts = np.cumsum(self.sizes) - self.sizes
+        self.run = self.evaluate(np.arange(len(self.sizes)), 0)
+        impostor = np.sort(self.distances[self.codes[:, None] != self.codes])
+        self.thresholds = {
+            far: float(impostor[int(far * len(impostor)) // 2 * 2 - 1]) for far in FARS
+        }
+
+    def evaluate(self, classes: np.ndarray, seed: int) -> opis.Run:
+        """The run of some classes alone."""
+        rows = np.isin(self.codes, classes)
+        return opis.evaluate(self.vectors[rows], self.codes[rows], engine="numpy", seed=seed)
+
+    def rates(self, threshold: float) -> dict[str, float]:
+        """Pooled and class-mean rates at a threshold."""
+        accepted = self.distances <= threshold + 5e-7
+        genuine = np.array(
+            [
+                (accepted[at : at + size, at : at + size].sum() - size) // 2
+                for at, size in zip(self.starts, self.sizes, strict=True)
+            ]
         )
+        own = np.add.reduceat(accepted.sum(axis=1), self.starts) - self.sizes - 2 * genuine
+        pairs, others = (self.sizes * (self.sizes - 1)) // 2, len(self.codes) - self.sizes
+        kept = pairs > 0
+        far, frr = (own / (self.sizes * others))[kept], 1 - genuine[kept] / pairs[kept]
+        return {
+            "far": own.sum() / (self.sizes * others).sum(),
+            "frr": 1 - genuine.sum() / pairs.sum(),
+            "class_mean_far": far.mean(),
+            "class_mean_frr": frr.mean(),
+            "mean_utility": utility(far, frr, 1.0).mean(),
+        }
 
 
-class Tally:
-    """How often, and by how much, intervals of one figure missed the truth."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, list[int]] = {}
-
-    def add(self, name: str, low: float, high: float, truth: float) -> None:
-        miss = -1 if truth < low else 1 if truth > high else 0
-        self.found.setdefault(name, []).append(miss if low <= high else 2)
-
-    def show(self) -> None:
-        for name, misses in self.found.items():
-            seen = np.array(misses)
-            print(
-                f"| {name} | {100 * np.mean(seen == 0):.1f} % | {100 * np.mean(seen < 0):.1f} % "
-                f"| {100 * np.mean(seen > 0):.1f} % | {len(seen)} |"
-            )
+Misses = dict[str, int]
+"""Of each interval: 0 where it holds the truth, -1 where that is below it, 1 where it is above."""
 
 
-def judge(
-    population: Population, share: float, draws: int, seed: int, max_pairs: int | None = None
-) -> Tally:
-    """Coverage of all intervals over draws of that share of the classes, or of so many pairs."""
-    labels = np.repeat(np.arange(len(population.sizes)), population.sizes)
-    every = np.arange(len(population.sizes))
-    whole = population.counts(every)
-    far, frr = pooled_far(whole), pooled_frr(whole)
-    truth = consistency(whole, RANGE, 1.0, 0.1)
-    rng = np.random.default_rng(seed)
-    tally = Tally()
-    for draw in range(draws):
-        if max_pairs is None:
-            classes = np.sort(rng.choice(every, int(share * len(every)), replace=False))
-        else:
-            classes = np.unique(labels[sampling.draw(labels, max_pairs, draw)])
-        counts = population.counts(classes)
-        if counts.genuine_total == 0:
+def _miss(ends: tuple[float, float], truth: float) -> int:
+    return -1 if truth < ends[0] else 1 if truth > ends[1] else 0
+
+
+def judge(whole: Population, run: opis.Run) -> Misses:
+    """What the intervals of a draw miss."""
+    found: Misses = {}
+    report, truth = run.report, whole.run.report
+    known, bands = report.intervals, spreads(run.counts)
+    at = report.recommendation.threshold
+    if at is not None:
+        true = whole.rates(at)
+        for name in ("class_mean_far", "class_mean_frr", "mean_utility"):
+            found[name.replace("_", " ")] = _miss(getattr(known, name), true[name])
+    for bound in FARS:
+        chosen = run.recommend(max_far=bound, prefer="low-frr")
+        if chosen.threshold is None:
             continue
-        columns = band_columns(counts)
-        bands = {rate: spread(counts, rate, columns) for rate in ("far", "frr")}
-        limits = {rate: band.limits() for rate, band in bands.items() if band is not None}
-        for bound in FARS:
-            # The threshold that this draw recommends, and what it does to all classes.
-            at = last_within(pooled_far(counts), bound)
-            if at is None:
-                continue
-            for rate, true in (("far", far), ("frr", frr)):
-                if bands[rate] is not None:
-                    low, high = (float(end[at]) for end in limits[rate])
-                    tally.add(f"{rate.upper()} at FAR {bound:g}", low, high, float(true[at]))
-            best = population.thresholds[last_within(far, bound)]
-            tally.add(
-                f"threshold at FAR {bound:g}",
-                *threshold_interval(bands["far"], "far", bound),
-                float(best),
-            )
-        one = consistency(counts, RANGE, 1.0, 0.1)
-        pair = replicates_of_consistency(counts, one, 1.0, 0.1, draw)
-        for name, value, replicates, true in (
-            ("OPIS", one.opis, pair[0], truth.opis),
-            ("10%-OPIS", one.eps_opis, pair[1], truth.eps_opis),
-        ):
-            if (ends := log_interval(value, replicates, one, LEVEL, 1.0)) is not None:
-                tally.add(name, *ends, true)
-    return tally
+        true = whole.rates(chosen.threshold)
+        column = int(np.searchsorted(run.counts.grid.class_thresholds, chosen.threshold))
+        for rate in ("far", "frr"):
+            low, high = (end[column] for end in bands[rate].limits())
+            found[f"{rate.upper()} at FAR {bound:.1%}"] = _miss((low, high), true[rate])
+        ends = threshold_interval(bands["far"], "far", bound)
+        ends = min(ends[0], chosen.threshold), max(ends[1], chosen.threshold)
+        found[f"threshold at FAR {bound:.1%}"] = _miss(ends, whole.thresholds[bound])
+        sure = run.recommend(max_far=bound, prefer="low-frr", confidence=0.95)
+        if sure.threshold is not None:
+            broken = whole.rates(sure.threshold)["far"] > bound
+            found[f"bound kept, --max-far {bound:g} --confidence 0.95"] = int(broken)
+    worst = round(whole.rates(whole.thresholds[1e-2])["frr"], 3)
+    sure = run.recommend(max_frr=worst, prefer="low-far", confidence=0.95)
+    if sure.threshold is not None:
+        broken = whole.rates(sure.threshold)["frr"] > worst
+        found["bound kept, --max-frr as at FAR 1 % --confidence 0.95"] = int(broken)
+    if known.opis is not None:
+        found["OPIS"] = _miss(known.opis, truth.opis)
+    if known.eps_opis is not None:
+        found["10%-OPIS"] = _miss(known.eps_opis, truth.eps_opis.value)
+    if report.opis_corrected is not None:
+        found["OPIS less noise"] = _miss(report.opis_corrected.interval, truth.opis_corrected.value)
+    return found
 
 
-def thinned(embeddings: Embeddings, low: int, high: int, tail: bool, seed: int) -> Embeddings:
-    """Only classes of some sizes, and fewer rows of most where a long tail is wanted."""
-    rng = np.random.default_rng(seed)
-    sizes = np.bincount(embeddings.labels)
-    keep = np.where((sizes >= low) & (sizes <= high), sizes, 0)
-    if tail:
-        keep = np.minimum(keep, (2 / rng.random(len(sizes)) ** 0.9).astype(int))
-    chosen = [
-        rng.choice(np.flatnonzero(embeddings.labels == k), keep[k], replace=False)
-        for k in range(len(sizes))
+def simulate(name: str, draws: int, seed: int) -> list[Misses]:
+    """What the intervals of many draws of a set, or of a file, miss."""
+    if name in SETS:
+        make, drawn = SETS[name]
+        vectors, labels = make()
+        codes = np.unique(labels, return_inverse=True)[1]
+    else:
+        read = readers.read(name)
+        vectors, codes = read.vectors, read.labels
+        drawn = len(read.class_names) // 5
+    whole, rng = Population(vectors, codes, drawn), np.random.default_rng(seed)
+    sizes, effective = whole.sizes, whole.run.report.intervals.effective_classes
+    at = whole.run.recommend(max_far=FARS[0], prefer="low-frr").threshold
+    print(
+        f"{name}: {drawn} of {len(sizes)} classes of {sizes.min()} to {sizes.max()} rows; in "
+        f"effect {carriers_of_far(whole.run.counts, at):.0f} classes carry FAR {FARS[0]:.1%}, "
+        f"{effective.opis:.0f} OPIS, {effective.eps_opis:.0f} 10%-OPIS, "
+        f"{whole.run.report.opis_corrected.effective_classes:.0f} OPIS less noise",
+        flush=True,
+    )
+    return [
+        judge(whole, whole.evaluate(rng.choice(len(sizes), drawn, replace=False), draw))
+        for draw in range(draws)
     ]
-    rows = np.sort(np.concatenate(chosen))
-    labels = np.unique(embeddings.labels[rows], return_inverse=True)[1]
-    names = embeddings.class_names[keep > 0]
-    return Embeddings(embeddings.vectors[rows], labels, names, rows, 0, embeddings.source)
+
+
+def cell(misses: list[int]) -> str:
+    """Coverage in percent, and how often the truth was above the interval."""
+    if not misses:
+        return "–"
+    seen = np.array(misses)
+    return f"{100 * np.mean(seen == 0):.0f} % ({100 * np.mean(seen > 0):.0f})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="+")
-    parser.add_argument("--share", type=float, default=0.2, help="of the classes, in each draw")
-    parser.add_argument("--max-pairs", type=int, help="draw as opis --max-pairs does instead")
-    parser.add_argument("--draws", type=int, default=500)
-    parser.add_argument("--sizes", type=int, nargs=2, default=(1, 1_000_000))
-    parser.add_argument("--tail", action="store_true", help="make the sizes long-tailed")
+    parser.add_argument("files", nargs="*", help="files of embeddings, or names of sets")
+    parser.add_argument("--draws", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1)
     asked = parser.parse_args()
-    for file in asked.files:
-        embeddings = thinned(readers.read(file), *asked.sizes, asked.tail, asked.seed)
-        sizes = np.bincount(embeddings.labels)
-        print(
-            f"\n{Path(file).name}: {len(sizes)} classes of {sizes.min()} to {sizes.max()} rows, "
-            + (
-                f"{int(asked.share * len(sizes))} drawn"
-                if asked.max_pairs is None
-                else f"{asked.max_pairs:,} pairs of them drawn"
-            )
-            + f" {asked.draws} times\n"
-        )
-        print("| interval | covers | truth is below | truth is above | draws |")
-        print("|---|---|---|---|---|")
-        population = Population(embeddings)
-        judge(population, asked.share, asked.draws, asked.seed, asked.max_pairs).show()
+    names = asked.files or list(SETS)
+    with ProcessPoolExecutor(asked.processes) as pool:
+        run = partial(simulate, draws=asked.draws, seed=asked.seed)
+        found = dict(zip(names, pool.map(run, names), strict=True))
+    figures = dict.fromkeys(figure for draws in found.values() for one in draws for figure in one)
+    print(f"\n| 95 % intervals of | {' | '.join(Path(name).name for name in names)} |")
+    print("|---" * (len(names) + 1) + "|")
+    for figure in figures:
+        cells = [cell([one[figure] for one in found[name] if figure in one]) for name in names]
+        print(f"| {figure} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

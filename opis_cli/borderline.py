@@ -3,11 +3,25 @@
 Counts accept them all. A FAR is then never too low; a FRR that surely holds rejects them all.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli.records import PairCounts
-from opis_cli.report import Borderline
+
+
+@dataclass(frozen=True, slots=True)
+class Borderline:
+    """Pairs within a rounding of a threshold: all are counted as accepted.
+
+    ``exact`` tells whether ``impostor`` was counted; else it is taken from the density of the pairs
+    around.
+    """
+
+    genuine: int
+    impostor: int
+    exact: bool
 
 
 def surely_accepted(counts: PairCounts) -> NDArray[np.int64]:

@@ -6,11 +6,13 @@ more only where fewer would not tell it from its neighbours.
 
 import math
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-from opis_cli.records import Floats
+    from opis_cli.records import Floats
 
 _MOST_DIGITS = 17
 """Significant digits that tell any two float64 apart."""
@@ -34,11 +36,13 @@ def step_above(spacing: float) -> float:
     return step if step >= spacing else step_below(5.001 * step)
 
 
-def multiples(values: Floats | float, step: float, way: int = 0) -> NDArray[np.float64]:
+def multiples(values: "Floats | float", step: float, way: int = 0) -> "NDArray[np.float64]":
     """The nearest multiples of a step of ``step_below``; the next one up or down for +1 or -1.
 
     They are the float64 nearest to the decimal, so that they print with its digits alone.
     """
+    import numpy as np
+
     rounded = {0: np.rint, 1: np.ceil, -1: np.floor}[way](np.asarray(values) / step)
     if step >= 1:
         return np.asarray(rounded * step)

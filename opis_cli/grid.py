@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli.decimals import multiples, significant, step_below
+from opis_cli.decimals import multiples, shortest, significant, step_below
 from opis_cli.distance import ROUNDING, Rows, code_step
 from opis_cli.gaps import Gaps, shifted
 from opis_cli.records import Floats, Grid, PairCounts
@@ -200,10 +200,11 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
     accepted, rejected = pilot.genuine.first_at(1 - frrs), pilot.impostor.first_above(fars)
     gaps = pilot.gaps(rows)
     if gaps is None:
-        decisive = multiples(accepted, step, +1), multiples(rejected, step, -1)
+        decisive = [multiples(accepted, step, +1), multiples(rejected, step, -1)]
     else:
         fine = gaps.clear(fine)
-        decisive = gaps.beside(accepted, +1), gaps.beside(rejected, -1)
+        near_ends = _near(rows, low, high, -1 if needs.calibration.by == "far" else +1)
+        decisive = [gaps.beside(accepted, +1), gaps.beside(rejected, -1), near_ends]
     fine = np.concatenate([fine, *decisive, given, [0.0, end]])
     fine = np.unique(fine[(fine >= 0) & (fine <= end)])
     upper = _upper(pilot, rows, end)
@@ -238,6 +239,16 @@ def _even(low: float, high: float, points: int) -> NDArray[np.float64]:
     if not high > low:
         return np.array([low])
     return multiples(np.linspace(low, high, points), step_below((high - low) / points))
+
+
+def _near(rows: Rows, low: float, high: float, way: int) -> NDArray[np.float64]:
+    """Thresholds just beside the ends of the calibration range, which are distances of pairs.
+
+    As near as OPIS needs them, so that they have few digits.
+    """
+    reach = way * (high - low) / 2_000
+    ends = [(float(shifted(rows, end, way)), end + reach) for end in (low, high)]
+    return np.array([shortest(min(near, far), max(near, far)) for near, far in ends])
 
 
 def _are_few(rows: Rows, known: tuple[NDArray[np.float64], ...]) -> bool:

@@ -101,7 +101,7 @@ def count_pairs(
     if checkpoint is not None:
         checkpoint.clear()
     if seen.exact:
-        close = _borderline(rows, placed, seen.impostor.distances)
+        close = _borderline(rows, counts.grid, seen.impostor.distances)
         counts = dataclasses.replace(counts, borderline_impostor=close)
     if not plan.has_halves:
         return counts

@@ -8,6 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from opis_cli.borderline import Borderline
 from opis_cli.settings import Prefer
 
 SCHEMA_VERSION = 1
@@ -113,19 +114,6 @@ class RatesAt:
     threshold: float | None
     far: float | None
     frr: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Borderline:
-    """Pairs within a rounding of a threshold: all are counted as accepted.
-
-    ``exact`` tells whether ``impostor`` was counted; else it is taken from the density of the pairs
-    around.
-    """
-
-    genuine: int
-    impostor: int
-    exact: bool
 
 
 @dataclass(frozen=True, slots=True)

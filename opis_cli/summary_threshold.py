@@ -7,7 +7,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from opis_cli import decimals
-from opis_cli.report import Borderline, Recommendation, Report
+from opis_cli.borderline import Borderline
+from opis_cli.report import Recommendation, Report
 from opis_cli.summary_blocks import carried, marked, section
 from opis_cli.text import number, plain, rate, scale, shown
 from opis_cli.uncertainty import carriers_of_far

@@ -24,9 +24,10 @@ TERMINAL = {
 }
 # A module may import from its own line or one above it.
 LAYERS = [
-    {"errors", "text", "settings", "remote", "limits", "store", "__init__"},
+    {"errors", "text", "decimals", "settings", "remote", "limits", "store", "__init__"},
     {"records"},
-    {"arrow", "parquet", "gallery", "sampling", "tables", "distance", "curves"},
+    {"arrow", "parquet", "gallery", "sampling", "tables", "distance", "borderline"},
+    {"gaps", "curves"},
     {"embeddings", "readers"},
     {
         "engines",
@@ -46,6 +47,7 @@ LAYERS = [
     {"drawing", "files", "plots", "exports"},
     {"resampled", "checkpoint", "runs"},
     {"comparison"},
+    {"family"},
     {"checks", "models"},
     {"gate"},
     {"verdicts", "comparison_plots"},

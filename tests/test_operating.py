@@ -22,7 +22,11 @@ def coarse():
     )
     by_class = kept[grid.by_class]
     names = {"genuine": counts.genuine[:, by_class], "impostor": counts.impostor[:, by_class]}
-    pooled = {name: getattr(counts, name)[kept] for name in ("pooled_genuine", "pooled_impostor")}
+    pooled = {
+        f"{of}_{kind}": getattr(counts, f"{of}_{kind}")[kept]
+        for of in ("pooled", "borderline")
+        for kind in ("genuine", "impostor")
+    }
     fields = {name: getattr(counts, name) for name in counts.__dataclass_fields__}
     return type(counts)(**fields | names | pooled | {"grid": grid})
 

@@ -256,7 +256,7 @@ def test_an_interrupt_is_130_and_leaves_nothing(tmp_path):
     )
     assert process.stdout.readline() == "counting\n"
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 130
     assert errors == "opis: interrupted\n"
     assert {file.name for file in tmp_path.iterdir()} == {"x.npy", "y.npy"}
@@ -309,7 +309,7 @@ def test_the_bar_is_for_terminals_only(tmp_path):
         words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=follower
     )
     os.close(follower)
-    seen, end = b"", time.monotonic() + 60
+    seen, end = b"", time.monotonic() + 600
     while time.monotonic() < end:
         try:
             piece = os.read(leader, 4096)
@@ -318,7 +318,7 @@ def test_the_bar_is_for_terminals_only(tmp_path):
         if not piece:
             break
         seen += piece
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=600)
     os.close(leader)
     assert json.loads(out)["source"]["rows"] == 9_000
     assert b"pairs/s" in seen and b"left" in seen

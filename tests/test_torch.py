@@ -117,7 +117,7 @@ def test_two_processes_have_the_metric_of_all_rows(tmp_path, splits):
         )
         for rank in range(2)
     ]
-    found = [json.loads(process.communicate(timeout=120)[0]) for process in running]
+    found = [json.loads(process.communicate(timeout=600)[0]) for process in running]
     alone = floats(fed(vectors, labels).compute())
     assert found[0][0] == close_to(alone) and found[1][0] == close_to(alone)
     # Each process has its own rows again, so that they are not gathered twice.

@@ -113,7 +113,7 @@ def test_limits_hold_one_by_one_and_are_none_where_draws_are_undefined():
 
 
 def changes_of(run, base):
-    """What changed, with intervals of the same draws of both."""
+    """How two runs differ, with intervals of 95 %."""
     draws = comparison.drawn_changes(run, base, seed=0)
     return comparison.changes(run, base, draws, confidence=0.95)
 

@@ -175,6 +175,7 @@ def _fits_together(counts: PairCounts) -> bool:
     grid, classes = counts.grid, len(counts.sizes)
     shape, size = (classes, len(grid.by_class)), len(grid.thresholds)
     optional = [getattr(counts, name) for name in _OPTIONAL_ARRAYS]
+    beyond = counts.genuine_beyond
     return (
         all(getattr(counts, name).dtype.kind in "iu" for name in _COUNT_ARRAYS)
         and all(array.dtype.kind in "iuf" for array in optional if array is not None)
@@ -187,13 +188,8 @@ def _fits_together(counts: PairCounts) -> bool:
             one is None or one.shape == (size,)
             for one in (counts.open_set, counts.borderline_genuine, counts.borderline_impostor)
         )
-        and (
-            counts.genuine_beyond is None
-            or (
-                counts.genuine_beyond.shape == (classes, size - grid.window)
-                and np.array_equal(grid.by_class[: grid.window], np.arange(grid.window))
-            )
-        )
+        and (beyond is None or beyond.shape == (classes, size - grid.window))
+        and (beyond is None or np.array_equal(grid.by_class[: grid.window], np.arange(grid.window)))
         and 0 < grid.window <= size
         and bool(np.all(np.diff(grid.thresholds) > 0))
         and bool(np.all(np.diff(grid.by_class) > 0))

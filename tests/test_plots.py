@@ -37,13 +37,14 @@ def test_utility_shows_the_curves(small):
 
 
 def test_curves_have_intervals(small):
-    from opis_cli.intervals import band_columns, spread
+    from opis_cli.drawing import columns_of_bands
+    from opis_cli.intervals import spread
 
     (roc,) = draw(small, "roc").axes
     x, y = drawn(roc, "ROC curve").get_data()
     assert np.array_equal(y, 1 - curves.pooled_frr(small.counts))
     assert np.all(x >= curves.pooled_far(small.counts))
-    low, high = spread(small.counts, "frr", band_columns(small.counts)).limits()
+    low, high = spread(small.counts, "frr", columns_of_bands(small.counts)).limits()
     half = 0.5 / small.counts.genuine_total
     for kind in ("roc", "det"):
         (axes,) = draw(small, kind).axes

@@ -112,7 +112,8 @@ def test_limits_hold_one_by_one_and_are_none_where_draws_are_undefined():
     assert bootstrap.one_sided_limits(values, 0.95) is None
 
 
-def changes(run, base):
+def changes_of(run, base):
+    """How two runs differ, with intervals of 95 %."""
     draws = comparison.drawn_changes(run, base, seed=0)
     return comparison.changes(run, base, draws, confidence=0.95)
 
@@ -124,7 +125,7 @@ def test_what_two_runs_share_cancels():
     names = np.array([f"class {label:03}" for label in 11 - labels], object)
     # Other names, in another order: classes are matched by name, not by place.
     again, twin = opis.evaluate(vectors, names), opis.evaluate(vectors, names[::-1][::-1])
-    found = changes(again, twin)
+    found = changes_of(again, twin)
     assert all(one.change == 0 and one.interval == (0, 0) for one in found.values())
     own = comparison.intervals(run, None, confidence=0.9, seed=0)["opis"]
     assert own[0] < run.report.opis < own[1]
@@ -134,7 +135,7 @@ def test_classes_are_matched_by_name():
     vectors, labels = data.MADE["blobs"]
     # As text the classes sort otherwise: 10 comes before 2.
     one, two = opis.evaluate(vectors, labels), opis.evaluate(vectors, labels.astype(str))
-    found = changes(one, two)
+    found = changes_of(one, two)
     own = comparison.intervals(one, None, confidence=0.95, seed=0)
     # In another order, products may round a pair over a threshold.
     for name in ("recall_at_1", "frr", "opis"):

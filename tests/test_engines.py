@@ -114,9 +114,10 @@ def test_engines_count_the_same(engine, calibration, request):
     names = ["genuine", "impostor", "pooled_genuine", "pooled_impostor", "nearest_hits"]
     for name in names + ["genuine_beyond"] * (calibration != WHOLE):
         expected, found = getattr(one, name).astype(int), getattr(other, name).astype(int)
-        # Two products may round a pair on an edge differently: never more than a few.
-        assert np.abs(expected - found).max() <= 4
-        assert (expected != found).mean() < (1e-3 if expected.ndim == 2 else 0.02)
+        # Two products may round a pair on an edge differently: of a million, one or two.
+        off = np.abs(expected - found)
+        assert off.max() <= 4 + 1e-6 * expected.max()
+        assert off.mean() < 0.005 + 1e-8 * expected.max()
 
 
 def prepared(vectors, labels, metric="cosine", high=1.5):

@@ -62,7 +62,8 @@ def test_opis_equals_brute_force(name, metric):
     assert report.eps_opis.value == pytest.approx(truth.eps_opis, rel=5e-3, abs=1e-6)
     assert report.eps_opis.opis_gap == pytest.approx(truth.opis_gap, rel=1e-2, abs=1e-6)
     assert np.allclose(found.contributions, truth.contributions, rtol=2e-2, atol=2e-5)
-    assert np.allclose(found.mean_utilities, truth.mean_utility, atol=1e-3)
+    # A mean over a range whose ends may be off by so much.
+    assert np.allclose(found.mean_utilities, truth.mean_utility, atol=2e-3)
     best = oracle.best_frr_at_far(vectors, labels, 0.02, metric, distance=distance)
     assert report.recommendation.at_max_far.frr <= best.frr + 1e-3
     rate, _ = oracle.eer(vectors, labels, metric, distance=distance)

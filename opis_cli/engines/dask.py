@@ -6,8 +6,8 @@ comes back. Tasks have no side effects, so what a lost worker had counted is cou
 another, and nothing twice.
 """
 
-import threading
 import logging
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace

@@ -234,7 +234,11 @@ def test_a_run_is_saved_drawn_and_deployed(cli, tmp_path):
         (lambda t: t.assign(left=t["left"].where(t.index != 9)), {"group_column": "left"}, "row 9"),
         (lambda t: t, {"group_column": "left,nobody"}, "no column 'nobody'"),
         (lambda t: t[:0], {}, "no genuine pair among 0"),
-        (lambda t: t.assign(score=0.5), {"higher_is_closer": True}, "cannot be resolved"),
+        (
+            lambda t: t.assign(score=0.5),
+            {"higher_is_closer": True, "group_column": "left"},
+            "cannot be resolved",
+        ),
         (lambda t: t, {"calibration": "distance:0.1..0.2"}, "these are scores"),
         (lambda t: t, {"memory_limit": "20MB"}, "need about"),
     ],
@@ -336,3 +340,19 @@ def test_rates_at_any_score_are_of_what_a_person_sees(tmp_path):
     worst = run.report.deployed.worst_classes
     groups = run.classes(threshold=0.5).set_index("group")
     assert [one.utility for one in worst] == groups["utility"].nsmallest(10).tolist()
+
+
+def test_pairs_without_groups_need_no_calibration_range(tmp_path):
+    """Of saturated scores no range is resolved, and nothing asks for one."""
+    scores = np.repeat([1.0, 0.0, 1.0, 0.0], [950, 50, 30, 2_970])
+    table = pd.DataFrame({"score": scores, "genuine": np.arange(4_000) < 1_000})
+    table.to_parquet(tmp_path / "pairs.parquet")
+    run = opis.evaluate(tmp_path / "pairs.parquet", pairs=True, max_far=0.02)
+    chosen, asked = run.report.recommendation, run.report.calibration_range
+    assert (chosen.equivalents.score, chosen.far, chosen.frr) == (0.5, 0.01, 0.05)
+    assert (asked.threshold_low, asked.threshold_high, asked.points) == (None, None, 0)
+    assert asked.contains_recommendation is None
+    run.save(tmp_path / "run")
+    assert opis.load_run(tmp_path / "run").report.calibration_range == asked
+    for kind in ("utility", "rates", "det", "roc", "histogram"):
+        run.plot(kind)

@@ -160,7 +160,8 @@ def test_a_printed_distance_lies_clear_of_ties(metric, asked, rows, engine):
 def test_pairs_within_a_rounding_are_all_that_float64_may_count_otherwise(name, metric, engine):
     vectors, labels = data.MADE[name]
     pairs = oracle.pair_table(vectors, labels, metric)
-    run = opis.evaluate(vectors, labels, metric=metric, engine=engine, threshold="0.5")
+    asked = {"threshold": "0.5", "calibration": "distance:0.1..0.9"}
+    run = opis.evaluate(vectors, labels, metric=metric, engine=engine, max_far=0.2, **asked)
     for found in (run.report.deployed, run.report.recommendation):
         accepted = pairs.distance <= found.threshold
         side = found.borderline

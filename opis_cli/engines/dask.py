@@ -6,6 +6,7 @@ comes back. Tasks have no side effects, so what a lost worker had counted is cou
 another, and nothing twice.
 """
 
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -173,7 +174,12 @@ def connected(scheduler: str | None, threads: int) -> Iterator[Client]:
 
 def _local_cluster(workers: int) -> LocalCluster:
     return LocalCluster(
-        n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0
+        n_workers=workers,
+        threads_per_worker=1,
+        dashboard_address="127.0.0.1:0",
+        memory_limit=0,
+        # A worker that is slow to end is no concern of the user's.
+        silence_logs=logging.ERROR,
     )
 
 

@@ -190,21 +190,19 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
     step = code_step(end)
     end = min(float(multiples(end, step, +1)), rows.largest_distance)
     tail = _tail_start(pilot, min([*needs.fars, 1e-1]))
-    fine = np.concatenate(
-        [
-            _even(0, end, _COARSE_POINTS),
-            _even(low, high, int(RANGE_POINTS * 1.1 * wider)),
-            multiples(_genuine_steps(pilot.genuine, min(tail, low), end), step, +1),
-        ]
-    )
+    even = [_even(0, end, _COARSE_POINTS), _even(low, high, int(RANGE_POINTS * 1.1 * wider))]
+    steps = _genuine_steps(pilot.genuine, min(tail, low), end)
     accepted, rejected = pilot.genuine.first_at(1 - frrs), pilot.impostor.first_above(fars)
     gaps = pilot.gaps(rows)
     if gaps is None:
+        fine = np.concatenate([*even, multiples(steps, step, +1)])
         decisive = [multiples(accepted, step, +1), multiples(rejected, step, -1)]
     else:
-        fine = gaps.clear(fine)
-        near_ends = _near(rows, low, high, -1 if needs.calibration.by == "far" else +1)
-        decisive = [gaps.beside(accepted, +1), gaps.beside(rejected, -1), near_ends]
+        # In the middle of a gap for those who compare; near the pair for what a bound costs.
+        reach = (high - low) / 2_000
+        fine = gaps.clear(np.concatenate([*even, _near(rows, steps, reach)]))
+        decisive = [gaps.beside(accepted, +1), gaps.beside(rejected, -1)]
+        decisive += [_near(rows, accepted, reach), _near(rows, rejected, -reach)]
     fine = np.concatenate([fine, *decisive, given, [0.0, end]])
     fine = np.unique(fine[(fine >= 0) & (fine <= end)])
     upper = _upper(pilot, rows, end)
@@ -241,14 +239,14 @@ def _even(low: float, high: float, points: int) -> NDArray[np.float64]:
     return multiples(np.linspace(low, high, points), step_below((high - low) / points))
 
 
-def _near(rows: Rows, low: float, high: float, way: int) -> NDArray[np.float64]:
-    """Thresholds just beside the ends of the calibration range, which are distances of pairs.
+def _near(rows: Rows, pairs: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
+    """Thresholds beyond (``reach`` > 0) or before the distances of pairs, of few digits.
 
-    As near as OPIS needs them, so that they have few digits.
+    They lie clear of the pair, and no farther from it than ``reach``.
     """
-    reach = way * (high - low) / 2_000
-    ends = [(float(shifted(rows, end, way)), end + reach) for end in (low, high)]
-    return np.array([shortest(min(near, far), max(near, far)) for near, far in ends])
+    clear = shifted(rows, pairs, 1 if reach > 0 else -1)
+    ends = zip(clear.tolist(), (pairs + reach).tolist(), strict=True)
+    return np.array([shortest(min(pair), max(pair)) for pair in ends])
 
 
 def _are_few(rows: Rows, known: tuple[NDArray[np.float64], ...]) -> bool:

@@ -117,7 +117,7 @@ def test_engines_count_the_same(engine, calibration, request):
         # Two products may round a pair on an edge differently: of a million, one or two.
         off = np.abs(expected - found)
         assert off.max() <= 4 + 1e-6 * expected.max()
-        assert off.mean() < 0.005 + 1e-8 * expected.max()
+        assert off.mean() < (0.003 if expected.ndim == 2 else 0.02) + 1e-8 * expected.max()
 
 
 def prepared(vectors, labels, metric="cosine", high=1.5):

@@ -9,7 +9,7 @@ beyond it, where all pairs are many, only at a few thresholds, and between these
 - Then all classes are moved, by one number a threshold, so that together they accept as many pairs
   as are accepted.
 
-The FAR of a class is off by 0.02 to 0.4 % (root mean square) on sets of ours, and the mean utility
+The FAR of a class is off by 0.03 to 0.5 % (root mean square) on sets of ours, and the mean utility
 by less than 0.001. Estimates are for pictures, tables and a class's own best threshold. What
 decides reads the counts of a run, which hold none.
 """

@@ -64,7 +64,7 @@ def test_counts_by_class_lie_close_all_the_way(run, brute):
     off = curves.class_far(whole, classes, at) - far
     exact = ~whole.estimated[at]
     assert np.abs(off[:, exact]).max() < 1e-4
-    assert np.sqrt(np.mean(off[:, ~exact] ** 2)) < 0.006 and np.abs(off).max() < 0.04
+    assert np.sqrt(np.mean(off[:, ~exact] ** 2)) < 0.006 and np.abs(off).max() < 0.05
     assert np.abs(curves.class_frr(whole, classes, at) - frr).max() < 1e-3
     # Together the classes accept what is accepted, each pair by both ends.
     shares = whole.impostor.sum(axis=0, dtype=np.int64) / (2 * counts.impostor_total)
@@ -103,7 +103,7 @@ def test_pictures_show_the_curves_of_brute_force(run, brute):
         np.abs(
             np.sort(drawn[:, known], axis=0) - np.sort(brute_at(x, brute, run, utility)[1], axis=0)
         ).max()
-        < 0.04
+        < 0.05
     )
     assert any("estimated" in text.get_text() for text in upper.get_legend().get_texts())
     for axes, values, name in zip(

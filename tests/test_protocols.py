@@ -169,7 +169,7 @@ def check_estimates(counts, low, high):
     off = (whole.impostor[some] - (low + high)[some] / 2)[:, whole.estimated] / totals
     # What a class's share is off by, against a random gallery of 512, is 0.022 at most.
     assert off.size and np.sqrt(np.mean(off**2)) < 0.015
-    assert np.abs(off.mean(axis=0)).max() < 0.005
+    assert np.abs(off.mean(axis=0)).max() < 0.01
     assert np.all(np.diff(whole.impostor.astype(np.int64), axis=1) >= 0)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import opis_cli
-from opis_cli import pairs, readers, scored, scores
+from opis_cli import pairs, readers, scored, scored_counts, scores
 from opis_cli import report as rep
 from opis_cli.curves import evaluable_classes
 from opis_cli.differentials import differentials
@@ -160,7 +160,7 @@ def _evaluate_pairs(source: Given, settings: Settings, progress: pairs.Progress)
         given = settings.threshold
         deployed = None if given is None else read_threshold(given, settings.metric)
         read = time.perf_counter()
-        counts = scored.count(found, settings, deployed, progress)
+        counts = scored_counts.count(found, settings, deployed, progress)
     facts = rep.SourceFacts(
         path=_utf8(" ".join(parts_of(source))),
         sha256=found.sha256,

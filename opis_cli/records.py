@@ -10,11 +10,14 @@
     embeddings.py  distance.py               noise.py                              drawing.py
     sampling.py    engines/                  differentials.py                      exports.py
     gallery.py     search.py                 uncertainty.py                        summary.py
-                   halves.py
-    scored pairs   checkpoint.py                                   store.py
-    tables.py -->  scored.py                 axis.py
+                   halves.py                 axis.py                           store.py
+                   gaps.py                   borderline.py
+    scored pairs   checkpoint.py
+    tables.py -->  scored.py
+                   scored_counts.py
 
-``uncertainty.py`` rests on ``intervals.py``, the jackknife, and ``bootstrap.py``.
+``uncertainty.py`` rests on ``intervals.py``, the jackknife, and ``bootstrap.py``. ``decimals.py``
+makes numbers that a person can copy.
 
 ``pipeline.py`` joins these; ``cli.py`` and ``cli_gate.py`` show them. From a report, and the counts
 that it is on::

@@ -52,7 +52,7 @@ LAYERS = [
     {"gate"},
     {"verdicts", "comparison_plots"},
     {"page"},
-    {"pairs", "scored"},
+    {"pairs", "scored", "scored_counts"},
     {"pipeline", "progress", "summary_blocks"},
     {"summary_gate", "summary_margins", "summary_threshold"},
     {"summary"},

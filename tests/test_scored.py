@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import det_curve, roc_auc_score, roc_curve
 
 import opis_cli as opis
-from opis_cli import curves, files, scored, tables
+from opis_cli import curves, files, scored, scored_counts, tables
 from opis_cli.errors import InputError, SettingsError
 
 
@@ -144,7 +144,7 @@ def test_groups_of_one_side_or_of_both(sides, table, tmp_path):
 def test_many_groups_keep_fewer_thresholds(monkeypatch, tmp_path):
     table = made(20_000)
     dense = run_of(table, tmp_path, group_column="left")
-    monkeypatch.setattr(scored, "_DENSE_CELLS", 0)
+    monkeypatch.setattr(scored_counts, "_DENSE_CELLS", 0)
     run = run_of(table, tmp_path, group_column="left")
     assert len(run.counts.grid.by_class) < len(dense.counts.grid.by_class)
     assert run.report.opis == pytest.approx(dense.report.opis, rel=0.02)

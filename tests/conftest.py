@@ -19,10 +19,14 @@ from opis_cli.engines import is_installed
 
 NUMERIC = {
     *("test_golden", "test_readme", "test_engines", "test_scores", "test_bootstrap"),
-    *("test_intervals", "test_protocols", "test_pairs", "test_torch"),
+    *("test_intervals", "test_protocols", "test_pairs", "test_torch", "test_thresholds"),
+    "test_axis",
 }
 """Files whose figures rest on products of matrices and compiled code: ``kernels.py`` runs them as
 other processors would."""
+
+LONGEST = ("test_readme", "test_engines", "test_cli")
+"""Files to begin with, so that no process is left alone with one at the end."""
 
 # The same examples every time: a red build can be seen again, on a busy machine too.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -98,6 +102,7 @@ def saved(saved_once: Path, tmp_path: Path) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
     for item in items:
         if item.path.stem in NUMERIC:
             item.add_marker(pytest.mark.numeric)

@@ -105,7 +105,8 @@ def test_recall_equals_brute_force_with_ties_to_the_lowest_row(name, engine, cal
 
 @pytest.mark.parametrize("engine", ["numba", optional("torch"), optional("dask")])
 def test_engines_count_the_same(engine, calibration, request):
-    vectors, labels = data.blobs(5_000, 40, 24, seed=7)
+    # Rows enough for several tiles of every engine.
+    vectors, labels = data.blobs(3_600, 40, 24, seed=7)
     own = {}
     if engine == "dask":
         own["scheduler"] = request.getfixturevalue("cluster").scheduler_address

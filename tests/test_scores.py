@@ -148,17 +148,18 @@ def test_a_sampled_pilot_serves_as_well(monkeypatch):
     monkeypatch.setattr(grid, "_SMALL_PAIRS", 1_000)
     monkeypatch.setattr(pilot, "_ROWS", 300)
     vectors, labels = data.blobs(2_500, 50, seed=11)
+    truth, best_at = oracle.opis(vectors, labels, points=4_001), {}
     for engine in ("numpy", "numba"):
         run = opis.evaluate(vectors, labels, engine=engine)
-        truth = oracle.opis(vectors, labels, points=4_001)
         assert run.consistency.points >= 1_024
         assert run.counts.grid.window < len(run.counts.grid.thresholds)
         assert run.report.opis == pytest.approx(truth.opis, rel=5e-3)
         for point in run.report.operating_points:
             if point.supported:
-                best = oracle.best_frr_at_far(vectors, labels, point.far)
+                if point.far not in best_at:
+                    best_at[point.far] = oracle.best_frr_at_far(vectors, labels, point.far)
                 assert point.achieved_far <= point.far
-                assert point.frr <= best.frr + 1e-3
+                assert point.frr <= best_at[point.far].frr + 1e-3
 
 
 def test_a_misplaced_grid_is_noticed_and_counted_again(monkeypatch):

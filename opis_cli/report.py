@@ -11,7 +11,7 @@ from typing import Any, Literal
 from opis_cli.borderline import Borderline
 from opis_cli.settings import Prefer
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,12 +84,13 @@ def count_pairs(
         begun = checkpoint.load()
     seen = pilot.run_pilot(plan, needs, settings.seed)
     placed = begun[0] if begun else grid.place_grid(seen, needs, rows)
+    in_gaps = seen.gaps(rows) is not None
     for _ in range(_ATTEMPTS):
         tally = _tally(embeddings, plan, placed, engine, settings, progress, checkpoint, begun)
         counts = _counts(embeddings, plan, placed, plan.settle(tally))
         low, high = scores.range_ends(counts, settings.calibration_range)
         _check_width(rows, low, high)
-        if grid.grid_serves(counts, needs, low, high, in_gaps=seen.gaps(rows) is not None):
+        if grid.grid_serves(counts, needs, low, high, in_gaps=in_gaps):
             break
         placed, begun = grid.place_grid(grid.pilot_of_counts(counts), needs, rows), None
     if not grid.range_is_resolved(counts, low, high):

@@ -54,14 +54,15 @@ def count(
         )
     needs = grid.needs_of(calibration, *settings.bounds, deployed)
     pilot = Pilot(_distribution(found.genuine), _distribution(found.impostor), found.whole)
-    extra = _near_equal_error(found.genuine, found.impostor)
+    few = _all_of_few(found)
+    extra = np.concatenate([_near_equal_error(found.genuine, found.impostor), few])
     for _ in range(_ATTEMPTS):
         placed = _place(found, pilot, needs, extra)
         _refuse_memory(found, placed, settings)
         counts = _count_at(found, placed, needs.distances, settings, progress)
         low, high = scores.ends_if_needed(counts, calibration)
         # Of all pairs, or of few distances, no other thresholds would show more.
-        if pilot.exact or len(_all_of_few(found)) or np.isnan(low):
+        if pilot.exact or len(few) or np.isnan(low):
             break
         if grid.grid_serves(counts, needs, low, high):
             break
@@ -118,7 +119,6 @@ def _place(found: Scored, pilot: Pilot, needs: Needs, extra: Doubles) -> Grid:
             np.nextafter(impostor.first_above(np.logspace(-8, 0, 400)[:-1]), -np.inf),
             genuine.first_at(np.arange(1, 0, -grid.FRR_RESOLUTION / 2)),
             extra,
-            _all_of_few(found),
         ]
     )
     thresholds = np.unique(np.concatenate([decisive, others]))

@@ -252,7 +252,17 @@ def test_zones_that_hold_more_pairs_than_16_bits(monkeypatch):
     tiles = list(tiles_of(2_000, 2_048))
     one, other = (tally_of(engine, rows, grid, tiles) for engine in ("numpy", "numba"))
     assert other.pooled_impostor[grid.window :].max() > 2 * 2**16
-    assert np.abs(one.pooled_impostor - other.pooled_impostor).sum() <= 40
+    moved = np.abs(one.pooled_impostor - other.pooled_impostor).sum()
+    assert moved <= 2 * within_a_rounding(rows, grid)
+
+
+def within_a_rounding(rows, grid):
+    """How many pairs another product may put into the next cell."""
+    every = slice(0, len(rows.labels))
+    lost = -rows.scores_of(every, every)[np.triu_indices(len(rows.labels), 1)].astype(np.float64)
+    cuts, rounding = -rows.cuts_of(grid).astype(np.float64), ROUNDING * rows.scale
+    places = (np.searchsorted(cuts, lost + end) for end in (-rounding, rounding))
+    return np.count_nonzero(np.not_equal(*places))
 
 
 @pytest.mark.parametrize("small", [0, opis_cli.grid._SMALL_PAIRS])

@@ -167,9 +167,10 @@ def check_estimates(counts, low, high):
         return
     totals = counts.impostor_pairs[some, None]
     off = (whole.impostor[some] - (low + high)[some] / 2)[:, whole.estimated] / totals
-    # What a class's share is off by, against a random gallery of 512, is 0.022 at most.
+    # Of a few hundred rows, each class's FAR follows the pooled one less closely than of many: these
+    # sets are off by 0.013 at most, and their means by 0.006.
     assert off.size and np.sqrt(np.mean(off**2)) < 0.015
-    assert np.abs(off.mean(axis=0)).max() < 0.01
+    assert np.abs(off.mean(axis=0)).max() < 0.008
     assert np.all(np.diff(whole.impostor.astype(np.int64), axis=1) >= 0)
 
 

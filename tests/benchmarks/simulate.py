@@ -3,7 +3,8 @@
 A set of embeddings is the population, and all its pairs are the truth. Draws of some of its
 classes, without replacement, are evaluated as if they were all that is known. An interval covers if
 it holds the figure of the full set; a bound with confidence is kept if it holds there. Thresholds
-are those that each draw would choose.
+are those that each draw would choose. Changes are those from the set to an altered one: the
+sample data's other model, or the same rows with noise.
 
 Two sets are made so that trust is hard: ``sizes`` is long-tailed, and of ``twins`` three pairs of
 nearly the same class, as 3 of 20,000 pairs of classes, make half of the false accepts at FAR 0.1 %,
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import data
 
 import opis_cli as opis
-from opis_cli import readers
+from opis_cli import comparison, readers
 from opis_cli.confidence import spreads
 from opis_cli.curves import utility
 from opis_cli.intervals import threshold_interval
@@ -71,26 +72,32 @@ class Population:
     """All rows of a set, by class, and the figures of the whole."""
 
     vectors: np.ndarray
+    altered: np.ndarray
     codes: np.ndarray
     drawn: int
 
     def __post_init__(self) -> None:
         order = np.argsort(self.codes, kind="stable")
-        self.vectors, self.codes = self.vectors[order], self.codes[order]
+        self.vectors, self.altered = self.vectors[order], self.altered[order]
+        self.codes = self.codes[order]
         unit = _unit(self.vectors.astype(np.float64))
         self.distances = 1 - unit @ unit.T
         self.sizes = np.bincount(self.codes)
         self.starts = np.cumsum(self.sizes) - self.sizes
-        self.run = self.evaluate(np.arange(len(self.sizes)), 0)
+        self.run, self.changed = self.evaluate(np.arange(len(self.sizes)), 0)
         impostor = np.sort(self.distances[self.codes[:, None] != self.codes])
         self.thresholds = {
             far: float(impostor[int(far * len(impostor)) // 2 * 2 - 1]) for far in FARS
         }
 
-    def evaluate(self, classes: np.ndarray, seed: int) -> opis.Run:
-        """The run of some classes alone."""
+    def evaluate(self, classes: np.ndarray, seed: int) -> tuple[opis.Run, opis.Run]:
+        """The runs of some classes alone: of the set, and of the altered one."""
         rows = np.isin(self.codes, classes)
-        return opis.evaluate(self.vectors[rows], self.codes[rows], engine="numpy", seed=seed)
+        run, changed = (
+            opis.evaluate(vectors[rows], self.codes[rows], engine="numpy", seed=seed)
+            for vectors in (self.vectors, self.altered)
+        )
+        return run, changed
 
     def rates(self, threshold: float) -> dict[str, float]:
         """Pooled and class-mean rates at a threshold."""
@@ -122,8 +129,25 @@ def _miss(ends: tuple[float, float], truth: float) -> int:
     return -1 if truth < ends[0] else 1 if truth > ends[1] else 0
 
 
-def judge(whole: Population, run: opis.Run) -> Misses:
+def judge(whole: Population, run: opis.Run, changed: opis.Run, seed: int) -> Misses:
     """What the intervals of a draw miss."""
+    return judge_run(whole, run) | judge_changes(whole, run, changed, seed)
+
+
+def judge_changes(whole: Population, run: opis.Run, changed: opis.Run, seed: int) -> Misses:
+    """What the paired intervals of ``compare`` and of the gate miss."""
+    truth = comparison.changes(whole.changed, whole.run, {}, confidence=0.5)
+    draws = comparison.drawn_changes(changed, run, seed=seed)
+    found = comparison.changes(changed, run, draws, confidence=0.975)
+    return {
+        f"change of {name.replace('_', ' ')}": _miss(one.interval, truth[name].change)
+        for name, one in found.items()
+        if one.interval is not None and truth[name].change is not None
+    }
+
+
+def judge_run(whole: Population, run: opis.Run) -> Misses:
+    """What the intervals of one run miss."""
     found: Misses = {}
     report, truth = run.report, whole.run.report
     known, bands = report.intervals, spreads(run.counts)
@@ -162,6 +186,14 @@ def judge(whole: Population, run: opis.Run) -> Misses:
     return found
 
 
+def altered(name: str, vectors: np.ndarray) -> np.ndarray:
+    """The same rows of another model: for the fonts the other sample, else of some noise."""
+    if name.startswith("fonts_"):
+        return data.sample("fonts_tcm" if name == "fonts_base" else "fonts_base")[0]
+    noise = np.random.default_rng(9).standard_normal(vectors.shape) / np.sqrt(vectors.shape[1])
+    return (vectors + 0.3 * np.linalg.norm(vectors, axis=1, keepdims=True) * noise).astype("f4")
+
+
 def simulate(name: str, draws: int, seed: int) -> list[Misses]:
     """What the intervals of many draws of a set, or of a file, miss."""
     if name in SETS:
@@ -172,7 +204,8 @@ def simulate(name: str, draws: int, seed: int) -> list[Misses]:
         read = readers.read(name)
         vectors, codes = read.vectors, read.labels
         drawn = len(read.class_names) // 5
-    whole, rng = Population(vectors, codes, drawn), np.random.default_rng(seed)
+    whole = Population(vectors, altered(name, vectors), codes, drawn)
+    rng = np.random.default_rng(seed)
     sizes, effective = whole.sizes, whole.run.report.intervals.effective_classes
     at = whole.run.recommend(max_far=FARS[0], prefer="low-frr").threshold
     print(
@@ -183,7 +216,7 @@ def simulate(name: str, draws: int, seed: int) -> list[Misses]:
         flush=True,
     )
     return [
-        judge(whole, whole.evaluate(rng.choice(len(sizes), drawn, replace=False), draw))
+        judge(whole, *whole.evaluate(rng.choice(len(sizes), drawn, replace=False), draw), draw)
         for draw in range(draws)
     ]
 

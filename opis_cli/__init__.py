@@ -14,20 +14,20 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from opis_cli.errors import OpisError
     from opis_cli.pipeline import evaluate
-    from opis_cli.report import Report
-    from opis_cli.report_json import load_report
-    from opis_cli.runs import Run, load_run
+    from opis_cli.report.records import Report
+    from opis_cli.report.report_json import load_report
+    from opis_cli.run import Run, load_run
 
 __all__ = ["OpisError", "Report", "Run", "__version__", "evaluate", "load_report", "load_run"]
 
 # Imported when first asked for, so that `opis --help` stays quick.
 _HOMES = {
     "OpisError": "errors",
-    "Report": "report",
-    "Run": "runs",
+    "Report": "report.records",
+    "Run": "run",
     "evaluate": "pipeline",
-    "load_report": "report_json",
-    "load_run": "runs",
+    "load_report": "report.report_json",
+    "load_run": "run",
 }
 
 

@@ -25,7 +25,7 @@ def _run(words: list[str], debug: bool) -> int:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
-        from opis_cli.cli_gate import app
+        from opis_cli.cli.gate import app
 
         code = int(app(words, prog_name="opis", standalone_mode=False) or 0)
         sys.stdout.flush()

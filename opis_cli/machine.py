@@ -1,26 +1,7 @@
 """What this machine offers: versions, engines, processors, memory."""
 
 import os
-import platform
-import sys
-from importlib import metadata, util
 from pathlib import Path
-
-import opis_cli
-from opis_cli.engines import ENGINES, is_installed
-
-_PACKAGES = (
-    "numpy",
-    "scipy",
-    "pandas",
-    "pyarrow",
-    "numba",
-    "matplotlib",
-    "typer",
-    "rich",
-    "torch",
-    "distributed",
-)
 
 
 def processors() -> int:
@@ -45,46 +26,3 @@ def resident_memory() -> int:
         return pages * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0
-
-
-def describe() -> dict[str, str]:
-    """Facts about this machine, by name."""
-    memory = total_memory()
-    facts = {
-        "opis": opis_cli.__version__,
-        "Python": f"{sys.version.split()[0]} ({sys.executable})",
-        "system": platform.platform(),
-        "processors": str(processors()),
-        "memory": "unknown" if memory is None else f"{memory / 1e9:.1f} GB",
-        "engines": ", ".join(name for name in ENGINES if is_installed(name)),
-        "devices": ", ".join(_devices()),
-        "matrix product": _blas(),
-    }
-    return facts | {name: metadata.version(name) for name in _PACKAGES if _installed(name)}
-
-
-def _devices() -> list[str]:
-    """What ``--engine torch`` can count on."""
-    if not is_installed("torch"):
-        return ["none: --engine torch needs pip install 'opis-cli[torch]'"]
-    import torch
-
-    cards = range(torch.cuda.device_count())
-    return ["cpu", *(f"cuda ({torch.cuda.get_device_name(card)})" for card in cards)]
-
-
-def _blas() -> str:
-    """The library that multiplies for NumPy, and the processor that it takes this one for."""
-    import numpy  # noqa: F401
-    from threadpoolctl import threadpool_info
-
-    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
-    names = (
-        f"{library['internal_api']} {library['version']} ({library.get('architecture', 'any')})"
-        for library in found
-    )
-    return next(names, "unknown")
-
-
-def _installed(package: str) -> bool:
-    return util.find_spec(package) is not None

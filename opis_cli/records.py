@@ -50,6 +50,12 @@ Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
 
 
+Curve = NDArray[np.float64]
+
+
+Ends = tuple[float, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where embeddings came from.
@@ -287,6 +293,16 @@ class PairCounts:
     def impostor_total(self) -> int:
         """All impostor pairs, each once."""
         return int(self.pooled_impostor[-1])
+
+    @property
+    def pooled_far(self) -> Curve:
+        """Accepted share of all impostor pairs, each once, at every threshold, shape (T,)."""
+        return np.asarray(self.pooled_impostor / self.impostor_total)
+
+    @property
+    def pooled_frr(self) -> Curve:
+        """Rejected share of all genuine pairs at every threshold, shape (T,)."""
+        return np.asarray((self.genuine_total - self.pooled_genuine) / self.genuine_total)
 
     @property
     def evaluable(self) -> NDArray[np.bool_]:

@@ -12,9 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 import opis_cli as opis
-from opis_cli import comparison_plots, drawing
-from opis_cli.files import replacing, save_figure
-from opis_cli.models import compare
+from opis_cli.files import replacing
+from opis_cli.judging.models import compare
+from opis_cli.render import comparison_plots
+from opis_cli.render.axes import CHOSEN, DEPLOYED, FAR, FRR, WORST, new_figure
+from opis_cli.render.pictures import save_figure
 
 if TYPE_CHECKING:
     from train_tcm import Model
@@ -34,11 +36,11 @@ _COLUMNS = {
     "FRR at FAR 1 %": ("frr", 1, "{:.3f}".format),
 }
 _LOOKS = {
-    "ArcFace": ("o", drawing.FAR),
-    "NormalizedSoftmax": ("s", drawing.FRR),
-    "ProxyAnchor": ("^", drawing.CHOSEN),
-    "MultiSimilarity": ("D", drawing.WORST),
-    "SupCon": ("v", drawing.DEPLOYED),
+    "ArcFace": ("o", FAR),
+    "NormalizedSoftmax": ("s", FRR),
+    "ProxyAnchor": ("^", CHOSEN),
+    "MultiSimilarity": ("D", WORST),
+    "SupCon": ("v", DEPLOYED),
 }
 
 
@@ -163,7 +165,7 @@ def errors_figure(results: pd.DataFrame) -> Figure:
     """OPIS against 1 - recall@1, a panel a task: each model to its twin with TCM."""
     shown = results if _in_space(results).empty else _in_space(results)
     tasks = shown["task"].unique()
-    figure = drawing.new_figure(4.4 * max(len(tasks), 1), 4.6)
+    figure = new_figure(4.4 * max(len(tasks), 1), 4.6)
     panels = figure.subplots(1, len(tasks), squeeze=False)[0]
     for panel, task in zip(panels, tasks, strict=True):
         own = shown[shown["task"] == task]

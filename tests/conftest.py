@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 
 import opis_cli as opis
-from opis_cli.engines import is_installed
+from opis_cli.counting.engines import is_installed
 
 NUMERIC = {
     *("test_golden", "test_readme", "test_engines", "test_scores", "test_bootstrap"),

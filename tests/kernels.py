@@ -21,7 +21,7 @@ PROBE = """
 import json
 import numpy
 import numpy._core._multiarray_umath as loops
-from opis_cli.engines.vectors import COMPRESSES
+from opis_cli.counting.engines.numba_simd import COMPRESSES
 from threadpoolctl import threadpool_info
 
 has = loops.__cpu_features__

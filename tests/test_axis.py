@@ -6,14 +6,14 @@ import pytest
 from matplotlib.collections import LineCollection
 
 import opis_cli as opis
-import opis_cli.grid
-from opis_cli import curves
-from opis_cli.axis import exact_to, over_whole_axis
-from opis_cli.comparison_plots import side_by_side
-from opis_cli.exports import curves_table
-from opis_cli.files import load_counts, save_counts
-from opis_cli.models import compare
-from opis_cli.plots import draw
+import opis_cli.counting.grid
+from opis_cli.counting.counts_file import load_counts, save_counts
+from opis_cli.judging.models import compare
+from opis_cli.render.comparison_plots import side_by_side
+from opis_cli.render.plots import draw
+from opis_cli.report.curves_table import curves_table
+from opis_cli.scoring import curves
+from opis_cli.scoring.axis import exact_to, over_whole_axis
 
 ROWS, CLASSES = 6_600, 60
 LEVEL = 0.0005
@@ -60,7 +60,7 @@ def test_counts_by_class_lie_close_all_the_way(run, brute):
     assert np.array_equal(counts.impostor, whole.impostor[:, counts.grid.by_class])
     assert np.array_equal(counts.genuine, whole.genuine[:, counts.grid.by_class])
     assert not whole.estimated[counts.grid.by_class].any()
-    pooled = curves.pooled_far(counts)
+    pooled = counts.pooled_far
     assert np.count_nonzero(pooled[window:] <= 0.999) >= 64
     classes = np.arange(CLASSES)
     off = curves.class_far(whole, classes, at) - far
@@ -121,7 +121,7 @@ def test_pictures_show_the_curves_of_brute_force(run, brute):
         assert bool(marked) == (name == "FAR")
     for band, rate in zip(
         (c for c in lower.collections if c.get_alpha() == 0.2),
-        (curves.pooled_far(found.counts), curves.pooled_frr(found.counts)),
+        (found.counts.pooled_far, found.counts.pooled_frr),
         strict=True,
     ):
         outline = band.get_paths()[0].vertices
@@ -182,9 +182,9 @@ def test_saved_counts_give_the_same_curves(run, tmp_path):
 
 
 def test_many_classes_of_few_pairs_are_counted_everywhere(monkeypatch):
-    monkeypatch.setattr(opis_cli.grid, "_SMALL_COUNTS", 100_000)
+    monkeypatch.setattr(opis_cli.counting.grid, "_SMALL_COUNTS", 100_000)
     counts = opis.evaluate(*data.blobs(800, 400, 8), engine="numpy").counts
     assert len(counts.grid.by_class) == len(counts.grid.thresholds)
-    beyond = curves.pooled_far(counts)[counts.grid.window :]
+    beyond = counts.pooled_far[counts.grid.window :]
     assert np.count_nonzero(beyond <= 0.999) >= 64
     assert len(beyond) <= 128

@@ -8,7 +8,9 @@ import oracle
 import pytest
 
 import opis_cli as opis
-from opis_cli import bootstrap, comparison, resampled
+from opis_cli.judging import resampled
+from opis_cli.judging.changes import drawn_changes, figure_changes, figures, intervals
+from opis_cli.statistics import bootstrap
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def some_weights(classes, replicates, seed=0):
 def test_weights_of_one_give_the_figures_of_the_report(name, settings):
     run = opis.evaluate(*data.MADE[name], **settings)
     found = resampled.figures(run, np.ones((2, len(run.counts.sizes))))
-    for key, value in comparison.figures(run).items():
+    for key, value in figures(run).items():
         expected = math.nan if value is None else value
         # A bound on the FRR is held by a rounding more in the report than in draws.
         loose = key in ("threshold", "frr") and settings.get("prefer") == "low-far"
@@ -114,8 +116,8 @@ def test_limits_hold_one_by_one_and_are_none_where_draws_are_undefined():
 
 def changes_of(run, base):
     """How two runs differ, with intervals of 95 %."""
-    draws = comparison.drawn_changes(run, base, seed=0)
-    return comparison.changes(run, base, draws, confidence=0.95)
+    draws = drawn_changes(run, base, seed=0)
+    return figure_changes(run, base, draws, confidence=0.95)
 
 
 def test_what_two_runs_share_cancels():
@@ -127,7 +129,7 @@ def test_what_two_runs_share_cancels():
     again, twin = opis.evaluate(vectors, names), opis.evaluate(vectors, names[::-1][::-1])
     found = changes_of(again, twin)
     assert all(one.change == 0 and one.interval == (0, 0) for one in found.values())
-    own = comparison.intervals(run, None, confidence=0.9, seed=0)["opis"]
+    own = intervals(run, None, confidence=0.9, seed=0)["opis"]
     assert own[0] < run.report.opis < own[1]
 
 
@@ -136,7 +138,7 @@ def test_classes_are_matched_by_name():
     # As text the classes sort otherwise: 10 comes before 2.
     one, two = opis.evaluate(vectors, labels), opis.evaluate(vectors, labels.astype(str))
     found = changes_of(one, two)
-    own = comparison.intervals(one, None, confidence=0.95, seed=0)
+    own = intervals(one, None, confidence=0.95, seed=0)
     # In another order, products may round a pair over a threshold.
     for name in ("recall_at_1", "frr", "opis"):
         few = 0.01 * (own[name][1] - own[name][0])

@@ -11,7 +11,8 @@ import pytest
 from conftest import optional
 
 import opis_cli as opis
-from opis_cli import pairs, readers
+from opis_cli.counting.count import count_pairs
+from opis_cli.embeddings.read import read
 from opis_cli.settings import Settings
 
 pytestmark = optional("dask").marks
@@ -55,8 +56,8 @@ def test_a_relative_path_is_one_for_workers_too(parquet, cluster, monkeypatch):
 def test_a_killed_worker_loses_no_counts_and_counts_nothing_twice(parquet):
     from distributed import LocalCluster
 
-    embeddings = readers.read(parquet)
-    expected = pairs.count_pairs(embeddings, Settings(engine="numba"))
+    embeddings = read(parquet)
+    expected = count_pairs(embeddings, Settings(engine="numba"))
     with LocalCluster(
         n_workers=2,
         threads_per_worker=1,
@@ -74,7 +75,7 @@ def test_a_killed_worker_loses_no_counts_and_counts_nothing_twice(parquet):
                 os.kill(victims.pop(), signal.SIGKILL)
 
         chosen = Settings(engine="dask", scheduler=cluster.scheduler_address)
-        found = pairs.count_pairs(embeddings, chosen, progress=kill_one)
+        found = count_pairs(embeddings, chosen, progress=kill_one)
     assert not victims
     assert seen == sorted(seen)
     assert same_counts(expected, found)
@@ -83,11 +84,11 @@ def test_a_killed_worker_loses_no_counts_and_counts_nothing_twice(parquet):
 def test_another_file_under_the_same_name_is_refused(parquet, cluster):
     table = pd.read_parquet(parquet)
     table.iloc[::-1].to_parquet(parquet)
-    embeddings = readers.read(parquet)
+    embeddings = read(parquet)
     table.to_parquet(parquet)
     chosen = Settings(engine="dask", scheduler=cluster.scheduler_address)
     with pytest.raises(opis.OpisError, match="a worker reads another file under this name"):
-        pairs.count_pairs(embeddings, chosen)
+        count_pairs(embeddings, chosen)
 
 
 def test_a_scheduler_that_is_not_there(cli, parquet):

@@ -9,11 +9,12 @@ from matplotlib.collections import LineCollection
 from rich.console import Console
 
 import opis_cli as opis
-from opis_cli import comparison_plots, summary_gate
-from opis_cli.comparison import class_changes, pareto_front
 from opis_cli.errors import SettingsError
-from opis_cli.models import compare, model_names
-from opis_cli.scores import SCALES
+from opis_cli.judging.changes import class_changes, pareto_front
+from opis_cli.judging.models import compare, model_names
+from opis_cli.render import comparison_plots
+from opis_cli.render.terminal.gate import comparison
+from opis_cli.scoring.opis import SCALES
 from opis_cli.text import number
 
 PATHS = ["runs/base", "runs/tcm", "runs/a=b"]
@@ -139,7 +140,7 @@ def test_the_pareto_figure_marks_front_sizes_and_twins(runs, found):
 
 def test_long_names_fold_and_figures_stay_whole(runs, capsys):
     found = compare(runs[:2], [f"{'a/' * 20}{name}/model.npy" for name in "xy"], replicates=10)
-    Console(width=80).print(summary_gate.comparison(found, runs[0].report))
+    Console(width=80).print(comparison(found, runs[0].report))
     told = capsys.readouterr().out
     table = told.partition("\n\n")[0]
     for model in found.models:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import opis_cli as opis
-from opis_cli.confidence import classes_needed, spreads
 from opis_cli.errors import SettingsError
-from opis_cli.intervals import spread
+from opis_cli.statistics.confidence import classes_needed, spreads
+from opis_cli.statistics.jackknife import spread
 
 
 def test_the_upper_limit_meets_the_bound_and_the_next_threshold_breaks_it():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opis_cli import decimals
-from opis_cli.gaps import between, middle_of
+from opis_cli.counting.gaps import between, middle_of
 
 finite = st.floats(-1e9, 1e9).filter(lambda x: x == 0 or abs(x) > 1e-12)
 

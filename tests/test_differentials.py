@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import opis_cli as opis
-from opis_cli import curves
-from opis_cli.differentials import differential, gini
+from opis_cli.scoring.inequity import differential, gini
 
 MANY = 10_000
 
@@ -63,7 +62,7 @@ def test_of_a_run_at_its_threshold():
     assert found.frr.max_over_geomean == pytest.approx(expected)
     assert found.far.gini == pytest.approx(gini(table["far"].to_numpy()))
     at = np.flatnonzero(run.counts.grid.thresholds == run.report.recommendation.threshold)
-    assert found.far.floor == pytest.approx(curves.pooled_far(run.counts)[at[0]] / 6)
+    assert found.far.floor == pytest.approx(run.counts.pooled_far[at[0]] / 6)
 
 
 def test_without_a_threshold_there_are_none():

@@ -10,15 +10,16 @@ from conftest import optional
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import opis_cli.grid
-from opis_cli import engines, pairs
-from opis_cli.distance import CODES, Codes, code_step, prepare
-from opis_cli.embeddings import from_arrays
-from opis_cli.engines import Tally, Tile, tiles_along, tiles_of
-from opis_cli.grid import needs_of as grid_needs
-from opis_cli.grid import place_grid
-from opis_cli.pilot import run_pilot
-from opis_cli.protocols import plan
+import opis_cli.counting.grid
+from opis_cli.counting import engines
+from opis_cli.counting.count import count_pairs
+from opis_cli.counting.grid import needs_of as grid_needs
+from opis_cli.counting.grid import place_grid
+from opis_cli.counting.pilot import run_pilot
+from opis_cli.counting.plan import plan_pairs
+from opis_cli.counting.rows import CODES, Codes, code_step, prepare
+from opis_cli.counting.tally import Tally, Tile, tiles_along, tiles_of
+from opis_cli.embeddings.clean import from_arrays
 from opis_cli.records import PairCounts
 from opis_cli.settings import Calibration, Settings
 
@@ -32,14 +33,14 @@ def calibration(request, monkeypatch):
     """Counts by class everywhere, as for small data; or at a few thresholds beyond a window."""
     if request.param == "dense":
         return WHOLE
-    monkeypatch.setattr(opis_cli.grid, "_SMALL_PAIRS", 0)
+    monkeypatch.setattr(opis_cli.counting.grid, "_SMALL_PAIRS", 0)
     return "distance:0.05..0.3"
 
 
 def count(vectors, labels, engine, metric="cosine", **settings) -> PairCounts:
     embeddings = from_arrays(vectors, labels, metric=metric)
     chosen = Settings(engine=engine, metric=metric, **{"calibration": WHOLE} | settings)
-    return pairs.count_pairs(embeddings, chosen)
+    return count_pairs(embeddings, chosen)
 
 
 def assert_counts_match(counts: PairCounts, vectors, labels, metric="cosine") -> None:
@@ -122,7 +123,7 @@ def test_engines_count_the_same(engine, calibration, request):
 
 
 def prepared(vectors, labels, metric="cosine", high=1.5):
-    planned = plan(from_arrays(vectors, labels, metric=metric), Settings(metric=metric))
+    planned = plan_pairs(from_arrays(vectors, labels, metric=metric), Settings(metric=metric))
     needs = grid_needs(Calibration("distance", 0.05, high), 0.01, None, None)
     return planned.rows, place_grid(run_pilot(planned, needs, 0), needs, planned.rows)
 
@@ -222,9 +223,9 @@ def test_tile_of_one_block_has_the_pairs_above_its_diagonal():
 
 def test_a_worker_counts_beyond_32_bits(monkeypatch):
     """A million rows put more than 2^32 pairs into one zone."""
-    from opis_cli.engines import numba
+    from opis_cli.counting.engines import numba
 
-    monkeypatch.setattr(opis_cli.grid, "_SMALL_PAIRS", 0)
+    monkeypatch.setattr(opis_cli.counting.grid, "_SMALL_PAIRS", 0)
     rows, grid = prepared(*data.blobs(400, 10, seed=9), high=0.3)
     tally, cells = Tally.empty(rows, grid), numba._cells_of(rows, grid)
     assert not cells.everywhere
@@ -243,7 +244,7 @@ def test_a_worker_counts_beyond_32_bits(monkeypatch):
 
 def test_zones_that_hold_more_pairs_than_16_bits(monkeypatch):
     """Clouds so tight that a block puts all its pairs into a few zones."""
-    monkeypatch.setattr(opis_cli.grid, "_SMALL_PAIRS", 0)
+    monkeypatch.setattr(opis_cli.counting.grid, "_SMALL_PAIRS", 0)
     centres = np.random.default_rng(0).standard_normal((3, 8))
     labels = np.arange(2_000) % 3
     vectors = centres[labels] + 1e-3 * np.random.default_rng(1).standard_normal((2_000, 8))
@@ -265,10 +266,10 @@ def within_a_rounding(rows, grid):
     return np.count_nonzero(np.not_equal(*places))
 
 
-@pytest.mark.parametrize("small", [0, opis_cli.grid._SMALL_PAIRS])
+@pytest.mark.parametrize("small", [0, opis_cli.counting.grid._SMALL_PAIRS])
 def test_cells_that_hold_more_pairs_than_8_bits(small, monkeypatch):
     """Rows at the corners of a simplex: every impostor pair is at one of two distances."""
-    monkeypatch.setattr(opis_cli.grid, "_SMALL_PAIRS", small)
+    monkeypatch.setattr(opis_cli.counting.grid, "_SMALL_PAIRS", small)
     labels = np.arange(2_000) % 5
     vectors = np.eye(5)[labels] + np.array([0.3, 0.3, 0, 0, 0])
     rows, grid = prepared(vectors, labels, high=0.9)
@@ -282,8 +283,8 @@ def test_cells_that_hold_more_pairs_than_8_bits(small, monkeypatch):
 def test_the_far_part_of_a_pilot_is_looked_at_less_closely():
     scores = np.random.default_rng(0).standard_normal(200_000).astype(np.float32) / 10
     rows = prepared(*data.blobs(60, 5))[0]
-    whole = opis_cli.grid.Distribution.of_scores(scores, rows)
-    some = opis_cli.grid.Distribution.of_scores(scores, rows, closely=0.1)
+    whole = opis_cli.counting.grid.Distribution.of_scores(scores, rows)
+    some = opis_cli.counting.grid.Distribution.of_scores(scores, rows, closely=0.1)
     near, far = np.array([1e-5, 1e-3, 0.01, 0.05, 0.09]), np.array([0.2, 0.5, 0.9])
     assert np.array_equal(some.first_above(near), whole.first_above(near))
     assert np.allclose(some.first_above(far), whole.first_above(far), atol=5e-3)
@@ -295,7 +296,7 @@ def test_the_far_part_of_a_pilot_is_looked_at_less_closely():
 def test_a_pilot_knows_how_far_off_it_may_be():
     """The error that one sample claims is that which many samples make."""
     vectors, labels = data.blobs(6_000, 30, 16, seed=4)
-    planned = plan(from_arrays(vectors, labels), Settings())
+    planned = plan_pairs(from_arrays(vectors, labels), Settings())
     rows = planned.rows
     needs = grid_needs(Calibration("far", 0.01, 0.1), 0.01, None, None)
     pilots = [run_pilot(planned, needs, seed) for seed in range(16)]

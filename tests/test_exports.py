@@ -4,17 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from opis_cli import curves
-from opis_cli.exports import curves_table
-from opis_cli.intervals import spread
+from opis_cli.report.curves_table import curves_table
+from opis_cli.scoring import curves
+from opis_cli.statistics.jackknife import spread
 
 
 def test_a_row_a_threshold_with_intervals(small):
     table, counts = curves_table(small), small.counts
     classes, columns = small.consistency.classes, curves.all_columns(small.counts)
     assert np.array_equal(table["threshold"], counts.grid.class_thresholds)
-    assert np.array_equal(table["far"], curves.pooled_far(counts)[counts.grid.by_class])
-    assert np.array_equal(table["frr"], curves.pooled_frr(counts)[counts.grid.by_class])
+    assert np.array_equal(table["far"], counts.pooled_far[counts.grid.by_class])
+    assert np.array_equal(table["frr"], counts.pooled_frr[counts.grid.by_class])
     low, high = spread(counts, "frr", columns).limits()
     assert np.array_equal(table["frr_low"], low) and np.array_equal(table["frr_high"], high)
     assert np.all((table["far_low"] <= table["far"]) & (table["far"] <= table["far_high"]))

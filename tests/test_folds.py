@@ -7,8 +7,9 @@ import pytest
 from conftest import optional
 
 import opis_cli as opis
-from opis_cli import pairs, protocols
-from opis_cli.embeddings import from_arrays
+from opis_cli.counting import count
+from opis_cli.counting.plan import plan_pairs
+from opis_cli.embeddings.clean import from_arrays
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.settings import Settings
 
@@ -63,8 +64,8 @@ def test_folds_change_no_count_and_every_engine_counts_inside_them(engine, reque
     own = {}
     if engine == "dask":
         own["scheduler"] = request.getfixturevalue("cluster").scheduler_address
-    plain = pairs.count_pairs(embeddings, Settings(engine="numpy"))
-    folded = pairs.count_pairs(embeddings, Settings(engine=engine, folds=3, **own))
+    plain = count.count_pairs(embeddings, Settings(engine="numpy"))
+    folded = count.count_pairs(embeddings, Settings(engine=engine, folds=3, **own))
     for name in ("genuine", "impostor", "pooled_genuine", "pooled_impostor", "nearest_hits"):
         one, other = getattr(plain, name).astype(int), getattr(folded, name).astype(int)
         assert np.abs(one - other).max() <= 4
@@ -86,7 +87,7 @@ def test_folds_change_no_count_and_every_engine_counts_inside_them(engine, reque
 
 def test_classes_are_spread_evenly_over_folds_and_by_seed():
     embeddings = from_arrays(*data.blobs(900, 61, seed=3))
-    one, other = (protocols.plan(embeddings, Settings(folds=5, seed=seed)) for seed in (0, 1))
+    one, other = (plan_pairs(embeddings, Settings(folds=5, seed=seed)) for seed in (0, 1))
     assert set(np.bincount(one.folds)) <= {12, 13}
     assert np.all(np.diff(one.folds[one.rows.keys]) >= 0), "rows of a fold stand together"
     assert not np.array_equal(one.folds, other.folds)
@@ -95,7 +96,7 @@ def test_classes_are_spread_evenly_over_folds_and_by_seed():
 
 @pytest.mark.parametrize("side", [7, 50, 400])
 def test_passes_of_folds_hold_every_pair_once_and_tell_where(side):
-    plan = protocols.plan(from_arrays(*data.blobs(300, 20, seed=5)), Settings(folds=4))
+    plan = plan_pairs(from_arrays(*data.blobs(300, 20, seed=5)), Settings(folds=4))
     fold_of = plan.folds[plan.rows.keys]
     seen = np.zeros((300, 300), int)
     for part in plan.passes:
@@ -113,19 +114,19 @@ def test_passes_of_folds_hold_every_pair_once_and_tell_where(side):
 
 def test_a_killed_count_of_folds_goes_on(tmp_path, monkeypatch):
     embeddings = from_arrays(*data.blobs(2_000, 40, 8))
-    whole = pairs.count_pairs(embeddings, Settings(folds=3))
+    whole = count.count_pairs(embeddings, Settings(folds=3))
     settings = Settings(folds=3, checkpoint=str(tmp_path / "partial"))
-    monkeypatch.setattr(pairs, "_CHECKPOINT_PAIRS", 600_000)
-    monkeypatch.setattr(pairs, "_PAIRS_PER_BYTE", 0)
+    monkeypatch.setattr(count, "_CHECKPOINT_PAIRS", 600_000)
+    monkeypatch.setattr(count, "_PAIRS_PER_BYTE", 0)
 
     def kill(done, total):
         if done > total / 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pairs.count_pairs(embeddings, settings, progress=kill)
+        count.count_pairs(embeddings, settings, progress=kill)
     assert (tmp_path / "partial").is_dir()
-    resumed = pairs.count_pairs(embeddings, settings)
+    resumed = count.count_pairs(embeddings, settings)
     for name in ("genuine", "impostor", "inside", "pooled_impostor", "nearest_hits"):
         assert np.array_equal(getattr(whole, name), getattr(resumed, name))
     assert np.array_equal(whole.halves.impostor, resumed.halves.impostor)

@@ -17,11 +17,10 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 import opis_cli as opis
-from opis_cli import curves
-from opis_cli.report_json import to_json
+from opis_cli.report.report_json import to_json
 
 VALIDATOR = jsonschema.Draft202012Validator(
-    json.loads((resources.files("opis_cli") / "report.schema.json").read_text())
+    json.loads((resources.files("opis_cli.report") / "report.schema.json").read_text())
 )
 RATE = st.sampled_from([0.001, 0.01, 0.1, 0.3, 0.7])
 
@@ -98,7 +97,7 @@ def check(run):
     report, counts = run.report, run.counts
     text = to_json(report)  # refuses NaN and infinities
     VALIDATOR.validate(json.loads(text))
-    far, frr = curves.pooled_far(counts), curves.pooled_frr(counts)
+    far, frr = counts.pooled_far, counts.pooled_frr
     assert np.all(np.diff(far) >= 0) and np.all(np.diff(frr) <= 0)
     assert far[-1] == 1 and frr[-1] == 0
     assert np.all(np.diff(counts.genuine.astype(np.int64)) >= 0)

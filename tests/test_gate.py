@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import opis_cli as opis
-from opis_cli import comparison, family, gate
 from opis_cli.errors import SettingsError
-from opis_cli.limits import RULE, Demands, Limit
+from opis_cli.judging import gate
+from opis_cli.judging.changes import drawn_changes, operating_of
+from opis_cli.judging.limits import RULE, Demands, Limit
+from opis_cli.statistics import family
 
 
 def demands(confidence=None, **limits):
@@ -221,9 +223,7 @@ def test_the_share_of_draws_within_a_limit_by_hand():
 
 def test_a_check_that_fails_alone_may_hold_in_a_family(run, worse):
     """Limits that 3 % of the draws hold: each alone fails at 95 %, two together do not."""
-    draws = comparison.drawn_changes(
-        worse, run, seed=0, replicates=400, at=(comparison.operating_of(worse, 0.5),) * 2
-    )
+    draws = drawn_changes(worse, run, seed=0, replicates=400, at=(operating_of(worse, 0.5),) * 2)
     limits = {
         "max_opis_increase": float(np.quantile(draws["opis"], 0.03)),
         "max_recall_drop": float(np.quantile(-draws["recall_at_1"], 0.035)),

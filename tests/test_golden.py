@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import opis_cli as opis
-from opis_cli.report_json import to_dict
+from opis_cli.report.report_json import to_dict
 
 GOLDEN = Path(__file__).parent / "golden.json"
 ARRAYS = ("sizes", "genuine", "impostor", "pooled_genuine", "pooled_impostor", "nearest_hits")

@@ -13,11 +13,17 @@ from scipy.special import expit, logit, stdtrit
 from test_scores import hand_made
 
 import opis_cli as opis
-from opis_cli.intervals import band_columns, freedom_of, mean_limits, spread, threshold_interval
-from opis_cli.recommend import recommend
-from opis_cli.scores import consistency
+from opis_cli.scoring.opis import consistency
+from opis_cli.scoring.recommend import recommend
 from opis_cli.settings import Calibration
-from opis_cli.uncertainty import _threshold, mean_band, replicates_of_consistency
+from opis_cli.statistics.intervals import _threshold, mean_band, replicates_of_consistency
+from opis_cli.statistics.jackknife import (
+    band_columns,
+    freedom_of,
+    mean_limits,
+    spread,
+    threshold_interval,
+)
 
 
 def left_out(vectors, labels, threshold):
@@ -322,7 +328,9 @@ def test_the_freedom_of_equal_deviations_is_their_number():
 
 def test_the_bootstrap_draws_classes(small):
     """Replicates of OPIS equal those of data in which drawn classes are repeated."""
-    from opis_cli import bootstrap, curves, scores
+    from opis_cli.scoring import curves
+    from opis_cli.scoring.opis import trapezoid_weights
+    from opis_cli.statistics import bootstrap
 
     counts, found = small.counts, small.consistency
     replicates, worst = replicates_of_consistency(counts, found, 1.0, 0.1, 5)
@@ -330,7 +338,7 @@ def test_the_bootstrap_draws_classes(small):
     drawn = next(bootstrap.draws(len(counts.sizes), 1_000, 5))[7]
     thresholds = counts.grid.class_thresholds
     columns = np.flatnonzero((thresholds >= found.low) & (thresholds <= found.high))
-    weights = scores.trapezoid_weights(thresholds[columns])
+    weights = trapezoid_weights(thresholds[columns])
     again = np.repeat(np.arange(len(drawn)), drawn.astype(int))
     again = again[counts.evaluable[again]]
     utilities = curves.class_utility(counts, 1.0, again, columns)

@@ -11,11 +11,16 @@ import pytest
 from conftest import optional
 
 import opis_cli as opis
-from opis_cli import comparison, exports, files, models, readers, store
-from opis_cli.embeddings import from_arrays
+from opis_cli.counting import store
+from opis_cli.counting.counts_file import load_counts
+from opis_cli.embeddings.clean import from_arrays
+from opis_cli.embeddings.read import read
 from opis_cli.errors import OpisError, SettingsError
-from opis_cli.intervals import spread
+from opis_cli.judging import changes, models
+from opis_cli.judging.changes import drawn_changes, intervals
+from opis_cli.report.curves_table import curves_table
 from opis_cli.settings import Settings
+from opis_cli.statistics.jackknife import spread
 
 ROWS, CLASSES = 600, 30
 
@@ -111,12 +116,12 @@ def test_where_classes_are_no_units_there_are_no_intervals(rows, parts, scored):
     report = run.report
     assert report.intervals is report.opis_corrected is report.held_out is None
     assert spread(run.counts, "far", np.array([5])) is None
-    assert comparison.intervals(run, None, confidence=0.95, seed=0) == {}
-    assert comparison.drawn_changes(run, run, seed=0) == {}
-    changes = comparison.changes(run, run, {}, confidence=0.95)
-    assert all(change.interval is None for change in changes.values())
-    assert changes["frr"].change == 0
-    curves = exports.curves_table(run)
+    assert intervals(run, None, confidence=0.95, seed=0) == {}
+    assert drawn_changes(run, run, seed=0) == {}
+    changed = changes.figure_changes(run, run, {}, confidence=0.95)
+    assert all(change.interval is None for change in changed.values())
+    assert changed["frr"].change == 0
+    curves = curves_table(run)
     assert curves["far_low"].isna().all()
     assert curves["mean_utility"].isna().all() == ("pairs" in parts)
     run.plot()
@@ -258,7 +263,7 @@ def test_the_gate_by_group_goes_by_the_differences(cli, rows, tmp_path):
 
 
 def test_models_of_scored_pairs_compare(scored, tmp_path):
-    from opis_cli import comparison_plots
+    from opis_cli.render import comparison_plots
 
     run = opis.evaluate(scored, pairs=True)
     found = models.compare([run, run], ["one", "two"])
@@ -298,12 +303,12 @@ def test_counts_without_the_pairs_of_halves_are_of_halves_against_all_rows(saved
     kept = store.read(file)
     del kept["halves_impostor_pairs"]
     np.savez(file, **kept)
-    counts = files.load_counts(file)
+    counts = load_counts(file)
     others = counts.rows - counts.sizes[counts.halves.classes]
     assert np.array_equal(counts.halves.impostor_pairs, counts.halves.sizes * others)
     np.savez(file, **(kept | {"halves_classes": kept["halves_classes"] + 10_000}))
     with pytest.raises(OpisError, match="damaged counts"):
-        files.load_counts(file)
+        load_counts(file)
 
 
 def test_reading_text_shows_progress_from_the_start(table, tmp_path):
@@ -350,4 +355,4 @@ def test_workers_of_a_cluster_follow_folds_and_samples(engine, rows, cluster, tm
         )
         for name in ("genuine", "impostor", "pooled_impostor", "inside", "nearest_hits"):
             assert np.array_equal(getattr(own.counts, name), getattr(theirs.counts, name)), name
-    assert readers.read(tmp_path / "rows.parquet").labels.size == ROWS
+    assert read(tmp_path / "rows.parquet").labels.size == ROWS

@@ -6,8 +6,7 @@ import tomllib
 import pytest
 
 from opis_cli.errors import SettingsError
-from opis_cli.files import write_gate_example
-from opis_cli.limits import RULES, example, read_demands
+from opis_cli.judging.limits import RULES, example, read_demands, write_gate_example
 
 
 def amounts(demands):

@@ -6,8 +6,10 @@ import oracle
 import pytest
 
 import opis_cli as opis
-from opis_cli import halves, pairs, protocols
-from opis_cli.embeddings import from_arrays
+from opis_cli.counting import halves
+from opis_cli.counting.count import count_pairs
+from opis_cli.counting.plan import plan_pairs
+from opis_cli.embeddings.clean import from_arrays
 from opis_cli.settings import Settings
 
 
@@ -63,7 +65,7 @@ def test_a_known_spread_is_recovered():
 def chosen(vectors, labels, **settings):
     """What is compared with what, in rows of the embeddings; and the counts."""
     embeddings, asked = from_arrays(vectors, labels), Settings(**settings)
-    plan = protocols.plan(embeddings, asked)
+    plan = plan_pairs(embeddings, asked)
     choice, order = halves.choose(plan.rows, asked.seed), plan.rows.order
     sides = [[order[half] for half in side] for side in choice.halves]
     return embeddings, choice.classes, sides, [order[g] for g in choice.galleries]
@@ -78,7 +80,7 @@ def test_halves_equal_brute_force(engine, rows, monkeypatch):
         monkeypatch.setattr(halves, "GALLERY", 60)
         monkeypatch.setattr(halves, "FEW_ROWS", 120)
         monkeypatch.setattr(halves, "MOST_ROWS", 30)
-    counts = pairs.count_pairs(from_arrays(vectors, labels), Settings(engine=engine, seed=3))
+    counts = count_pairs(from_arrays(vectors, labels), Settings(engine=engine, seed=3))
     found = counts.halves
     embeddings, classes, sides, galleries = chosen(vectors, labels, seed=3)
     distance = oracle.distances(vectors)

@@ -6,7 +6,7 @@ import oracle
 import pytest
 
 import opis_cli as opis
-from opis_cli.operating import rates_at
+from opis_cli.scoring.operating import rates_at
 
 
 @pytest.fixture(scope="module")

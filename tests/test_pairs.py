@@ -8,8 +8,8 @@ import pytest
 from conftest import optional
 
 import opis_cli as opis
-from opis_cli import pairs
-from opis_cli.embeddings import from_arrays
+from opis_cli.counting import count
+from opis_cli.embeddings.clean import from_arrays
 from opis_cli.errors import InputError, RunError, SettingsError
 from opis_cli.settings import Settings
 
@@ -23,10 +23,10 @@ class Killed(BaseException):
 @pytest.mark.parametrize("engine", ["numpy", "numba", optional("torch")])
 def test_a_killed_count_goes_on_from_its_checkpoint(engine, tmp_path, monkeypatch):
     embeddings = from_arrays(*data.blobs(5_000, 40, 8))
-    whole = pairs.count_pairs(embeddings, Settings(engine=engine))
+    whole = count.count_pairs(embeddings, Settings(engine=engine))
     settings = Settings(engine=engine, checkpoint=str(tmp_path / "partial"))
-    monkeypatch.setattr(pairs, "_CHECKPOINT_PAIRS", 2_000_000)
-    monkeypatch.setattr(pairs, "_PAIRS_PER_BYTE", 0)
+    monkeypatch.setattr(count, "_CHECKPOINT_PAIRS", 2_000_000)
+    monkeypatch.setattr(count, "_PAIRS_PER_BYTE", 0)
     after_half = []
 
     def killed_half_way(done, total):
@@ -35,10 +35,10 @@ def test_a_killed_count_goes_on_from_its_checkpoint(engine, tmp_path, monkeypatc
             raise Killed
 
     with pytest.raises(Killed):
-        pairs.count_pairs(embeddings, settings, progress=killed_half_way)
+        count.count_pairs(embeddings, settings, progress=killed_half_way)
     assert [file.name for file in (tmp_path / "partial").iterdir()] == ["partial-counts.npz"]
     begun = []
-    resumed = pairs.count_pairs(
+    resumed = count.count_pairs(
         embeddings, settings, progress=lambda done, total: begun.append(done)
     )
     assert begun[0] > 2_000_000, "it began again from nothing"
@@ -52,8 +52,8 @@ def test_a_checkpoint_of_other_work_or_a_damaged_one_is_refused(tmp_path, monkey
     folder = tmp_path / "partial"
     embeddings = from_arrays(*data.blobs(300, 8))
 
-    monkeypatch.setattr(pairs, "_CHECKPOINT_PAIRS", 1)
-    monkeypatch.setattr(pairs, "_PAIRS_PER_BYTE", 0)
+    monkeypatch.setattr(count, "_CHECKPOINT_PAIRS", 1)
+    monkeypatch.setattr(count, "_PAIRS_PER_BYTE", 0)
     calls = []
 
     def killed_later(done, total):
@@ -61,17 +61,17 @@ def test_a_checkpoint_of_other_work_or_a_damaged_one_is_refused(tmp_path, monkey
         if len(calls) == 2:
             raise Killed
 
-    monkeypatch.setattr("opis_cli.engines.numpy.TILE_SIDE", 128)
+    monkeypatch.setattr("opis_cli.counting.engines.numpy.TILE_SIDE", 128)
     with pytest.raises(Killed):
-        pairs.count_pairs(embeddings, Settings(checkpoint=str(folder)), progress=killed_later)
+        count.count_pairs(embeddings, Settings(checkpoint=str(folder)), progress=killed_later)
     other = from_arrays(*data.blobs(300, 8, seed=1))
     with pytest.raises(RunError, match="other embeddings or settings"):
-        pairs.count_pairs(other, Settings(checkpoint=str(folder)))
+        count.count_pairs(other, Settings(checkpoint=str(folder)))
     with pytest.raises(RunError, match="other embeddings or settings"):
-        pairs.count_pairs(embeddings, Settings(checkpoint=str(folder), max_far=0.2))
+        count.count_pairs(embeddings, Settings(checkpoint=str(folder), max_far=0.2))
     (folder / "partial-counts.npz").write_bytes(b"PK\x03\x04 nonsense")
     with pytest.raises(RunError, match="damaged"):
-        pairs.count_pairs(embeddings, Settings(checkpoint=str(folder)))
+        count.count_pairs(embeddings, Settings(checkpoint=str(folder)))
 
 
 def test_work_beyond_the_memory_limit_is_refused_before_it_starts():
@@ -80,7 +80,7 @@ def test_work_beyond_the_memory_limit_is_refused_before_it_starts():
         opis.evaluate(vectors, labels, memory_limit="20MB")
     told = []
     embeddings = from_arrays(vectors, labels)
-    pairs.count_pairs(embeddings, Settings(memory_limit="8GB"), announce=told.append)
+    count.count_pairs(embeddings, Settings(memory_limit="8GB"), announce=told.append)
     assert len(told) == 1 and "179,700 pairs" in told[0] and "GB of memory" in told[0]
 
 
@@ -88,14 +88,14 @@ def test_work_beyond_the_memory_limit_is_refused_before_it_starts():
 def test_credits_of_large_classes_fit(engine):
     """A class of 300 has 89,700 genuine credits, more than 2^16."""
     vectors, _ = data.blobs(900, 3, 8)
-    counts = pairs.count_pairs(from_arrays(vectors, np.arange(900) % 3), Settings(engine=engine))
+    counts = count.count_pairs(from_arrays(vectors, np.arange(900) % 3), Settings(engine=engine))
     assert np.array_equal(counts.genuine[:, -1], [300 * 299 // 2] * 3)
     assert np.array_equal(counts.impostor[:, -1], [300 * 600] * 3)
 
 
 def test_many_threads_need_more_memory():
     embeddings = from_arrays(*data.blobs(200, 10, 8))
-    few, many = (pairs.memory_needed(embeddings, Settings(threads=n)) for n in (2, 64))
+    few, many = (count.memory_needed(embeddings, Settings(threads=n)) for n in (2, 64))
     assert many - few > 1_000_000_000
 
 

@@ -6,10 +6,10 @@ import pytest
 from matplotlib.collections import LineCollection
 
 import opis_cli as opis
-from opis_cli import curves
 from opis_cli.errors import RunError, SettingsError
-from opis_cli.files import save_figure
-from opis_cli.plots import KINDS, draw
+from opis_cli.render.pictures import save_figure
+from opis_cli.render.plots import KINDS, draw
+from opis_cli.scoring import curves
 
 
 def drawn(axes, label):
@@ -28,8 +28,8 @@ def test_utility_shows_the_curves(small):
     assert np.allclose(y, curves.mean_utility(small.counts, 1.0, worst, columns))
     curves_drawn = [c for c in upper.collections if isinstance(c, LineCollection)]
     assert sum(len(c.get_segments()) for c in curves_drawn) == len(classes)
-    assert np.array_equal(drawn(lower, "FAR").get_ydata(), curves.pooled_far(small.counts))
-    assert np.array_equal(drawn(lower, "FRR").get_ydata(), curves.pooled_frr(small.counts))
+    assert np.array_equal(drawn(lower, "FAR").get_ydata(), small.counts.pooled_far)
+    assert np.array_equal(drawn(lower, "FRR").get_ydata(), small.counts.pooled_frr)
     assert lower.get_yscale() == "log"
     for axes in (upper, lower):
         marked = drawn(axes, "recommended").get_xdata()
@@ -37,13 +37,13 @@ def test_utility_shows_the_curves(small):
 
 
 def test_curves_have_intervals(small):
-    from opis_cli.drawing import columns_of_bands
-    from opis_cli.intervals import spread
+    from opis_cli.render.axes import columns_of_bands
+    from opis_cli.statistics.jackknife import spread
 
     (roc,) = draw(small, "roc").axes
     x, y = drawn(roc, "ROC curve").get_data()
-    assert np.array_equal(y, 1 - curves.pooled_frr(small.counts))
-    assert np.all(x >= curves.pooled_far(small.counts))
+    assert np.array_equal(y, 1 - small.counts.pooled_frr)
+    assert np.all(x >= small.counts.pooled_far)
     low, high = spread(small.counts, "frr", columns_of_bands(small.counts)).limits()
     half = 0.5 / small.counts.genuine_total
     for kind in ("roc", "det"):

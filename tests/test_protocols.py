@@ -11,15 +11,18 @@ import pytest
 from conftest import optional
 
 import opis_cli as opis
-import opis_cli.grid
-from opis_cli import pairs, pilot, protocols, readers, scores, store
-from opis_cli import report as opis_report
-from opis_cli.axis import over_whole_axis
-from opis_cli.embeddings import from_arrays
-from opis_cli.engines import Tally
-from opis_cli.gallery import with_gallery
-from opis_cli.grid import needs_of
+import opis_cli.counting.grid
+from opis_cli.counting import pilot, store
+from opis_cli.counting.count import count_pairs
+from opis_cli.counting.grid import needs_of
+from opis_cli.counting.plan import plan_pairs
+from opis_cli.counting.tally import Tally
+from opis_cli.embeddings.clean import from_arrays
+from opis_cli.embeddings.gallery import with_gallery
+from opis_cli.embeddings.read import read_as
 from opis_cli.records import Grid
+from opis_cli.scoring.axis import over_whole_axis
+from opis_cli.scoring.pooled import OpenSet, open_set, recall_at_1
 from opis_cli.settings import Settings
 
 ROUNDING = 1e-6
@@ -124,13 +127,13 @@ def count(vectors, labels, columns, parts, metric="cosine", **settings):
         )
 
     if "gallery" not in parts:
-        found = pairs.count_pairs(part_of(slice(None)), chosen)
+        found = count_pairs(part_of(slice(None)), chosen)
         return found, Brute(vectors, labels, columns, parts, metric)
     queries = len(labels) // 3
     embeddings = with_gallery(
         part_of(slice(0, queries), paired=False), part_of(slice(queries, None), paired=False)
     )
-    found = pairs.count_pairs(embeddings, chosen)
+    found = count_pairs(embeddings, chosen)
     return found, Brute(vectors, labels, columns, parts, metric, queries)
 
 
@@ -167,8 +170,8 @@ def check_estimates(counts, low, high):
         return
     totals = counts.impostor_pairs[some, None]
     off = (whole.impostor[some] - (low + high)[some] / 2)[:, whole.estimated] / totals
-    # Of a few hundred rows, each class's FAR follows the pooled one less closely than of many: these
-    # sets are off by 0.013 at most, and their means by 0.006.
+    # With a few hundred rows, a class's FAR follows the pooled one less closely than with many:
+    # these sets are off by 0.013 at most, and their means by 0.006.
     assert off.size and np.sqrt(np.mean(off**2)) < 0.015
     assert np.abs(off.mean(axis=0)).max() < 0.008
     assert np.all(np.diff(whole.impostor.astype(np.int64), axis=1) >= 0)
@@ -204,7 +207,7 @@ def check_searches(counts, brute, low, high):
 )
 def test_counts_equal_brute_force(parts, engine, wordnet, monkeypatch):
     # Counts by class at a few thresholds beyond a window, as for large data.
-    monkeypatch.setattr(opis_cli.grid, "_SMALL_PAIRS", 0)
+    monkeypatch.setattr(opis_cli.counting.grid, "_SMALL_PAIRS", 0)
     counts, brute = count(*wordnet, parts, engine=engine)
     assert len(counts.grid.by_class) < len(counts.grid.thresholds)
     check(counts, brute, wordnet[0])
@@ -237,11 +240,11 @@ def test_pairs_of_other_tenants_are_never_multiplied(wordnet):
     vectors, labels, _ = wordnet
     tenants = np.arange(len(labels)) % 200
     embeddings = from_arrays(vectors, labels, columns={"t": tenants}, needed={"t": True})
-    plan = protocols.plan(embeddings, Settings(within_column="t"))
+    plan = plan_pairs(embeddings, Settings(within_column="t"))
     sizes = np.bincount(tenants)
     assert sum(part.pairs for part in plan.passes) == (sizes * (sizes - 1) // 2).sum()
     queries = embeddings_of_search(vectors, labels, {"t": tenants}, 100, {"t": True})
-    plan = protocols.plan(queries, Settings(within_column="t"))
+    plan = plan_pairs(queries, Settings(within_column="t"))
     mine, theirs = np.bincount(tenants[:100], minlength=200), np.bincount(tenants[100:])
     genuine = plan.genuine.sum()
     assert sum(part.pairs for part in plan.passes) == (mine * theirs).sum() + genuine
@@ -251,9 +254,9 @@ def test_one_tenant_of_many_rows_is_not_all_rows(wordnet):
     vectors, labels, _ = wordnet
     tenants = np.maximum(np.arange(len(labels)) - 200, 0)
     embeddings = from_arrays(vectors, labels, columns={"t": tenants}, needed={"t": True})
-    plan = protocols.plan(embeddings, Settings(within_column="t"))
+    plan = plan_pairs(embeddings, Settings(within_column="t"))
     assert len(plan.passes[0].blocks) == 1 and not plan.is_plain
-    assert protocols.plan(from_arrays(vectors, labels), Settings()).is_plain
+    assert plan_pairs(from_arrays(vectors, labels), Settings()).is_plain
 
 
 def embeddings_of_search(vectors, labels, columns, queries, needed):
@@ -301,7 +304,7 @@ def test_a_look_at_all_pairs_sees_those_that_there_are(parts, wordnet):
     )
     brute = Brute(vectors, labels, columns, parts, queries=queries)
     needs = needs_of(chosen.calibration_range, *chosen.bounds, None)
-    seen = pilot.run_pilot(protocols.plan(embeddings, chosen), needs, 0)
+    seen = pilot.run_pilot(plan_pairs(embeddings, chosen), needs, 0)
     assert seen.exact
     for distances, kind in ((seen.genuine, True), (seen.impostor, False)):
         expected = np.sort(brute.distance[brute.allowed & (brute.alike == kind)])[:: brute.ends]
@@ -328,7 +331,7 @@ def test_the_lowest_row_number_wins_a_tie_among_pairs_that_there_are(engine):
 def test_a_large_gallery_is_counted_in_32_bits():
     labels = np.arange(100_000) % 50
     vectors = np.tile(np.eye(2, dtype=np.float32), (50_000, 1))
-    plan = protocols.plan(embeddings_of_search(vectors, labels, {}, 100, {}), Settings())
+    plan = plan_pairs(embeddings_of_search(vectors, labels, {}, 100, {}), Settings())
     rows = plan.rows
     grid = Grid(np.array([0.5, 2.0]), 2, np.arange(2))
     assert Tally.empty(rows, grid).impostor.dtype == np.uint32
@@ -350,10 +353,10 @@ def test_open_set_queries_by_hand():
     assert run.report.source.rows == 3 and run.report.source.gallery_rows == 3
     assert (run.report.pairs.genuine, run.report.pairs.impostor) == (2, 7)
     assert run.report.recall_at_1 == 1.0
-    assert run.report.open_set == opis_report.OpenSet(1, 0.0)
-    assert scores.open_set(run.counts, 2.0) == (1, 1.0)
+    assert run.report.open_set == OpenSet(1, 0.0)
+    assert open_set(run.counts, 2.0) == (1, 1.0)
     before = run.counts.grid.thresholds[run.counts.grid.thresholds < 0.947][-1]
-    assert scores.open_set(run.counts, before) == (1, 0.0)
+    assert open_set(run.counts, before) == (1, 0.0)
     assert run.classes()["class"].tolist() == ["a", "b", "stranger"]
     assert run.classes()["far"].isna().tolist() == [False, False, True]
 
@@ -417,7 +420,7 @@ def test_an_older_run_is_read_with_defaults(saved):
     raw["counts_sha256"] = hashlib.sha256((saved / "counts.npz").read_bytes()).hexdigest()
     (saved / "report.json").write_text(json.dumps(raw))
     old = opis.load_run(saved)
-    assert scores.recall_at_1(old.counts) == run.report.recall_at_1
+    assert recall_at_1(old.counts) == run.report.recall_at_1
     assert old.recommend(max_far=0.02) == run.recommend(max_far=0.02)
     pd.testing.assert_frame_equal(old.classes(), run.classes())
 
@@ -507,12 +510,12 @@ def test_columns_beside_labels_in_another_file(files):
 
 
 def test_a_killed_search_goes_on_in_its_second_pass(files, tmp_path, monkeypatch):
-    embeddings = readers.read_as(
+    embeddings = read_as(
         files / "queries.parquet", Settings(gallery=str(files / "gallery.parquet"))
     )
-    whole = pairs.count_pairs(embeddings, Settings(engine="numpy"))
-    monkeypatch.setattr(pairs, "_CHECKPOINT_PAIRS", 1)
-    monkeypatch.setattr(pairs, "_PAIRS_PER_BYTE", 0)
+    whole = count_pairs(embeddings, Settings(engine="numpy"))
+    monkeypatch.setattr("opis_cli.counting.count._CHECKPOINT_PAIRS", 1)
+    monkeypatch.setattr("opis_cli.counting.count._PAIRS_PER_BYTE", 0)
     settings = Settings(engine="numpy", checkpoint=str(tmp_path / "partial"))
 
     class Killed(BaseException):
@@ -523,9 +526,9 @@ def test_a_killed_search_goes_on_in_its_second_pass(files, tmp_path, monkeypatch
             raise Killed
 
     with pytest.raises(Killed):
-        pairs.count_pairs(embeddings, settings, progress=killed_near_the_end)
+        count_pairs(embeddings, settings, progress=killed_near_the_end)
     begun = []
-    resumed = pairs.count_pairs(embeddings, settings, progress=lambda done, _: begun.append(done))
+    resumed = count_pairs(embeddings, settings, progress=lambda done, _: begun.append(done))
     assert len(begun) > 1 and begun[0] > QUERIES * embeddings.gallery_rows, (
         "the first pass began again"
     )

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from opis_cli.embeddings import from_arrays
+from opis_cli.embeddings.clean import from_arrays
+from opis_cli.embeddings.read import read
 from opis_cli.errors import InputError
-from opis_cli.readers import read
 
 VECTORS = np.array([[1, 0, 2], [0, 3, 4], [5, 6, 0], [7, 0, 0], [0, 8, 9]], np.float32)
 LABELS = ["b", "a", "b", "10", "a"]
@@ -506,7 +506,7 @@ def test_norms_neither_overflow_nor_underflow(dtype, sizes):
 
 
 def test_checks_reach_past_the_first_chunk(monkeypatch):
-    monkeypatch.setattr("opis_cli.embeddings.CHUNK_BYTES", 16)
+    monkeypatch.setattr("opis_cli.embeddings.clean.CHUNK_BYTES", 16)
     vectors = np.ones((9, 3))
     vectors[7, 2] = np.nan
     with refused("NaN or infinity: 1 .row 7."):

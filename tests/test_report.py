@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import opis_cli as opis
-from opis_cli import report as rep
-from opis_cli.report_json import to_json
+from opis_cli.report import records as rep
+from opis_cli.report.report_json import to_json
 
-SCHEMA = json.loads((resources.files("opis_cli") / "report.schema.json").read_text())
+SCHEMA = json.loads((resources.files("opis_cli.report") / "report.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 CASES = {

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 
 import opis_cli as opis
-from opis_cli import files, store
+from opis_cli.counting import store
 from opis_cli.errors import RunError, SettingsError
 from opis_cli.records import Halves, PairCounts
+from opis_cli.render.pictures import save_figure
+from opis_cli.report.threshold_file import read_threshold, write_threshold
 
 FILES = {"report.json", "counts.npz", "classes.parquet", "threshold.json", "utility.png"}
 
@@ -131,7 +133,7 @@ def test_threshold_json_is_there_only_where_one_is_recommended(small, saved, tmp
     infeasible.save(tmp_path / "none")
     assert {file.name for file in (tmp_path / "none").iterdir()} == FILES - {"threshold.json"}
     with pytest.raises(RunError, match="no threshold"):
-        files.write_threshold(infeasible.report, infeasible.report.recommendation, tmp_path / "t")
+        write_threshold(infeasible.report, infeasible.report.recommendation, tmp_path / "t")
     assert not (tmp_path / "t").exists()
 
 
@@ -175,11 +177,9 @@ def test_a_file_never_replaces_a_folder(small, tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "thesis.tex").write_text("years of work")
     with pytest.raises(RunError, match="Is a directory"):
-        files.write_threshold(
-            small.report, small.report.recommendation, tmp_path / "threshold.json"
-        )
+        write_threshold(small.report, small.report.recommendation, tmp_path / "threshold.json")
     with pytest.raises(RunError, match="Is a directory"):
-        files.save_figure(small.plot(), tmp_path / "plot.png")
+        save_figure(small.plot(), tmp_path / "plot.png")
     assert len(list(tmp_path.rglob("thesis.tex"))) == 2
 
 
@@ -271,9 +271,9 @@ def test_report_and_counts_of_different_runs_are_refused(saved, tmp_path):
 
 def test_deployed_thresholds(saved, tmp_path):
     file = saved / "threshold.json"
-    assert files.read_threshold("0.25", "cosine") == 0.25
-    assert files.read_threshold("0", "cosine") == 0.0
-    assert files.read_threshold(str(file), "cosine") == json.loads(file.read_text())["threshold"]
+    assert read_threshold("0.25", "cosine") == 0.25
+    assert read_threshold("0", "cosine") == 0.0
+    assert read_threshold(str(file), "cosine") == json.loads(file.read_text())["threshold"]
     (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "true.json").write_text('{"threshold": true, "metric": "cosine"}')
     (tmp_path / "huge.json").write_text('{"threshold": 1' + "0" * 400 + ', "metric": "cosine"}')
@@ -288,7 +288,7 @@ def test_deployed_thresholds(saved, tmp_path):
         (str(tmp_path / "huge.json"), "cosine", "no threshold.json"),
     ):
         with pytest.raises(SettingsError, match=says):
-            files.read_threshold(text, metric)
+            read_threshold(text, metric)
 
 
 def test_other_bounds_from_a_run_hold_exactly(saved):

@@ -10,9 +10,10 @@ import pytest
 from conftest import optional
 
 import opis_cli as opis
-from opis_cli import parquet, readers
+from opis_cli.embeddings import parquet
+from opis_cli.embeddings.read import read
+from opis_cli.embeddings.sampling import draw
 from opis_cli.errors import InputError, SettingsError
-from opis_cli.sampling import draw
 
 
 def pairs_of(rows):
@@ -84,7 +85,7 @@ def test_the_report_is_that_of_the_drawn_classes_alone(file):
     assert (report.sample.rows, report.sample.classes) == (1_000, 40)
     assert report.sample.max_pairs == 20_000
     assert report.intervals.standard_errors.far > 0
-    everything = readers.read(file)
+    everything = read(file)
     rows = draw(everything.labels, 20_000, 4)
     alone = opis.evaluate(everything.vectors[rows], everything.labels[rows], seed=4).report
     assert alone.opis == report.opis and alone.source.rows == report.source.rows == len(rows)
@@ -100,18 +101,18 @@ def test_only_row_groups_with_drawn_rows_are_read(file, monkeypatch):
     monkeypatch.setattr(
         parquet.arrow, "list_block", lambda array, where: decoded.append(1) or real(array, where)
     )
-    sampled = readers.read(file, max_pairs=2_000, seed=0)
+    sampled = read(file, max_pairs=2_000, seed=0)
     # Classes of about 25 rows, in order: each lies in two or three of forty row groups.
     assert len(decoded) <= 3 * len(sampled.class_names) < 20
     decoded.clear()
-    readers.read(file)
+    read(file)
     assert len(decoded) == 40
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "columns", "folder", "csv"])
 def test_all_kinds_of_files_give_the_same_sample(kind, file, tmp_path):
-    whole = readers.read(file)
-    expected = readers.read(file, max_pairs=20_000, seed=2)
+    whole = read(file)
+    expected = read(file, max_pairs=20_000, seed=2)
     names, options = whole.class_names[whole.labels].astype(str), {}
     if kind == "npz":
         np.savez(tmp_path / "a.npz", embeddings=whole.vectors, labels=names)
@@ -135,7 +136,7 @@ def test_all_kinds_of_files_give_the_same_sample(kind, file, tmp_path):
         table = pq.read_table(file)
         for k in range(4):
             pq.write_table(table.slice(250 * k, 250), path / f"{k}.parquet", row_group_size=60)
-    found = readers.read(path, max_pairs=20_000, seed=2, **options)
+    found = read(path, max_pairs=20_000, seed=2, **options)
     assert np.array_equal(found.rows, expected.rows)
     assert np.array_equal(found.vectors, expected.vectors)
     assert found.class_names.tolist() == expected.class_names.tolist()

@@ -8,8 +8,9 @@ import pytest
 from sklearn.metrics import det_curve, roc_auc_score, roc_curve
 
 import opis_cli as opis
-from opis_cli import curves, files, scored, scored_counts, tables
+from opis_cli.counting import scored_counts, scored_files, scored_pairs
 from opis_cli.errors import InputError, SettingsError
+from opis_cli.report.threshold_file import read_threshold
 
 
 def made(pairs, seed=0, ties=False):
@@ -31,8 +32,8 @@ def made(pairs, seed=0, ties=False):
 def table(request, monkeypatch):
     """Pairs that are all looked at first, only some of them, or tied with many others."""
     if request.param == "a sample":
-        monkeypatch.setattr(scored, "_SAMPLE", 1_500)
-        monkeypatch.setattr(tables, "_BATCH_ROWS", 1_000)
+        monkeypatch.setattr(scored_pairs, "_SAMPLE", 1_500)
+        monkeypatch.setattr(scored_files, "_BATCH_ROWS", 1_000)
     return made(30_000, ties=request.param == "ties")
 
 
@@ -58,9 +59,9 @@ def test_rates_are_those_of_scikit_learn(table, tmp_path):
     # Rates at a threshold are those of the last score that it accepts.
     thresholds = -run.counts.grid.thresholds
     place = np.searchsorted(-at, -thresholds, side="right") - 1
-    assert np.array_equal(curves.pooled_far(run.counts), fpr[place])
-    assert np.allclose(curves.pooled_frr(run.counts), 1 - tpr[place], atol=1e-12)
-    area = np.trapezoid(1 - curves.pooled_frr(run.counts), curves.pooled_far(run.counts))
+    assert np.array_equal(run.counts.pooled_far, fpr[place])
+    assert np.allclose(run.counts.pooled_frr, 1 - tpr[place], atol=1e-12)
+    area = np.trapezoid(1 - run.counts.pooled_frr, run.counts.pooled_far)
     assert area == pytest.approx(roc_auc_score(table["genuine"], table["score"]), abs=2e-3)
 
 
@@ -206,7 +207,7 @@ def test_a_run_is_saved_drawn_and_deployed(cli, tmp_path):
     assert (deployed["metric"], deployed["accept"]) == ("score", "score >= threshold")
     run = opis.load_run(tmp_path / "run")
     assert deployed["threshold"] == -run.report.recommendation.threshold
-    threshold = files.read_threshold(str(tmp_path / "run" / "threshold.json"), "score")
+    threshold = read_threshold(str(tmp_path / "run" / "threshold.json"), "score")
     again = opis.evaluate(
         tmp_path / "p.parquet", pairs=True, threshold=str(tmp_path / "run" / "threshold.json")
     )
@@ -218,7 +219,7 @@ def test_a_run_is_saved_drawn_and_deployed(cli, tmp_path):
         run.plot("classes")
     assert run.recommend(max_far=0.05).far <= 0.05
     with pytest.raises(SettingsError, match="made for the score metric"):
-        files.read_threshold(str(tmp_path / "run" / "threshold.json"), "cosine")
+        read_threshold(str(tmp_path / "run" / "threshold.json"), "cosine")
 
 
 @pytest.mark.parametrize(

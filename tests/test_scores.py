@@ -10,9 +10,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import opis_cli as opis
-from opis_cli import curves, scores
 from opis_cli.errors import InputError
 from opis_cli.records import Grid, PairCounts
+from opis_cli.scoring import curves
+from opis_cli.scoring.opis import consistency, consistency_by, opis_by, trapezoid_weights
 
 REAL = ("wordnet", "fonts_base", "fonts_tcm")
 PUBLISHED = {
@@ -89,9 +90,9 @@ def test_no_monotone_transform_changes_opis_by_log_far():
     for transform in (lambda t: np.sqrt(2 * t), np.expm1, lambda t: t**3 / 7):
         grid = dataclasses.replace(counts.grid, thresholds=transform(counts.grid.thresholds))
         other = dataclasses.replace(counts, grid=grid)
-        found = scores.consistency(other, calibration, 1.0, 0.1)
+        found = consistency(other, calibration, 1.0, 0.1)
         assert found.opis != pytest.approx(run.report.opis, rel=1e-2)
-        by = scores.opis_by(scores.consistency_by(other, found, 1.0, 0.1))
+        by = opis_by(consistency_by(other, found, 1.0, 0.1))
         assert by.log_far == run.report.opis_by.log_far
     # And counted anew, at thresholds of its own.
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -109,16 +110,16 @@ def test_ties_of_the_far_have_no_weight_on_its_scale():
         sizes=[2, 2],
         thresholds=[0.0, 0.2, 0.4, 1.0],
     )
-    found = scores.consistency(counts, opis_range("distance", 0.0, 1.0), 1.0, 0.1)
-    by = scores.consistency_by(counts, found, 1.0, 0.1)
+    found = consistency(counts, opis_range("distance", 0.0, 1.0), 1.0, 0.1)
+    by = consistency_by(counts, found, 1.0, 0.1)
     assert by["log_far"].weights.tolist() == [0, 0, 0.5, 0.5]
     # From 0.4 on both classes are alike.
     assert found.opis > 0 and by["log_far"].opis == 0
     assert by["euclidean_unit"].weights == pytest.approx(
-        scores.trapezoid_weights(np.sqrt([0.0, 0.4, 0.8, 2.0]))
+        trapezoid_weights(np.sqrt([0.0, 0.4, 0.8, 2.0]))
     )
-    alike = scores.consistency(counts, opis_range("distance", 0.0, 0.4), 1.0, 0.1)
-    assert set(scores.consistency_by(counts, alike, 1.0, 0.1)) == {"euclidean_unit"}
+    alike = consistency(counts, opis_range("distance", 0.0, 0.4), 1.0, 0.1)
+    assert set(consistency_by(counts, alike, 1.0, 0.1)) == {"euclidean_unit"}
 
 
 def test_a_scale_that_does_not_exist_is_null():
@@ -142,7 +143,7 @@ def test_other_calibration_ranges(calibration):
 
 def test_a_sampled_pilot_serves_as_well(monkeypatch):
     """Larger data is placed from a sample: shrink what counts as small."""
-    from opis_cli import grid, pilot
+    from opis_cli.counting import grid, pilot
 
     monkeypatch.setattr(pilot, "_EXHAUSTIVE_PAIRS", 1_000)
     monkeypatch.setattr(grid, "_SMALL_PAIRS", 1_000)
@@ -164,7 +165,7 @@ def test_a_sampled_pilot_serves_as_well(monkeypatch):
 
 def test_a_misplaced_grid_is_noticed_and_counted_again(monkeypatch):
     """A pilot that saw only two classes far apart puts the range where it is not."""
-    from opis_cli import grid, pairs, pilot
+    from opis_cli.counting import count, grid, pilot
 
     monkeypatch.setattr(pilot, "_EXHAUSTIVE_PAIRS", 1_000)
     vectors, labels = data.blobs(900, 30, seed=12)
@@ -179,10 +180,10 @@ def test_a_misplaced_grid_is_noticed_and_counted_again(monkeypatch):
         grids.append(args[1])
         return real_tally(*args)
 
-    real_tally = pairs._tally
+    real_tally = count._tally
     monkeypatch.setattr(pilot, "_ROWS", 300)
     monkeypatch.setattr(pilot, "run_pilot", wrong_pilot)
-    monkeypatch.setattr(pairs, "_tally", watched)
+    monkeypatch.setattr(count, "_tally", watched)
     run = opis.evaluate(vectors, labels)
     assert len(grids) > 1
     assert run.report.opis == pytest.approx(oracle.opis(vectors, labels).opis, rel=5e-3)
@@ -258,9 +259,9 @@ def test_row_order_and_label_names_change_nothing(seed):
 def test_far_rises_and_frr_falls_with_the_threshold():
     run = opis.evaluate(*data.MADE["long_tail"])
     assert np.all(np.diff(run.counts.grid.thresholds) > 0)
-    assert np.all(np.diff(curves.pooled_far(run.counts)) >= 0)
-    assert np.all(np.diff(curves.pooled_frr(run.counts)) <= 0)
-    assert curves.pooled_far(run.counts)[-1] == 1 and curves.pooled_frr(run.counts)[-1] == 0
+    assert np.all(np.diff(run.counts.pooled_far) >= 0)
+    assert np.all(np.diff(run.counts.pooled_frr) <= 0)
+    assert run.counts.pooled_far[-1] == 1 and run.counts.pooled_frr[-1] == 0
 
 
 def hand_made(genuine, impostor, sizes, thresholds) -> PairCounts:
@@ -290,7 +291,7 @@ def test_opis_by_hand():
         thresholds=[0.0, 0.5, 1.0],
     )
     calibration = opis_range("distance", 0.0, 0.5)
-    found = scores.consistency(counts, calibration, beta=1.0, eps=0.1)
+    found = consistency(counts, calibration, beta=1.0, eps=0.1)
     # Utility is 1 for the first class and 0 for the second all over [0, 0.5]; the mean is 1/2.
     assert found.contributions.tolist() == [0.25, 0.25]
     assert found.opis == 0.25
@@ -318,7 +319,7 @@ def test_utility_by_hand():
 
 def test_identical_curves_give_zero():
     counts = hand_made([[0, 1, 3]] * 3, [[0, 5, 18]] * 3, [3, 3, 3], [0.0, 0.4, 1.0])
-    found = scores.consistency(counts, opis_range("distance", 0.0, 1.0), 1.0, 0.1)
+    found = consistency(counts, opis_range("distance", 0.0, 1.0), 1.0, 0.1)
     assert found.opis == 0.0 and found.eps_opis == 0.0
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from opis_cli import store
+from opis_cli.counting import store
 
 TYPES = [f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)]
 ANY = arrays.arrays(st.sampled_from(TYPES), arrays.array_shapes(min_dims=2, min_side=0))

@@ -13,8 +13,8 @@ from rich.console import Console
 
 import opis_cli as opis
 from opis_cli import decimals
-from opis_cli.operating import rates_at
-from opis_cli.summary import summary
+from opis_cli.render.terminal.summary import summary
+from opis_cli.scoring.operating import rates_at
 
 RNG = np.random.default_rng(12)
 

@@ -13,13 +13,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from rich.console import Console
 
 import opis_cli as opis
-from opis_cli import page, verdicts
-from opis_cli.gate import judge
-from opis_cli.limits import RULES, Demands, Limit
-from opis_cli.models import compare
-from opis_cli.report_json import to_json
-from opis_cli.summary_gate import comparison
-from opis_cli.summary_gate import verdict as terminal
+from opis_cli.judging.gate import judge
+from opis_cli.judging.limits import RULES, Demands, Limit
+from opis_cli.judging.models import compare
+from opis_cli.render import html, verdicts
+from opis_cli.render.terminal.gate import comparison
+from opis_cli.render.terminal.gate import verdict as terminal
+from opis_cli.report.report_json import to_json
 
 HOSTILE = (
     "<script>alert(1)</script>|`a`*b*_c_~d~",
@@ -195,8 +195,8 @@ def test_groups_are_called_groups(capsys):
     Console(width=80).print(comparison(compare([old, new], ["old", "new"]), old.report))
     for text in (capsys.readouterr().out, verdicts.markdown(verdict, new.report)):
         assert "Groups that lost most" in text and "lass" not in text
-    html = page.page(verdict, new, old).partition("<body>")[2].partition("<script>")[0]
-    shown = re.sub(r"data:image[^\"]*|<[^>]*>", "", html)
+    shown = html.page(verdict, new, old).partition("<body>")[2].partition("<script>")[0]
+    shown = re.sub(r"data:image[^\"]*|<[^>]*>", "", shown)
     assert "Groups that lost most" in shown and "lass" not in shown
 
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from test_noise import clouds
 
 import opis_cli as opis
-from opis_cli.drawing import CHOSEN, FAR, WORST, panels
+from opis_cli.render.axes import CHOSEN, FAR, WORST, panels
 
 FIGURE = Path(__file__).parents[2] / "sample_data/figures/noise.png"
 SIZES = (4, 6, 8, 12, 16, 24, 32, 48)

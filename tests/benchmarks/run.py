@@ -25,11 +25,11 @@ from threadpoolctl import threadpool_limits
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import data
 
-from opis_cli import readers
-from opis_cli.embeddings import from_arrays
-from opis_cli.engines import ENGINES, is_installed
+from opis_cli.counting.count import count_pairs
+from opis_cli.counting.engines import ENGINES, is_installed
+from opis_cli.embeddings.clean import from_arrays
+from opis_cli.embeddings.read import read
 from opis_cli.machine import processors, resident_memory
-from opis_cli.pairs import count_pairs
 from opis_cli.records import Embeddings
 from opis_cli.settings import Settings
 
@@ -189,7 +189,7 @@ def _clusters(rows: int, classes: int, dim: int) -> tuple[float, float, str]:
     with TemporaryDirectory() as folder, cluster(1) as one, cluster(2) as two:
         file = Path(folder) / "embeddings.npz"
         np.savez(file, embeddings=vectors, labels=labels)
-        embeddings = readers.read(file)
+        embeddings = read(file)
         chosen = [
             Settings(engine="dask", scheduler=started.scheduler_address) for started in (two, one)
         ]

@@ -25,11 +25,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import data
 
 import opis_cli as opis
-from opis_cli import comparison, readers
-from opis_cli.confidence import spreads
-from opis_cli.curves import utility
-from opis_cli.intervals import threshold_interval
-from opis_cli.uncertainty import carriers_of_far
+from opis_cli.embeddings.read import read
+from opis_cli.judging.changes import drawn_changes, figure_changes
+from opis_cli.scoring.curves import utility
+from opis_cli.statistics.confidence import spreads
+from opis_cli.statistics.intervals import carriers_of_far
+from opis_cli.statistics.jackknife import threshold_interval
 
 FARS = (1e-3, 1e-2, 5e-2)
 """Bounds at which rates, thresholds and ``--confidence`` are judged."""
@@ -136,9 +137,9 @@ def judge(whole: Population, run: opis.Run, changed: opis.Run, seed: int) -> Mis
 
 def judge_changes(whole: Population, run: opis.Run, changed: opis.Run, seed: int) -> Misses:
     """What the paired intervals of ``compare`` and of the gate miss."""
-    truth = comparison.changes(whole.changed, whole.run, {}, confidence=0.5)
-    draws = comparison.drawn_changes(changed, run, seed=seed)
-    found = comparison.changes(changed, run, draws, confidence=0.975)
+    truth = figure_changes(whole.changed, whole.run, {}, confidence=0.5)
+    draws = drawn_changes(changed, run, seed=seed)
+    found = figure_changes(changed, run, draws, confidence=0.975)
     return {
         f"change of {name.replace('_', ' ')}": _miss(one.interval, truth[name].change)
         for name, one in found.items()
@@ -201,9 +202,9 @@ def simulate(name: str, draws: int, seed: int) -> list[Misses]:
         vectors, labels = make()
         codes = np.unique(labels, return_inverse=True)[1]
     else:
-        read = readers.read(name)
-        vectors, codes = read.vectors, read.labels
-        drawn = len(read.class_names) // 5
+        found = read(name)
+        vectors, codes = found.vectors, found.labels
+        drawn = len(found.class_names) // 5
     whole = Population(vectors, altered(name, vectors), codes, drawn)
     rng = np.random.default_rng(seed)
     sizes, effective = whole.sizes, whole.run.report.intervals.effective_classes

@@ -1,0 +1,246 @@
+"""The commands. Each reads settings, calls the library, and shows what it returns."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opis_cli import __version__
+from opis_cli.cli.options import (
+    Beta,
+    CalibrationText,
+    Checkpoint,
+    Confidence,
+    Config,
+    Device,
+    Dtype,
+    EmbeddingColumn,
+    Engine,
+    Eps,
+    ExcludeSame,
+    Folds,
+    Force,
+    Gallery,
+    GalleryLabels,
+    GroupColumn,
+    HigherIsCloser,
+    Json,
+    LabelColumn,
+    Labels,
+    MaxFar,
+    MaxFrr,
+    MaxPairs,
+    MemoryLimit,
+    Metric,
+    OnBadRows,
+    Out,
+    Pairs,
+    Prefer,
+    Quiet,
+    RunOrSource,
+    Scheduler,
+    ScoreColumn,
+    Seed,
+    Source,
+    Threads,
+    Threshold,
+    WithinColumn,
+)
+from opis_cli.cli.shared import asked_of, evaluate_source, print_json, run_of, settings_of, show
+from opis_cli.settings import Settings
+
+app = typer.Typer(
+    name="opis",
+    help="Which distance threshold do I deploy, and which classes does it fail?",
+    epilog="Every command takes --debug, which adds a traceback to an error.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+_SETTING_NAMES = tuple(Settings.__dataclass_fields__)
+
+
+@app.callback(invoke_without_command=True)
+def opis(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Which distance threshold do I deploy, and which classes does it fail?"""
+    if version:
+        typer.echo(f"opis {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def evaluate(
+    source: Source,
+    embedding_column: EmbeddingColumn = None,
+    label_column: LabelColumn = None,
+    labels: Labels = None,
+    group_column: GroupColumn = None,
+    within_column: WithinColumn = None,
+    exclude_same: ExcludeSame = None,
+    gallery: Gallery = None,
+    gallery_labels: GalleryLabels = None,
+    pairs: Pairs = None,
+    score_column: ScoreColumn = None,
+    higher_is_closer: HigherIsCloser = None,
+    metric: Metric = None,
+    calibration: CalibrationText = None,
+    beta: Beta = None,
+    eps: Eps = None,
+    max_far: MaxFar = None,
+    max_frr: MaxFrr = None,
+    threshold: Threshold = None,
+    prefer: Prefer = None,
+    on_bad_rows: OnBadRows = None,
+    engine: Engine = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    scheduler: Scheduler = None,
+    threads: Threads = None,
+    memory_limit: MemoryLimit = None,
+    checkpoint: Checkpoint = None,
+    seed: Seed = None,
+    confidence: Confidence = None,
+    folds: Folds = None,
+    max_pairs: MaxPairs = None,
+    config: Config = None,
+    out: Out = None,
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Count all pairs, score the classes' consistency, recommend a threshold."""
+    given = dict(locals())
+    settings = settings_of(config, {name: given[name] for name in _SETTING_NAMES})
+    if out is not None:
+        from opis_cli.run import check_target
+
+        check_target(out, force=force)
+    run = evaluate_source(source, settings, quiet)
+    report = run.report if out is None else run.save(out, force=force)
+    if as_json:
+        print_json(report)
+    elif not quiet:
+        from opis_cli.render.terminal.summary import summary
+
+        show(summary(run, out))
+
+
+@app.command()
+def recommend(
+    run_or_source: RunOrSource,
+    max_far: MaxFar = None,
+    max_frr: MaxFrr = None,
+    prefer: Prefer = None,
+    confidence: Confidence = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the threshold.json to deploy.", metavar="FILE"),
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Recommend a threshold for other bounds, at once from a run."""
+    flags = {
+        "max_far": max_far,
+        "max_frr": max_frr,
+        "prefer": prefer,
+        "confidence": confidence,
+    }
+    asked = asked_of(config, flags)
+    run = run_of(run_or_source, config, quiet)
+    chosen = run.recommend(**asked)
+    if output is not None:
+        from opis_cli.report.threshold_file import write_threshold
+
+        write_threshold(run.report, chosen, output)
+    if as_json:
+        print_json(chosen)
+    elif not quiet:
+        from opis_cli.render.terminal.threshold import recommendation
+
+        show(recommendation(run, chosen))
+
+
+@app.command()
+def plot(
+    run_or_source: RunOrSource,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Picture to write: .png, .svg or .pdf.")
+    ] = Path("utility.png"),
+    kind: Annotated[
+        str, typer.Option(help="utility, rates, det, roc, histogram or classes.")
+    ] = "utility",
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Draw the curves of a run: PNG, SVG or PDF, by the suffix of -o."""
+    from opis_cli.render.pictures import check_picture, save_figure
+
+    check_picture(output)
+    run = run_of(run_or_source, config, quiet)
+    save_figure(run.plot(kind), output)
+    if not quiet:
+        typer.echo(f"{kind} plot written to {output}")
+
+
+@app.command()
+def export(
+    run_or_source: RunOrSource,
+    curves: Annotated[
+        Path,
+        typer.Option(help="Table to write: .parquet or .csv, a row a threshold.", metavar="FILE"),
+    ],
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write the curves with their intervals as a table for other tools."""
+    from opis_cli.report.curves_table import check_table, curves_table, save_table
+
+    check_table(curves)
+    run = run_of(run_or_source, config, quiet)
+    save_table(curves_table(run), curves)
+    if not quiet:
+        typer.echo(f"curves written to {curves}")
+
+
+@app.command()
+def margins(
+    run_or_source: RunOrSource,
+    max_far: Annotated[
+        float | None, typer.Option(help="Bound on the pooled FAR.", show_default="0.01")
+    ] = None,
+    max_frr: Annotated[
+        float | None, typer.Option(help="Bound on the pooled FRR.", show_default="0.1")
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Margins that train a more consistent model: for the TCM loss, from bounds."""
+    asked = asked_of(config, {"max_far": max_far, "max_frr": max_frr})
+    run = run_of(run_or_source, config, quiet)
+    found = run.margins(**asked)
+    if as_json:
+        print_json(found)
+    elif not quiet:
+        from opis_cli.render.terminal.margins import margins_summary
+
+        show(margins_summary(run, found))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine has: versions, engines, processors, memory."""
+    from opis_cli.cli.doctor import describe
+
+    facts = describe()
+    if as_json:
+        print_json(facts)
+    else:
+        from opis_cli.render.terminal.blocks import facts_table
+
+        show(facts_table(facts))

@@ -1,0 +1,1 @@
+"""From ``Embeddings`` to ``PairCounts``: whatever sees a vector or a pair."""

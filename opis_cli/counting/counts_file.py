@@ -1,0 +1,169 @@
+"""``counts.npz``: pair counts as a file, read with suspicion."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from opis_cli.counting import store
+from opis_cli.errors import RunError
+from opis_cli.records import Grid, Halves, PairCounts
+
+_HALF_ARRAYS = tuple(Halves.__dataclass_fields__)
+
+
+_COUNT_ARRAYS = (
+    "sizes",
+    "genuine",
+    "impostor",
+    "pooled_genuine",
+    "pooled_impostor",
+    "nearest_hits",
+)
+
+
+_OPTIONAL_ARRAYS = (
+    "searches",
+    "open_set",
+    "duplicates",
+    "folds",
+    "inside",
+    "genuine_beyond",
+    "borderline_genuine",
+    "borderline_impostor",
+)
+
+
+def grid_arrays(grid: Grid) -> dict[str, Any]:
+    """A grid as arrays by name; ``grid_of`` makes it a grid again."""
+    return {name: getattr(grid, name) for name in Grid.__dataclass_fields__}
+
+
+def grid_of(arrays: Any) -> Grid:
+    """The grid that ``grid_arrays`` wrote."""
+    return Grid(arrays["thresholds"], int(arrays["window"]), arrays["by_class"])
+
+
+def save_counts(counts: PairCounts, file: Path) -> None:
+    """Write pair counts; ``load_counts`` reads them."""
+    names = counts.class_names
+    arrays = {
+        **grid_arrays(counts.grid),
+        "metric": counts.metric,
+        "unit": counts.unit,
+        "rounding": counts.rounding,
+        "class_names": names if names.dtype.kind == "i" else _utf8(names),
+        "excluded": counts.excluded,
+        **{name: getattr(counts, name) for name in _COUNT_ARRAYS},
+        **_optional_arrays(counts),
+    }
+    with file.open("wb") as stream:
+        store.write(stream, arrays)
+
+
+def _optional_arrays(counts: PairCounts) -> dict[str, Any]:
+    """Arrays that not all counts have."""
+    found = {name: getattr(counts, name) for name in _OPTIONAL_ARRAYS}
+    found = {name: array for name, array in found.items() if array is not None}
+    if counts.halves is not None:
+        found |= {f"halves_{name}": getattr(counts.halves, name) for name in _HALF_ARRAYS}
+    return found
+
+
+def _utf8(names: Any) -> Any:
+    """Names as the bytes of a JSON list: no pickling, no padding, any length."""
+    return np.frombuffer(json.dumps(list(names)).encode(), np.uint8)
+
+
+def load_counts(file: Path) -> PairCounts:
+    """Read pair counts from a run folder's ``counts.npz``.
+
+    Raises
+    ------
+    RunError
+        The file is missing or damaged.
+    """
+    try:
+        arrays = store.read(file)
+        names = arrays["class_names"]
+        if names.dtype == np.uint8:
+            names = np.array(json.loads(names.tobytes()), dtype=object)
+        counts = PairCounts(
+            grid=grid_of(arrays),
+            metric=str(arrays["metric"]),  # type: ignore[arg-type]
+            unit=bool(arrays["unit"]),
+            rounding=float(arrays["rounding"]),
+            class_names=names,
+            excluded=int(arrays["excluded"]) if "excluded" in arrays else 0,
+            **{name: arrays[name] for name in _COUNT_ARRAYS},
+            **{name: arrays[name] for name in _OPTIONAL_ARRAYS if name in arrays},
+            halves=_halves_of(arrays),
+        )
+        if not _fits_together(counts):
+            raise ValueError("arrays do not fit together")
+    except OSError as error:
+        raise RunError(f"{file}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+        raise RunError(f"{file}: damaged counts ({error}); evaluate the source again") from None
+    return counts
+
+
+def _halves_of(arrays: Any) -> Halves | None:
+    if "halves_classes" not in arrays:
+        return None
+    found = {name: arrays[f"halves_{name}"] for name in _HALF_ARRAYS if f"halves_{name}" in arrays}
+    if "impostor_pairs" not in found:
+        # An older opis counted the rows of a half with all rows of other classes.
+        sizes = arrays["sizes"]
+        found["impostor_pairs"] = found["sizes"] * (sizes.sum() - sizes[found["classes"]])
+    return Halves(**found)
+
+
+def _fits_together(counts: PairCounts) -> bool:
+    """Whether arrays from a file have the shapes of one count."""
+    grid, classes = counts.grid, len(counts.sizes)
+    shape, size = (classes, len(grid.by_class)), len(grid.thresholds)
+    optional = [getattr(counts, name) for name in _OPTIONAL_ARRAYS]
+    beyond = counts.genuine_beyond
+    return (
+        all(getattr(counts, name).dtype.kind in "iu" for name in _COUNT_ARRAYS)
+        and all(array.dtype.kind in "iuf" for array in optional if array is not None)
+        and grid.thresholds.dtype.kind == "f"
+        and counts.genuine.shape == counts.impostor.shape == shape
+        and counts.pooled_genuine.shape == counts.pooled_impostor.shape == (size,)
+        and len(counts.class_names) == len(counts.nearest_hits) == classes
+        and len(counts.searchers) == classes
+        and all(
+            one is None or one.shape == (size,)
+            for one in (counts.open_set, counts.borderline_genuine, counts.borderline_impostor)
+        )
+        and (beyond is None or beyond.shape == (classes, size - grid.window))
+        and (beyond is None or np.array_equal(grid.by_class[: grid.window], np.arange(grid.window)))
+        and 0 < grid.window <= size
+        and bool(np.all(np.diff(grid.thresholds) > 0))
+        and bool(np.all(np.diff(grid.by_class) > 0))
+        and int(grid.by_class[0]) >= 0
+        and int(grid.by_class[-1]) == size - 1
+        and _folds_fit(counts)
+        and _halves_fit(counts.halves, classes)
+    )
+
+
+def _folds_fit(counts: PairCounts) -> bool:
+    if counts.folds is None or counts.inside is None:
+        return counts.folds is counts.inside
+    known = bool(np.isin(counts.folds, np.arange(len(counts.inside))).all())
+    shape = (len(counts.inside), len(counts.grid.thresholds))
+    return known and len(counts.folds) == len(counts.sizes) and counts.inside.shape == shape
+
+
+def _halves_fit(halves: Halves | None, classes: int) -> bool:
+    if halves is None:
+        return True
+    split, points = len(halves.classes), len(halves.thresholds)
+    return (
+        halves.sizes.shape == halves.impostor_pairs.shape == (2, split)
+        and halves.genuine.shape == halves.impostor.shape == (2, split, points)
+        and bool(np.all((halves.classes >= 0) & (halves.classes < classes)))
+    )

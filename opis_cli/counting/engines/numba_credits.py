@@ -1,0 +1,184 @@
+"""What compiled code does once a pair is found: credits to the keys of both its rows."""
+
+from typing import Any
+
+import numpy as np
+
+from opis_cli.counting.engines.numba_tables import Buffers, Cells, cell_of, compiled, summing, u64
+
+
+@compiled
+def credit(
+    scores: Any,
+    i: Any,
+    first: Any,
+    row: Any,
+    j0: Any,
+    firsts: Any,
+    cuts: Any,
+    top: Any,
+    scale: Any,
+    compares: Any,
+    nearest: Any,
+    columns: Any,
+    found: Any,
+    credits: Any,
+    carried: Any,
+    own: Any,
+    others: Any,
+) -> None:
+    """Credit a row's listed pairs to the keys of both rows, and raise the nearest scores."""
+    best = nearest[row]
+    for k in range(found):
+        j = first + u64(columns[k])
+        score = scores[i, j]
+        if score > nearest[j0 + j]:
+            nearest[j0 + j] = score
+        if score > best:
+            best = score
+        cell = cell_of(score, firsts, cuts, top, scale, compares)
+        _increment(credits, u64(own + cell), carried)
+        _increment(credits, u64(others[j] + cell), carried)
+    nearest[row] = best
+
+
+@compiled
+def _increment(credits: Any, place: Any, carried: Any) -> None:
+    more = np.uint8(credits[place] + np.uint8(1))
+    credits[place] = more
+    if more == 0:
+        carried[0] += np.uint32(1)
+        carried[carried[0]] = place
+
+
+@compiled
+def find_places(
+    keys: Any, start: int, stop: int, window: int, numbers: Any, found: Any, count: int, places: Any
+) -> int:
+    """Give each key of some rows a place among a tile's credits, where it has none yet.
+
+    ``found`` lists the keys, ``count`` of them so far, and ``numbers`` has one more than the place
+    of each in the list, or 0. Returns the new count.
+    """
+    for i in range(start, stop):
+        key = keys[i]
+        if numbers[key] == 0:
+            found[count] = key
+            count += 1
+            numbers[key] = count
+        places[i - start] = (numbers[key] - 1) * window
+    return count
+
+
+@compiled
+def deliver_credits(
+    keys: Any, window: int, class_cell: Any, buffers: Buffers, by_cell: Any, by_key: Any, total: Any
+) -> None:
+    """Move a tile's credits to the tally of all, ``total``, and to the sums by cell and by key."""
+    credits, carried = buffers.credits, buffers.carried
+    kept_apart = class_cell[window - 1] == window - 1
+    for n in range(1, u64(carried[0]) + u64(1)):
+        key, cell = keys[carried[n] // window], carried[n] % window
+        total[key, class_cell[cell]] += 256
+        by_cell[cell] += 256
+        by_key[key] += 256
+    carried[0] = 0
+    for n in range(u64(keys.size)):
+        key, first = u64(keys[n]), n * u64(window)
+        own = np.uint64(0)
+        for cell in range(u64(window)):
+            seen = credits[first + cell]
+            by_cell[cell] += seen
+            own += u64(seen)
+        by_key[key] += own
+        if kept_apart:
+            for cell in range(u64(window)):
+                total[key, cell] += credits[first + cell]
+        else:
+            for cell in range(u64(window)):
+                total[key, class_cell[cell]] += credits[first + cell]
+        credits[first : first + u64(window)] = np.uint8(0)
+
+
+@compiled
+def credit_beyond(
+    a: int,
+    b: int,
+    c: int,
+    d: int,
+    begins: Any,
+    ends: Any,
+    keys: Any,
+    buffers: Buffers,
+    accepted: Any,
+) -> None:
+    """Credit a tile's impostor pairs that are accepted at each of the few, and all of them."""
+    by_row, by_column = buffers.few_by_row, buffers.few_by_column
+    few = by_row.shape[1]
+    for i in range(a, b):
+        accepted[keys[i], few] += max(d - max(ends[i], c), 0)
+        for q in range(few):
+            accepted[keys[i], q] += by_row[i - a, q]
+    for j in range(c, d):
+        accepted[keys[j], few] += max(min(begins[j], b) - a, 0)
+        for q in range(few):
+            accepted[keys[j], q] += by_column[q, j - c]
+    by_row[:] = 0
+    by_column[:] = 0
+
+
+@compiled
+def credit_genuine(
+    scores: Any,
+    columns: int,
+    i0: int,
+    j0: int,
+    ends: Any,
+    keys: Any,
+    cells: Cells,
+    credits: Any,
+    pooled: Any,
+    borderline: Any,
+    width: Any,
+    nearest: Any,
+) -> None:
+    """Credit the genuine pairs ``i < j`` of a block to the keys of both rows.
+
+    Those whose score lies less than a ``width`` above their cut are counted as borderline.
+    """
+    table = cells.anywhere
+    first, cuts = table.first, table.cuts
+    for i in range(scores.shape[0]):
+        for j in range(max(i0 + i + 1 - j0, 0), min(ends[i0 + i] - j0, columns)):
+            score = scores[i, j]
+            nearest[i0 + i] = max(nearest[i0 + i], score)
+            nearest[j0 + j] = max(nearest[j0 + j], score)
+            cell = cell_of(score, first, cuts, table.top, table.scale, table.compares)
+            pooled[cell] += 1
+            borderline[cell] += score < cuts[cell] + width
+            credits[keys[i0 + i], cell] += 1
+            credits[keys[j0 + j], cell] += 1
+
+
+@summing
+def inside(vectors: Any, half_squares: Any, start: int, stop: int, cuts: Any, credits: Any) -> None:
+    """Count the pairs of rows ``start:stop`` by the first of ``cuts``, which fall, that they reach.
+
+    No cut is reached by most pairs; the others are found by bisection.
+    """
+    last = cuts.size - 1
+    for i in range(u64(start), u64(stop)):
+        for j in range(i + u64(1), u64(stop)):
+            score = np.float32(0)
+            for d in range(vectors.shape[1]):
+                score += vectors[i, d] * vectors[j, d]
+            score -= half_squares[i] + half_squares[j]
+            if score >= cuts[last]:
+                low, high = 0, last
+                while low < high:
+                    middle = (low + high) // 2
+                    if score >= cuts[middle]:
+                        high = middle
+                    else:
+                        low = middle + 1
+                credits[low] += 1

@@ -1,0 +1,229 @@
+"""What the Numba engine compiles: one look at a block of scores."""
+
+from typing import Any
+
+import numpy as np
+
+from opis_cli.counting.engines.numba_credits import credit
+from opis_cli.counting.engines.numba_simd import COMPRESSES, append, compress, prefetch
+from opis_cli.counting.engines.numba_tables import Buffers, Cells, compiled, u64
+
+ZONES = 128
+"""Zones beyond the window; a byte holds a zone, and its highest bit says "in the window"."""
+
+PADDING = 16
+"""Floats that rows of scores lie further apart than they are long: rows a power of two apart share
+few lines of the cache, and the product writes them at half the speed."""
+
+# Eight bytes at a time: the set bits of a byte of flags, and how many there are.
+_HIGH_BITS = np.uint64(0x8080808080808080)
+_GATHER = np.uint64(0x0102040810204080)
+_PAIR = np.uint64(0xFFFF)
+_SET_BITS = np.array(
+    [
+        [bit for bit in range(8) if byte >> bit & 1] + [0] * (8 - byte.bit_count())
+        for byte in range(256)
+    ],
+    np.uint16,
+)
+_BIT_COUNTS = np.array([byte.bit_count() for byte in range(256)], np.uint64)
+
+
+@compiled
+def subtract_halves(scores: Any, left: Any, right: Any) -> None:
+    for i in range(left.size):
+        for j in range(right.size):
+            scores[i, j] -= left[i] + right[j]
+
+
+@compiled
+def veto(scores: Any, left: Any, right: Any, score: Any) -> None:
+    """Give the pairs whose codes are equal a score that is no pair's."""
+    for i in range(left.size):
+        code = left[i]
+        for j in range(right.size):
+            scores[i, j] = score if right[j] == code else scores[i, j]
+
+
+@compiled
+def scan(
+    scores: Any,
+    width: int,
+    a: int,
+    i0: int,
+    c: int,
+    j0: int,
+    ends: Any,
+    keys: Any,
+    cells: Cells,
+    buffers: Buffers,
+) -> None:
+    """Look at the impostor pairs of a block once; credit those inside the window.
+
+    The block begins at row ``i0`` and column ``j0`` of a tile that begins at ``a`` and ``c``; of
+    each row of ``scores``, the first ``width`` are its columns.
+    """
+    # Taken out of the tuples here, once: each time costs atomic reference counts.
+    nearest, zone_pairs, zone_counts = buffers.nearest, buffers.zone_pairs, buffers.zone_counts
+    zones, words, columns = buffers.zones, buffers.zones.view(np.uint64), buffers.columns
+    credits, carried, few_columns = buffers.credits, buffers.carried, buffers.few_columns
+    few, everywhere, scale, shift = cells.few, cells.everywhere, cells.scale, cells.shift
+    inside, firsts, cuts = cells.inside, cells.inside.first, cells.inside.cuts
+    top, code_scale, compares = inside.top, inside.scale, inside.compares
+    few_by_row, few_by_column = buffers.few_by_row, buffers.few_by_column
+    row_places, column_places = buffers.row_places, buffers.column_places[j0 - c :]
+    flat, height, doubles = scores.ravel(), scores.shape[0], np.uint64(0)
+    for i in range(u64(height)):
+        row = u64(i0) + i
+        first = u64(min(max(ends[row] - j0, 0), width))
+        size = u64(width) - first
+        if everywhere:
+            found = _list_all(size, columns)
+        else:
+            _find_zones(scores, i, first, size, scale, shift, zones)
+            below = (i + u64(1)) * u64(scores.shape[1]) + first
+            found = _split(words, zones, size, zone_pairs, zone_counts, columns, flat, below)
+            doubles += size // u64(8) * u64(4)
+            in_tile = u64(j0 - c) + first
+            _count_few(zones, in_tile, size, few, few_columns)
+            last = i + u64(1) == height or keys[row + u64(1)] != keys[row]
+            if last or i % u64(128) == u64(127):
+                _gather_few(
+                    few_columns,
+                    few_by_row,
+                    few_by_column,
+                    u64(i0 - a) + i,
+                    u64(j0 - c),
+                    u64(width),
+                )
+        credit(
+            scores,
+            i,
+            first,
+            row,
+            u64(j0),
+            firsts,
+            cuts,
+            top,
+            code_scale,
+            compares,
+            nearest,
+            columns,
+            found,
+            credits,
+            carried,
+            row_places[row - u64(a)],
+            column_places,
+        )
+    if not everywhere and not _gather_zones(zone_pairs, zone_counts, doubles):
+        for i in range(u64(height)):
+            first = u64(min(max(ends[u64(i0) + i] - j0, 0), width))
+            size = (u64(width) - first) // u64(8) * u64(8)
+            _find_zones(scores, i, first, size, scale, shift, zones)
+            for j in range(size):
+                zone_counts[zones[j]] += 1
+
+
+@compiled
+def _gather_zones(zone_pairs: Any, zone_counts: Any, doubles: Any) -> Any:
+    """Move a block's zones to their counts, and empty the table.
+
+    A count that went over its 16 bits shows, as each time the total is less by 2^16; then nothing
+    is counted, and False returned.
+    """
+    by_first = np.zeros(zone_counts.size, np.uint64)
+    by_second = np.zeros(zone_counts.size, np.uint64)
+    total = np.uint64(0)
+    for one in range(u64(zone_counts.size)):
+        row, own = one << u64(8), np.uint64(0)
+        for other in range(u64(zone_counts.size)):
+            pairs = u64(zone_pairs[row + other])
+            own += pairs
+            by_second[other] += pairs
+            zone_pairs[row + other] = np.uint16(0)
+        by_first[one] = own
+        total += own
+    if total != doubles:
+        return False
+    for one in range(u64(zone_counts.size)):
+        zone_counts[one] += np.int64(by_first[one] + by_second[one])
+    return True
+
+
+@compiled
+def _list_all(size: Any, columns: Any) -> Any:
+    for j in range(size):
+        columns[j] = np.uint16(j)
+    return size
+
+
+@compiled
+def _find_zones(
+    scores: Any, i: Any, first: Any, size: Any, scale: Any, shift: Any, zones: Any
+) -> None:
+    """Zone of each score, or ``ZONES`` for the window."""
+    for j in range(size):
+        zone = np.int32(scores[i, first + j] * scale + shift)
+        zones[j] = np.uint8(min(max(zone, np.int32(0)), np.int32(ZONES)))
+
+
+@compiled
+def _split(
+    words: Any,
+    zones: Any,
+    size: Any,
+    zone_pairs: Any,
+    zone_counts: Any,
+    columns: Any,
+    scores: Any,
+    below: Any,
+) -> Any:
+    """Count zones, eight in a word; list the columns in the window, and return how many.
+
+    Meanwhile the scores of the row below come into the cache.
+    """
+    count, whole = u64(0), size // u64(8)
+    for w in range(whole):
+        word = words[w]
+        prefetch(scores, below + w * u64(8))
+        zone_pairs[word & _PAIR] += np.uint16(1)
+        zone_pairs[(word >> u64(16)) & _PAIR] += np.uint16(1)
+        zone_pairs[(word >> u64(32)) & _PAIR] += np.uint16(1)
+        zone_pairs[word >> u64(48)] += np.uint16(1)
+        if not COMPRESSES:
+            # The highest bits of eight bytes, side by side in one.
+            flags = (((word & _HIGH_BITS) >> u64(7)) * _GATHER) >> u64(56)
+            append(columns, count, _SET_BITS, flags, np.uint16(w << u64(3)))
+            count += _BIT_COUNTS[flags]
+    for j in range(whole * u64(8), size):
+        zone_counts[zones[j]] += 1
+        if not COMPRESSES:
+            columns[count] = np.uint16(j)
+            count += u64(zones[j] == ZONES)
+    if COMPRESSES:
+        zones[size : size + u64(32)] = np.uint8(0)
+        for start in range(u64(0), size, u64(32)):
+            count += compress(columns, count, zones, start)
+    return count
+
+
+@compiled
+def _count_few(zones: Any, first: Any, size: Any, few: Any, by_column: Any) -> None:
+    """Count the zones from each of a few on, for every column."""
+    for q in range(u64(few.size)):
+        least = few[q]
+        for j in range(size):
+            by_column[q, first + j] += np.uint8(zones[j] >= least)
+
+
+@compiled
+def _gather_few(counted: Any, by_row: Any, by_column: Any, row: Any, start: Any, size: Any) -> None:
+    """Move what some rows of one key counted to the last of them and to the columns."""
+    for q in range(u64(counted.shape[0])):
+        total = np.uint32(0)
+        for j in range(size):
+            seen = counted[q, start + j]
+            total += np.uint32(seen)
+            by_column[q, start + j] += np.uint16(seen)
+            counted[q, start + j] = np.uint8(0)
+        by_row[row, q] += total

@@ -1,0 +1,203 @@
+"""The engine for a device: tiles are multiplied and counted there, and only counts come back.
+
+Cells are those of the reference engine, found by the same cuts (``bucketize`` is ``searchsorted``).
+Pairs of the window, a tenth of all, are picked out before they are credited to keys; beyond it
+counts by class are sums of comparisons, and pooled counts a histogram.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from opis_cli.counting.rows import ROUNDING, Rows
+from opis_cli.counting.tally import COUNTS, Advance, Tally, Tile
+from opis_cli.errors import SettingsError
+from opis_cli.records import Grid, Ints
+
+_SIDES = {"cpu": 1_024, "cuda": 8_192}
+
+
+def device_of(name: str | None) -> str:
+    """The device that is asked for, else CUDA where there is one.
+
+    Raises
+    ------
+    SettingsError
+        torch does not see that device.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(
+            "--device cuda: torch sees no CUDA device here; `opis doctor` says what it sees. Use "
+            "--device cpu, or install the torch build that fits the driver"
+        )
+    return name or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def tile_side(device: str | None) -> int:
+    """The side of the tiles that a device likes."""
+    return _SIDES[device_of(device)]
+
+
+def count_pairs(
+    rows: Rows,
+    grid: Grid,
+    tiles: Iterable[Tile],
+    tally: Tally,
+    threads: int,
+    advance: Advance,
+    *,
+    device: str | None = None,
+    tf32: bool = False,
+) -> None:
+    """Count the pairs of tiles into the tally, on a device.
+
+    Parameters
+    ----------
+    device : {"cpu", "cuda"}, optional
+        CUDA where there is one.
+    tf32 : bool
+        Allow products in TF32, whose rounding is a thousand times that of float32.
+    """
+    device = device_of(device)
+    counter = _Counter(rows, grid, tally, device)
+    with _settings(threads, device, tf32), torch.inference_mode():
+        for tile in tiles:
+            counter.count(tile)
+            advance(tile.pairs)
+    counter.deliver(tally)
+
+
+@contextmanager
+def _settings(threads: int, device: str, tf32: bool) -> Iterator[None]:
+    """torch's own settings, which are global, as this work needs them."""
+    precision, before = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    if device == "cpu":
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        torch.set_num_threads(before)
+
+
+class _Counter:
+    """What lies on the device while tiles are counted: the rows, the cuts and the counts."""
+
+    def __init__(self, rows: Rows, grid: Grid, tally: Tally, device: str) -> None:
+        def there(array: NDArray[Any]) -> Any:
+            return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+        negated_cuts = -rows.cuts_of(grid)
+        negated_cuts[-1] = np.inf
+        self.centred = rows.centred
+        self.vectors, self.half_squares = there(rows.vectors), there(rows.half_squares)
+        self.labels, self.keys = there(rows.labels), there(rows.keys.astype(np.int64))
+        self.labels_here = rows.labels
+        self.vetoes, self.veto_score = [there(codes) for codes in rows.vetoes], rows.veto_score
+        self.cuts, self.window = there(negated_cuts), grid.window
+        self.borderline = self.cuts - 2 * ROUNDING * rows.scale
+        # Where counts by class are kept everywhere, all cells are treated as the window's.
+        dense = len(grid.by_class) == len(grid.thresholds)
+        self.listed = len(grid.thresholds) if dense else grid.window
+        self.beyond = [int(index) for index in grid.by_class[self.listed :]]
+        self.columns = len(grid.by_class)
+        self.genuine, self.impostor = (
+            torch.zeros(array.size, dtype=_signed(array), device=device)
+            for array in (tally.genuine, tally.impostor)
+        )
+        self.pooled_genuine, self.pooled_impostor, self.borderline_genuine = (
+            torch.zeros(len(grid.thresholds), dtype=torch.int64, device=device) for _ in range(3)
+        )
+        self.nearest_genuine, self.nearest_impostor = (
+            torch.full((len(rows.labels),), -torch.inf, device=device) for _ in range(2)
+        )
+
+    def count(self, tile: Tile) -> None:
+        """Count one tile."""
+        left, right = slice(tile.a, tile.b), slice(tile.c, tile.d)
+        scores = self.vectors[left] @ self.vectors[right].T
+        if self.centred:
+            scores -= self.half_squares[left, None] + self.half_squares[None, right]
+        for codes in self.vetoes:
+            scores.masked_fill_(codes[left, None] == codes[None, right], self.veto_score)
+        cells = torch.bucketize(scores.neg(), self.cuts, out_int32=True)
+        here = self.labels_here
+        on_diagonal = tile.a == tile.c
+        # Rows are sorted by label: only tiles near the diagonal have genuine pairs.
+        mixed = on_diagonal or here[tile.b - 1] >= here[tile.c]
+        impostor = None
+        if mixed:
+            alike = self.labels[left, None] == self.labels[None, right]
+            upper = alike.new_ones(alike.shape)
+            if on_diagonal:
+                upper = upper.triu(1)
+            self.genuine_pairs(tile, scores, cells, alike & upper)
+            impostor = upper & ~alike
+        self.impostor_pairs(tile, scores, cells, impostor)
+
+    def genuine_pairs(self, tile: Tile, scores: Any, cells: Any, pairs: Any) -> None:
+        """Credit the pairs that a mask picks, one by one."""
+        _raise_nearest(self.nearest_genuine, tile, scores.where(pairs, -torch.inf))
+        i, j = pairs.nonzero(as_tuple=True)
+        found = cells[i, j].long()
+        self.pooled_genuine += torch.bincount(found, minlength=len(self.cuts))
+        close = scores[i, j].neg() > self.borderline[found]
+        self.borderline_genuine += torch.bincount(found[close], minlength=len(self.cuts))
+        self.credit(self.genuine, tile, i, j, found, len(self.cuts))
+
+    def impostor_pairs(self, tile: Tile, scores: Any, cells: Any, pairs: Any) -> None:
+        """Credit the pairs that a mask picks (all, if there is none)."""
+        if pairs is not None:
+            scores = scores.where(pairs, -torch.inf)
+        _raise_nearest(self.nearest_impostor, tile, scores)
+        chosen = cells if pairs is None else cells[pairs]
+        self.pooled_impostor += torch.bincount(chosen.flatten(), minlength=len(self.cuts))
+        inside = cells < self.listed
+        if pairs is not None:
+            inside &= pairs
+        i, j = inside.nonzero(as_tuple=True)
+        # Cells of the window are those kept by class, in the same order.
+        self.credit(self.impostor, tile, i, j, cells[i, j].long(), self.columns)
+        before = inside
+        for column, last in enumerate(self.beyond, self.listed):
+            accepted = cells <= last
+            if pairs is not None:
+                accepted &= pairs
+            for axis, start, stop in ((1, tile.a, tile.b), (0, tile.c, tile.d)):
+                more = accepted.sum(axis) - before.sum(axis)
+                places = self.keys[start:stop] * self.columns + column
+                self.impostor.index_add_(0, places, more.to(self.impostor.dtype))
+            before = accepted
+
+    def credit(self, credits: Any, tile: Tile, i: Any, j: Any, cells: Any, columns: int) -> None:
+        """Add one for each pair to the keys of both rows."""
+        one = torch.ones((), dtype=credits.dtype, device=credits.device).expand(len(cells))
+        for rows in (i + tile.a, j + tile.c):
+            credits.index_add_(0, self.keys[rows] * columns + cells, one)
+
+    def deliver(self, tally: Tally) -> None:
+        """Add what was counted to the tally."""
+        for name in COUNTS:
+            counted: Ints = getattr(self, name).cpu().numpy()
+            total = getattr(tally, name)
+            total += counted.reshape(total.shape).astype(total.dtype)
+        for name in ("nearest_genuine", "nearest_impostor"):
+            nearest = getattr(tally, name)
+            np.maximum(nearest, getattr(self, name).cpu().numpy(), out=nearest)
+
+
+def _signed(array: Ints) -> Any:
+    """The dtype of a count: torch adds no unsigned ones, but its 32 bits wrap as NumPy's do."""
+    return torch.int32 if array.itemsize <= 4 else torch.int64
+
+
+def _raise_nearest(nearest: Any, tile: Tile, scores: Any) -> None:
+    """Raise the best scores of a tile's rows and columns."""
+    for axis, start, stop in ((1, tile.a, tile.b), (0, tile.c, tile.d)):
+        part = nearest[start:stop]
+        torch.maximum(part, scores.amax(axis), out=part)

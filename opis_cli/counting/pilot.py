@@ -1,0 +1,97 @@
+"""A look at some of the pairs that a plan has, before all are counted."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opis_cli.counting.grid import SLACK, Distribution, Needs, Pilot
+from opis_cli.counting.plan import Plan
+from opis_cli.counting.rows import Rows
+from opis_cli.counting.tally import cut
+from opis_cli.records import Ints
+
+_EXHAUSTIVE_PAIRS = 4_000_000
+_ROWS = 1_024
+_PAIRS, _GENUINE_PAIRS = 1 << 18, 1 << 15
+_SIDE, _AT_ONCE = 2_048, 4_096
+
+Scores = NDArray[np.float32]
+
+
+def run_pilot(plan: Plan, needs: Needs, seed: int) -> Pilot:
+    """Look at all pairs where they are few, else at a sample of pairs and one of genuine pairs."""
+    rows = plan.rows
+    if plan.pairs <= _EXHAUSTIVE_PAIRS:
+        alike, unlike = (Distribution.of_scores(kind, rows) for kind in _all_pairs(plan))
+        return Pilot(alike, unlike, exact=True)
+    rng = np.random.default_rng(seed)
+    genuine = Distribution.of_scores(_genuine(plan, rng), rows)
+    if not plan.is_plain:
+        return Pilot(genuine, Distribution.of_scores(_impostors(plan, rng), rows), exact=False)
+    # Of all pairs, those of two samples of rows come from one product.
+    chosen = rng.choice(plan.queries, min(2 * _ROWS, plan.queries), replace=False)
+    one, two = np.split(chosen[: len(chosen) // 2 * 2], 2)
+    scores = rows.scores_of(one, two)
+    unlike_scores = scores[plan.truth[one, None] != plan.truth[None, two]]
+    far = max(needs.fars)
+    impostor = Distribution.of_scores(unlike_scores, rows, closely=SLACK * far)
+    error = _relative_error(scores >= rows.score(impostor.first_above(far)))
+    return Pilot(genuine, impostor, exact=False, far_error=error)
+
+
+def _relative_error(accepted: NDArray[np.bool_]) -> float:
+    """Relative standard error of the accepted share of all pairs of two samples of rows."""
+    variance = sum(np.var(accepted.mean(axis=axis)) / accepted.shape[1 - axis] for axis in (0, 1))
+    return float(np.sqrt(variance) / max(accepted.mean(), 1e-30))
+
+
+def _all_pairs(plan: Plan) -> tuple[Scores, Scores]:
+    """Scores of all genuine and of all impostor pairs."""
+    found: tuple[list[Scores], list[Scores]] = ([], [])
+    for tile in (tile for block in plan.blocks for tile in cut(block, _SIDE)):
+        i, j = np.arange(tile.a, tile.b), np.arange(tile.c, tile.d)
+        scores = plan.rows.scores_of(i, j)
+        kept = _are_pairs(plan, i[:, None], j) & (i[:, None] < j)
+        alike = plan.truth[i, None] == plan.truth[j]
+        found[0].append(scores[kept & alike])
+        found[1].append(scores[kept & ~alike])
+    return np.concatenate(found[0]), np.concatenate(found[1])
+
+
+def _genuine(plan: Plan, rng: np.random.Generator) -> Scores:
+    """Scores of genuine pairs: all where they are few, else a sample."""
+    sizes = plan.alike.sizes
+    ends = np.cumsum(sizes)
+    if ends[-1] <= 2 * _GENUINE_PAIRS:
+        picks = np.arange(ends[-1])
+    else:
+        picks = np.sort(rng.integers(0, ends[-1], _GENUINE_PAIRS))
+    i = np.searchsorted(ends, picks, side="right")
+    j = plan.alike.first[i] + picks - (ends - sizes)[i]
+    kept = _are_pairs(plan, i, j)
+    return _scores(plan.rows, i[kept], j[kept])
+
+
+def _impostors(plan: Plan, rng: np.random.Generator) -> Scores:
+    """Scores of a sample of impostor pairs."""
+    sizes = plan.others.sizes
+    i = rng.choice(plan.queries, _PAIRS, p=sizes / sizes.sum())
+    j = plan.others.first[i] + rng.integers(0, sizes[i])
+    kept = _are_pairs(plan, i, j) & (plan.truth[i] != plan.truth[j])
+    return _scores(plan.rows, i[kept], j[kept])
+
+
+def _are_pairs(plan: Plan, i: Ints, j: Ints) -> NDArray[np.bool_]:
+    """Which rows, of those that may be paired, are not one row, and not left out."""
+    kept = i != j
+    if plan.shared is not None:
+        kept &= plan.shared[i] != plan.shared[j]
+    return np.asarray(kept)
+
+
+def _scores(rows: Rows, i: Ints, j: Ints) -> Scores:
+    """Scores of pairs, one by one."""
+    scores = np.empty(len(i), np.float32)
+    for start in range(0, len(i), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        scores[part] = np.einsum("nd,nd->n", rows.vectors[i[part]], rows.vectors[j[part]])
+    return np.asarray(scores - rows.half_squares[i] - rows.half_squares[j])

@@ -1,0 +1,238 @@
+"""Scored pairs counted: at thresholds that lie in the gaps between their distances.
+
+Distances are rounded to float32 first: those that are then equal are a tie, which a threshold never
+splits. When all pairs are counted, each threshold moves to the middle of the gap that it lies in,
+where no count changes: there it means the same in float32 and in float64, and needs few digits.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opis_cli.counting import grid
+from opis_cli.counting.calibration import ends_if_needed
+from opis_cli.counting.gaps import between
+from opis_cli.counting.grid import Distribution, Needs, Pilot
+from opis_cli.counting.scored_pairs import Doubles, Progress, Scored
+from opis_cli.errors import InputError, SettingsError
+from opis_cli.machine import resident_memory
+from opis_cli.records import Grid, PairCounts
+from opis_cli.settings import Settings
+
+_ATTEMPTS = 4
+_FEW_DISTANCES = 2_048
+_DENSE_CELLS = 40_000_000
+_SLACK, _TOP_SLACK = 1.2, 1.1
+_READING_BYTES = 250_000_000
+
+
+def count(
+    found: Scored,
+    settings: Settings,
+    deployed: float | None = None,
+    progress: Progress = lambda done, total: None,
+) -> PairCounts:
+    """Count scored pairs at the thresholds that the settings need.
+
+    Parameters
+    ----------
+    found : Scored
+    settings : Settings
+        With the metric of the pairs.
+    deployed : float, optional
+        A distance that must be among the thresholds.
+    progress : callable
+        Called with (pairs read, pairs to read).
+
+    Raises
+    ------
+    InputError
+        The pairs cannot resolve the calibration range.
+    """
+    calibration = settings.calibration_range
+    if calibration.by == "distance" and found.metric == "score":
+        raise SettingsError(
+            f"--calibration {calibration}: these are scores, no distances; give far: or frr:"
+        )
+    needs = grid.needs_of(calibration, *settings.bounds, deployed)
+    pilot = Pilot(_distribution(found.genuine), _distribution(found.impostor), found.whole)
+    few = _all_of_few(found)
+    extra = np.concatenate([_near_equal_error(found.genuine, found.impostor), few])
+    for _ in range(_ATTEMPTS):
+        placed = _place(found, pilot, needs, extra)
+        _refuse_memory(found, placed, settings)
+        counts = _count_at(found, placed, needs.distances, settings, progress)
+        low, high = ends_if_needed(counts, calibration)
+        # Of all pairs, or of few distances, no other thresholds would show more.
+        if pilot.exact or len(few) or np.isnan(low):
+            break
+        if grid.grid_serves(counts, needs, low, high):
+            break
+        pilot = grid.pilot_of_counts(counts)
+    return counts
+
+
+def _distribution(distances: Doubles) -> Distribution:
+    return Distribution(distances, np.arange(1, len(distances) + 1) / len(distances))
+
+
+def _near_equal_error(genuine: Doubles, impostor: Doubles) -> Doubles:
+    """Distances about the one where the shares of rejected genuine and accepted impostors meet."""
+    both = np.unique(np.concatenate([genuine, impostor]))
+    far = np.searchsorted(impostor, both, side="right") / len(impostor)
+    frr = 1 - np.searchsorted(genuine, both, side="right") / len(genuine)
+    middle = int(np.argmin(np.abs(far - frr)))
+    return np.asarray(both[max(middle - 200, 0) : middle + 201])
+
+
+def _all_of_few(found: Scored) -> Doubles:
+    """Every distance that was seen, where they are few; else none."""
+    distances = np.unique(np.concatenate([found.genuine, found.impostor]))
+    return distances if len(distances) <= _FEW_DISTANCES else distances[:0]
+
+
+def _place(found: Scored, pilot: Pilot, needs: Needs, extra: Doubles) -> Grid:
+    """Thresholds for the calibration range, every bound, and the curves between.
+
+    A share that must not be exceeded gets a threshold below the pair that would exceed it.
+    """
+    slack, top_slack = (1.0, 1.0) if pilot.exact else (_SLACK, _TOP_SLACK)
+    calibration, genuine, impostor = needs.calibration, pilot.genuine, pilot.impostor
+    ends = np.array([calibration.low / slack, min(calibration.high * top_slack, 1.0)])
+    if calibration.by == "far":
+        low, high = impostor.first_above(ends)
+    elif calibration.by == "frr":
+        high, low = genuine.first_at(1 - ends)
+    else:
+        low, high = calibration.low, calibration.high
+    last = max(found.most, found.nothing, *needs.distances)
+    decisive = np.concatenate(
+        [
+            np.linspace(low, high, int(grid.RANGE_POINTS * (1.1 if pilot.exact else 1.6))),
+            np.nextafter(impostor.first_above(np.array(needs.fars)), -np.inf),
+            genuine.first_at(1 - np.array(needs.frrs)),
+            np.array(needs.distances),
+            [last],
+        ]
+    )
+    others = np.concatenate(
+        [
+            np.linspace(found.nothing, last, 512),
+            np.nextafter(impostor.first_above(np.logspace(-8, 0, 400)[:-1]), -np.inf),
+            genuine.first_at(np.arange(1, 0, -grid.FRR_RESOLUTION / 2)),
+            extra,
+        ]
+    )
+    thresholds = np.unique(np.concatenate([decisive, others]))
+    thresholds = thresholds[(thresholds >= found.nothing) & (thresholds <= last)]
+    kept = np.arange(len(thresholds))
+    if len(found.names) * len(thresholds) > _DENSE_CELLS:
+        kept = kept[np.isin(thresholds, decisive) | (kept % 16 == 0)]
+    return Grid(thresholds, len(thresholds), kept)
+
+
+def _refuse_memory(found: Scored, placed: Grid, settings: Settings) -> None:
+    """Refuse to count where that takes more memory than the limit."""
+    limit = settings.memory_limit_bytes
+    needed = resident_memory() + 8 * len(found.names) * len(placed.by_class) + _READING_BYTES
+    if limit is not None and needed > limit:
+        raise SettingsError(
+            f"--memory-limit {settings.memory_limit}: pairs of {len(found.names):,} groups need "
+            f"about {needed / 1e9:.2g} GB; raise the limit, or take coarser groups"
+        )
+
+
+def _count_at(
+    found: Scored, placed: Grid, given: tuple[float, ...], settings: Settings, progress: Progress
+) -> PairCounts:
+    """Read all pairs, and count them at the thresholds of a grid; ``given`` ones stay as given."""
+    number, columns, size = len(found.names), len(placed.by_class), len(placed.thresholds)
+    pooled, borderline = np.zeros((2, size), np.int64), np.zeros((2, size), np.int64)
+    credits = np.zeros((2, number, columns), np.uint32 if found.rows < 2**31 else np.uint64)
+    sizes, done = np.zeros(number, np.int64), 0
+    # The extreme distances of each cell.
+    nearest, farthest = np.full(size, np.inf), np.full(size, -np.inf)
+    thresholds, class_cell = placed.thresholds, placed.class_cell
+    exact = [(int(np.searchsorted(thresholds, one)), one) for one in given]
+    for batch in found.table.batches(drop=settings.on_bad_rows == "drop"):
+        distances = found.sign * batch.scores
+        rounded = _float32(distances)
+        cells = np.minimum(np.searchsorted(thresholds, rounded), size - 1)
+        for index, one in exact:
+            # Equal in float32: whoever compares in float32 accepts them, in float64 perhaps not.
+            tied: NDArray[np.bool_] = rounded == np.float32(one)
+            cells[tied] = np.minimum(cells[tied], index)
+            tied &= distances > one
+            for k, kind in enumerate((batch.genuine, ~batch.genuine)):
+                borderline[k, index] += np.count_nonzero(tied & kind)
+        np.minimum.at(nearest, cells, distances)
+        np.maximum.at(farthest, cells, distances)
+        for k, kept in enumerate((batch.genuine, ~batch.genuine)):
+            pooled[k] += np.bincount(cells[kept], minlength=size)
+            for groups in batch.groups:
+                np.add.at(credits[k], (groups[kept], class_cell[cells[kept]]), 1)
+        for groups in batch.groups:
+            sizes += np.bincount(groups, minlength=number)
+        done += len(cells)
+        progress(found.rows + done, 2 * found.rows)
+    if done != found.rows or pooled.sum() != done:
+        raise InputError(f"{found.table.where}: changed while it was read; evaluate it again")
+    for cells in (*credits, *pooled):
+        np.cumsum(cells, axis=-1, out=cells)
+    named, places = _named(found, placed, given, nearest, farthest)
+    columns_kept = np.flatnonzero(np.isin(placed.by_class, places))
+    return PairCounts(
+        grid=Grid(named, len(named), np.searchsorted(places, placed.by_class[columns_kept])),
+        metric=found.metric,
+        unit=False,
+        class_names=found.names,
+        sizes=sizes,
+        genuine=credits[0][:, columns_kept],
+        impostor=credits[1][:, columns_kept],
+        pooled_genuine=pooled[0][places],
+        pooled_impostor=pooled[1][places],
+        nearest_hits=np.zeros(number, np.int64),
+        searches=np.zeros(number, np.int64),
+        borderline_genuine=borderline[0][places],
+        borderline_impostor=borderline[1][places],
+    )
+
+
+def _named(
+    found: Scored, placed: Grid, given: tuple[float, ...], nearest: Doubles, farthest: Doubles
+) -> tuple[Doubles, NDArray[np.int64]]:
+    """One threshold for each gap between distances, by its short decimal; given ones as they are.
+
+    Parameters
+    ----------
+    nearest, farthest : ndarray of shape (T,)
+        The extreme distances in the cell of each threshold of ``placed``.
+
+    Returns
+    -------
+    thresholds : ndarray of shape (kept,), float64
+    kept : ndarray of shape (kept,), int64
+        Their places in ``placed``.
+    """
+    lower = np.maximum.accumulate(farthest)
+    higher = np.append(np.minimum.accumulate(nearest[::-1])[-2::-1], np.inf)
+    ends_gap = np.append(lower[1:] > lower[:-1], True)
+    by_class = np.isin(np.arange(len(lower)), placed.by_class)
+    named = {}
+    for k in np.flatnonzero(np.isin(placed.thresholds, given)):
+        named[float(placed.thresholds[k])] = int(k)
+    start = 0
+    for stop in (np.flatnonzero(ends_gap) + 1).tolist():
+        # All thresholds of a gap count the same; one with counts by class stands for them.
+        inside = np.arange(start, stop)
+        chosen = inside[np.argmax(by_class[inside])]
+        low, high = float(lower[chosen]), float(higher[chosen])
+        name = found.nothing if low == -np.inf else between(low, high)
+        named.setdefault(name, int(chosen))
+        start = stop
+    # Of one gap any order will do, as its thresholds count the same.
+    return np.array(sorted(named)), np.array(sorted(named.values()))
+
+
+def _float32(distances: Doubles) -> Doubles:
+    """Distances rounded to float32."""
+    return distances.astype(np.float32).astype(np.float64)

@@ -1,0 +1,295 @@
+"""Tables of scored pairs, a batch of rows at a time: Parquet, CSV and TSV."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opis_cli.embeddings import arrow
+from opis_cli.embeddings.parquet import check_file, choose, parquet_files, reading, show
+from opis_cli.errors import InputError
+from opis_cli.records import Ints
+
+SCORE_NAMES = ("score", "distance")
+GENUINE_NAMES = ("genuine",)
+_BATCH_ROWS = 1 << 17
+_CSV_BLOCK = 8 << 20
+_CHUNKS_AT_ONCE = 64
+_YES, _NO = ("true", "1", "1.0"), ("false", "0", "0.0")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some pairs.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n,), float64
+    genuine : ndarray of shape (n,), bool
+    groups : list of ndarrays of shape (n,), int64
+        Group of one side, or of each, as an index into the table's names.
+    dropped : int
+        Bad rows that were left out.
+    """
+
+    scores: NDArray[np.float64]
+    genuine: NDArray[np.bool_]
+    groups: list[Ints]
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Files of scored pairs with the same columns.
+
+    Attributes
+    ----------
+    files : list of Path
+    score, genuine : str
+        Names of columns.
+    groups : list of str
+        Columns of groups: none, one, or one for each side of a pair.
+    names : ndarray of shape (K,)
+        Groups, sorted.
+    where : str
+        What to call the files in an error.
+    rows : int
+        How many pairs there are, bad ones too; about, where files do not say.
+    """
+
+    files: list[Path]
+    score: str
+    genuine: str
+    groups: list[str]
+    names: NDArray[Any]
+    where: str
+    rows: int
+
+    def batches(self, *, drop: bool) -> Iterator[Batch]:
+        """The pairs; bad rows are left out if they are to be dropped.
+
+        Raises
+        ------
+        InputError
+            A file is damaged, a column is of another type, or there is a bad row.
+        """
+        for path in self.files:
+            row = 0
+            for raw in _raw(path, [self.score, self.genuine, *self.groups]):
+                yield self._batch(raw, path, row, drop)
+                row += len(raw)
+
+    def _batch(self, raw: Any, path: Path, row: int, drop: bool) -> Batch:
+        """Columns of a raw batch as arrays, without its bad rows."""
+
+        def column(name: str) -> Any:
+            return raw.column(raw.schema.get_field_index(name))
+
+        scores = _numbers(column(self.score), path, self.score)
+        genuine, known = _booleans(column(self.genuine), path, self.genuine)
+        groups = [self._codes(column(name), path, name) for name in self.groups]
+        good = known & np.isfinite(scores)
+        for codes in groups:
+            good &= codes >= 0
+        dropped = len(good) - int(np.count_nonzero(good))
+        if dropped and not drop:
+            first = row + int(np.argmin(good))
+            raise InputError(
+                f"{path}: row {first} (counted from 0) has a null, or a score that is not finite; "
+                "mend it, or leave such rows out with --on-bad-rows drop"
+            )
+        if not dropped:
+            return Batch(scores, genuine, groups, 0)
+        return Batch(scores[good], genuine[good], [codes[good] for codes in groups], dropped)
+
+    def _codes(self, values: Any, path: Path, name: str) -> Ints:
+        """Indices into the names; -1 for nulls."""
+        import pyarrow as pa
+        from pyarrow import compute
+
+        plain = arrow.join_labels([values], f"{path}, column {name!r}")
+        kind = pa.int64() if self.names.dtype.kind == "i" else pa.large_string()
+        if len(self.names) == 0 or plain.type != kind:
+            return np.full(len(plain), -1)
+        places = compute.index_in(plain, value_set=pa.array(self.names, kind), skip_nulls=True)
+        return np.asarray(places.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+
+
+def open_table(
+    paths: Sequence[Path], score: str | None, genuine: str | None, group: str | None
+) -> Table:
+    """Find the columns of scored pairs.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    score, genuine : str, optional
+        Names of columns; the usual ones are found by themselves.
+    group : str, optional
+        A column, or one for each side of a pair with a comma between.
+
+    Raises
+    ------
+    InputError
+        A file is unreadable, or a column is missing.
+    """
+    files = [file for path in paths for file in parquet_files(path)]
+    for file in files:
+        check_file(file)
+    columns = _column_names(files[0])
+    scores = choose(columns, score, SCORE_NAMES, "score", files[0])
+    where = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1]}"
+    groups = _group_columns(columns, group, files[0])
+    return Table(
+        files=files,
+        score=scores,
+        genuine=choose(columns, genuine, GENUINE_NAMES, "label", files[0], "column 'genuine'"),
+        groups=groups,
+        names=_group_names(files, scores, groups, where),
+        where=where,
+        rows=sum(map(_rows, files)),
+    )
+
+
+def _rows(file: Path) -> int:
+    """How many rows a Parquet file has; of text, what the lines of its first megabyte tell."""
+    import pyarrow.parquet as pq
+
+    if _is_parquet(file):
+        with reading(file, "Parquet file"):
+            return int(pq.read_metadata(file).num_rows)
+    with reading(file, "text file"), file.open("rb") as stream:
+        head = stream.read(1 << 20)
+        return round(file.stat().st_size * head.count(b"\n") / max(len(head), 1))
+
+
+def _group_names(
+    files: Sequence[Path], score: str, groups: Sequence[str], where: str
+) -> NDArray[Any]:
+    """Read the columns of groups for the names of all."""
+    seen: list[arrow.Array] = []
+    for raw in (raw for file in files if groups for raw in _raw(file, [score, *groups])):
+        for name in groups:
+            column = raw.column(raw.schema.get_field_index(name))
+            seen.append(arrow.join_labels([column], f"{where}, column {name!r}").unique())
+        if len(seen) > _CHUNKS_AT_ONCE:
+            seen = [arrow.join_labels(seen, where).unique()]
+    return arrow.column_of(arrow.join_labels(seen, where), where).names
+
+
+def _group_columns(names: Sequence[str], group: str | None, where: Path) -> list[str]:
+    if group is None or group in names:
+        return [] if group is None else [group]
+    sides = [name.strip() for name in group.split(",")]
+    missing = [name for name in sides if name not in names]
+    if missing or len(sides) > 2 or len(set(sides)) < len(sides):
+        problem = "the same column twice" if len(sides) <= 2 else "more than two columns"
+        problem = f"no column {missing[0]!r}" if missing else problem
+        raise InputError(
+            f"{where}: --group-column {group}: {problem}; name one, or one for each side with a "
+            f"comma between. The columns are {show(names)}"
+        )
+    return sides
+
+
+def _column_names(path: Path) -> list[str]:
+    if _is_parquet(path):
+        import pyarrow.parquet as pq
+
+        with reading(path, "Parquet file"), pq.ParquetFile(path) as file:
+            return list(file.schema_arrow.names)
+    with reading(path, "CSV file"), _open_csv(path) as reader:
+        return list(reader.schema.names)
+
+
+def _is_parquet(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    if suffix not in (".parquet", ".csv", ".tsv"):
+        raise InputError(
+            f"{path}: the suffix {suffix!r} is not known; scored pairs are read from .parquet, "
+            ".csv or .tsv, or from a folder of .parquet files"
+        )
+    return suffix == ".parquet"
+
+
+def _open_csv(path: Path, columns: Sequence[str] = ()) -> Any:
+    """A reader of some columns, the first of numbers and the others of text as it is written."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    types = dict.fromkeys(columns, pa.large_string())
+    if columns:
+        types[columns[0]] = pa.float64()
+    return csv.open_csv(
+        path,
+        read_options=csv.ReadOptions(block_size=_CSV_BLOCK),
+        parse_options=csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ","),
+        convert_options=csv.ConvertOptions(
+            include_columns=columns or None, column_types=types, strings_can_be_null=True
+        ),
+    )
+
+
+def _raw(path: Path, columns: Sequence[str]) -> Iterator[Any]:
+    """Record batches of some columns of a file."""
+    columns = list(dict.fromkeys(columns))
+    if _is_parquet(path):
+        import pyarrow.parquet as pq
+
+        with reading(path, "Parquet file"), pq.ParquetFile(path, pre_buffer=False) as file:
+            _check_columns(path, file.schema_arrow.names, columns)
+            yield from file.iter_batches(_BATCH_ROWS, columns=columns)
+    else:
+        with reading(path, "CSV file"), _open_csv(path, columns) as reader:
+            yield from reader
+
+
+def _check_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
+    for name in wanted:
+        if names.count(name) != 1:
+            problem = f"{names.count(name)} columns" if name in names else "no column"
+            raise InputError(
+                f"{path}: {problem} named {name!r}, where one is needed; the columns are "
+                f"{show(names)}"
+            )
+
+
+def _numbers(values: Any, path: Path, name: str) -> NDArray[np.float64]:
+    """A column of numbers; nulls become NaN."""
+    from pyarrow import types
+
+    kind = values.type
+    if types.is_null(kind):
+        return np.full(len(values), np.nan)
+    if not (types.is_floating(kind) or types.is_integer(kind)):
+        raise InputError(f"{path}: column {name!r} is of type {str(kind)!r}; wanted numbers")
+    return arrow.to_numpy(values).astype(np.float64)
+
+
+def _booleans(values: Any, path: Path, name: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """A column of booleans, 0 and 1, or true and false as text; and where it has any."""
+    import pyarrow as pa
+    from pyarrow import compute, types
+
+    known = arrow.to_numpy(values.is_valid())
+    if types.is_boolean(values.type):
+        return arrow.to_numpy(values.fill_null(False)), known
+    if types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if types.is_nested(values.type):
+        raise InputError(
+            f"{path}: column {name!r} is of type {str(values.type)!r}; wanted true or false"
+        )
+    texts = compute.utf8_lower(values.cast(pa.large_string())).fill_null(_NO[0])
+    yes = arrow.to_numpy(compute.is_in(texts, pa.array(_YES, pa.large_string())))
+    no = arrow.to_numpy(compute.is_in(texts, pa.array(_NO, pa.large_string())))
+    wrong = np.flatnonzero(~(yes | no))
+    if wrong.size:
+        raise InputError(
+            f"{path}: column {name!r} has {texts[int(wrong[0])].as_py()!r}; wanted true or false, "
+            "or 1 or 0"
+        )
+    return yes, known

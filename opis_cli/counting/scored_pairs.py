@@ -1,0 +1,200 @@
+"""Scored pairs: a matcher's scores instead of embeddings, counted as they stream by.
+
+The file is read twice. The first time, here, a sample of each kind of pair shows where thresholds
+belong, and which way round the scores are; the second time (``scored_counts.py``) pairs are counted
+at these. A score that is the higher the closer is counted as a distance, its negative, so that a
+pair is accepted if and only if ``d <= t``.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opis_cli import decimals
+from opis_cli.counting.scored_files import Table, open_table
+from opis_cli.embeddings.sources import Given, all_fetched
+from opis_cli.errors import InputError, SettingsError
+from opis_cli.files import sha256_of
+from opis_cli.settings import Metric, Settings
+
+Doubles = NDArray[np.float64]
+_SAMPLE = 1 << 21
+_SURE = 0.75
+"""Share of genuine pairs that must score better than impostors for the data to tell the way."""
+
+Progress = Callable[[int, int], None]
+"""Told ``(pairs read, pairs to read)``; all are read twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scored pairs as a first reading shows them.
+
+    Attributes
+    ----------
+    table : Table
+        The pairs, to be read again.
+    sha256 : str
+    sign : {1, -1}
+        A score times this is a distance.
+    metric : {"distance", "score"}
+        Whether that is what the scores are, or they are the higher the closer.
+    genuine, impostor : ndarray, float64
+        Distances of a sample of each kind, sorted.
+    whole : bool
+        Whether these are all pairs.
+    least, most : float
+        The smallest and the largest distance.
+    rows, dropped_rows : int
+        Pairs that are used, and bad ones left out on request.
+    names : ndarray of shape (K,)
+        Groups, sorted.
+    """
+
+    table: Table
+    sha256: str
+    sign: int
+    metric: Metric
+    genuine: Doubles
+    impostor: Doubles
+    whole: bool
+    least: float
+    most: float
+    rows: int
+    dropped_rows: int
+    names: NDArray[Any]
+
+    @property
+    def nothing(self) -> float:
+        """A threshold below all pairs; where distances begin at 0, that is the lowest there is."""
+        if self.metric == "distance" and self.least >= 0:
+            return 0.0
+        step = (self.most - self.least) / 20 or max(abs(self.least), 1.0) / 20
+        return decimals.shortest(self.least - 2 * step, self.least - step)
+
+
+@contextmanager
+def read(
+    source: Given, settings: Settings, progress: Progress = lambda done, total: None
+) -> Iterator[Scored]:
+    """Read scored pairs for the first time; they can be counted inside the context.
+
+    Parameters
+    ----------
+    source : path, or sequence of paths
+        Parquet, CSV or TSV, a folder of Parquet parts, a pattern of such files, or an address.
+    settings : Settings
+    progress : callable
+        Called with (pairs read, pairs to read), which is a guess until all were read once.
+
+    Raises
+    ------
+    InputError
+        A file is unreadable, a column is missing or of another type, there are bad rows that are
+        not to be dropped, or no pairs of a kind.
+    SettingsError
+        It cannot be told whether a higher score is closer.
+    """
+    with all_fetched(source) as files:
+        table = open_table(
+            files, settings.score_column, settings.label_column, settings.group_column
+        )
+        yield _survey(table, sha256_of(*table.files), settings, progress)
+
+
+class _Sample:
+    """A uniform sample of numbers that stream by; all of them while they are few."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+        self.share, self.size = 1.0, 0
+        self.parts: list[tuple[Doubles, Doubles]] = []
+
+    def add(self, values: Doubles) -> None:
+        """Keep the numbers whose random marks are below the share, which falls as they grow."""
+        marks = self.random.random(len(values))
+        kept = marks < self.share
+        self.parts.append((values[kept], marks[kept]))
+        self.size += int(np.count_nonzero(kept))
+        while self.size > _SAMPLE:
+            self.share /= 2
+            self.parts = [(v[m < self.share], m[m < self.share]) for v, m in self.parts]
+            self.size = sum(len(values) for values, _ in self.parts)
+
+    @property
+    def values(self) -> Doubles:
+        """The numbers that were kept."""
+        return np.concatenate([values for values, _ in self.parts])
+
+
+def _survey(table: Table, sha256: str, settings: Settings, progress: Progress) -> Scored:
+    """What one reading of the pairs shows."""
+    samples = _Sample(settings.seed), _Sample(settings.seed + 1)
+    numbers, dropped = np.zeros(2, np.int64), 0
+    least, most = np.inf, -np.inf
+    for batch in table.batches(drop=settings.on_bad_rows == "drop"):
+        dropped += batch.dropped
+        if not len(batch.scores):
+            continue
+        least, most = min(least, batch.scores.min()), max(most, batch.scores.max())
+        for k, kept in enumerate((batch.genuine, ~batch.genuine)):
+            numbers[k] += np.count_nonzero(kept)
+            samples[k].add(batch.scores[kept])
+        done = int(numbers.sum())
+        progress(done, done + max(table.rows, done))
+    for kind, number in zip(("genuine", "impostor"), numbers, strict=True):
+        if not number:
+            raise InputError(
+                f"{table.where}: no {kind} pair among {numbers.sum():,}; column "
+                f"{table.genuine!r} says which are genuine"
+            )
+    sign = _sign(table, samples[0].values, samples[1].values, settings)
+    low, high = sorted((sign * float(least), sign * float(most)))
+    return Scored(
+        table=table,
+        sha256=sha256,
+        sign=sign,
+        metric="distance" if sign == 1 else "score",
+        genuine=np.sort(sign * samples[0].values),
+        impostor=np.sort(sign * samples[1].values),
+        whole=all(sample.share == 1.0 for sample in samples),
+        least=low,
+        most=high,
+        rows=int(numbers.sum()),
+        dropped_rows=dropped,
+        names=table.names,
+    )
+
+
+def _sign(table: Table, genuine: Doubles, impostor: Doubles, settings: Settings) -> int:
+    """1 where a lower score is closer, else -1; by the option, the column's name, or the data."""
+    asked = settings.higher_is_closer
+    impostor = np.sort(impostor)
+    below = np.searchsorted(impostor, genuine, "left") + np.searchsorted(impostor, genuine, "right")
+    higher = float(below.mean() / (2 * len(impostor)))
+    if table.score == "distance":
+        if asked is None and higher >= _SURE:
+            raise InputError(
+                f"{table.where}: in column 'distance', genuine pairs lie above impostors "
+                f"{100 * higher:.0f} % of the time, as similarities do; call it 'score', or give "
+                "--lower-is-closer if these are distances"
+            )
+        if asked:
+            raise SettingsError(
+                f"--higher-is-closer: {table.where} has the column 'distance', and a distance is "
+                "lower for closer pairs; call the column 'score'"
+            )
+        return 1
+    if asked is not None:
+        return -1 if asked else 1
+    if max(higher, 1 - higher) < _SURE:
+        raise SettingsError(
+            f"{table.where}: column {table.score!r} does not show whether a higher score is "
+            f"closer: genuine pairs score higher than impostors {100 * higher:.0f} % of the time. "
+            "Give --higher-is-closer or --lower-is-closer"
+        )
+    return -1 if higher > 0.5 else 1

@@ -1,0 +1,336 @@
+"""Raw vectors and labels to clean ``Embeddings``: the one door where rows are checked.
+
+Whatever comes after may take it that vectors are finite floats of one length, that every row has
+a label, and that there are pairs of both kinds.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opis_cli.embeddings import arrow, sampling
+from opis_cli.errors import InputError
+from opis_cli.records import Column, Embeddings, Floats, Ints, Source
+
+ARRAYS = "<arrays>"
+CHUNK_BYTES = 16 << 20
+ROWS_SHOWN = 5
+
+
+def from_arrays(
+    vectors: Any,
+    labels: Any,
+    *,
+    columns: Mapping[str, Any] | None = None,
+    needed: Mapping[str, bool] | None = None,
+    metric: str = "cosine",
+    on_bad_rows: str = "error",
+    paired: bool = True,
+    max_pairs: int | None = None,
+    seed: int = 0,
+) -> Embeddings:
+    """Clean embeddings from array-likes: NumPy arrays, lists, pandas Series.
+
+    Parameters
+    ----------
+    vectors : array-like of shape (N, D), or N rows of D numbers each
+        Floats of 16, 32 or 64 bits are kept as they are, integers become floats.
+    labels : array-like of shape (N,)
+        Integers or text; None and NaN are missing.
+    columns : mapping of names to array-likes of shape (N,), optional
+        Further columns, of integers or text.
+    needed : mapping of names to bool, optional
+        Which of them to keep, and whether a row without a value there is bad.
+    metric : {"cosine", "euclidean"}
+        Under cosine a vector of zeros is a bad row.
+    on_bad_rows : {"error", "drop"}
+    paired : bool
+        Whether the rows make pairs among themselves.
+    max_pairs, seed : int, optional
+        Keep classes drawn at random that make at most so many pairs.
+
+    Raises
+    ------
+    InputError
+        As ``clean`` does, and for types that are no vectors or no labels.
+    """
+    matrix, nulls = _matrix(vectors)
+    plain = arrow.join_labels(arrow.label_chunks(labels, ARRAYS), ARRAYS)
+    check_lengths(len(plain), len(matrix), ARRAYS)
+    others, needed = {}, needed or {}
+    for name in needed:
+        if name not in (columns or {}):
+            raise InputError(f"{ARRAYS}: no column {name!r}; give it: columns={{{name!r}: values}}")
+        where = f"{ARRAYS}, column {name!r}"
+        others[name] = arrow.join_labels(arrow.label_chunks((columns or {})[name], where), where)
+        check_lengths(len(others[name]), len(matrix), where, "values")
+    sample = Sample.of(plain, ARRAYS, max_pairs, seed)
+    if sample is not None:
+        matrix, nulls, plain = matrix[sample.rows], nulls[sample.rows], sample.labels
+        others = {name: values.take(sample.rows) for name, values in others.items()}
+    return clean(
+        matrix,
+        nulls,
+        plain,
+        Source(ARRAYS, sha256_of_rows(matrix, plain, *others.values())),
+        columns=others,
+        needed=needed,
+        metric=metric,
+        on_bad_rows=on_bad_rows,
+        paired=paired,
+        sample=sample,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Rows of classes drawn at random: their numbers and labels, and what they were drawn from."""
+
+    rows: Ints
+    labels: arrow.Array
+    source_rows: int
+    source_classes: int
+
+    @classmethod
+    def of(
+        cls, labels: arrow.Array, where: str, max_pairs: int | None, seed: int
+    ) -> "Sample | None":
+        """A sample that makes at most so many pairs; None where none is wanted, or needed.
+
+        Rows without a label are not drawn, but kept, as it is ``clean`` that deals with them.
+        """
+        if max_pairs is None:
+            return None
+        codes, names = arrow.encode_labels(labels, where)
+        rows = sampling.draw(codes, max_pairs, seed)
+        if rows is None:
+            return None
+        rows = np.union1d(rows, np.flatnonzero(codes < 0))
+        return cls(rows, labels.take(rows), len(codes), len(names))
+
+
+def check_lengths(labels: int, vectors: int, where: str, what: str = "labels") -> None:
+    """Refuse another number of labels, or of another column's values, than of vectors."""
+    if labels != vectors:
+        raise InputError(
+            f"{where}: {labels} {what} for {vectors} vectors; there must be one {what[:-1]} for "
+            "each vector, in the same order"
+        )
+
+
+def as_matrix(values: NDArray[Any], where: str) -> Floats:
+    """The array itself, if it is a matrix of native floats; else a copy that is.
+
+    Raises
+    ------
+    InputError
+        Not two-dimensional, or not of numbers.
+    """
+    dtype = arrow.kept_dtype(values.dtype)
+    if dtype is None:
+        raise InputError(
+            f"{where}: the vectors are of type {str(values.dtype)!r}; wanted floats of 16, 32 or "
+            "64 bits, or integers"
+        )
+    if values.ndim != 2:
+        raise InputError(
+            f"{where}: the vectors have the shape {values.shape}; wanted two dimensions, "
+            "(rows, dims)"
+        )
+    return values.astype(dtype, copy=False)
+
+
+def clean(
+    vectors: Floats,
+    nulls: arrow.Bools,
+    labels: arrow.Array,
+    source: Source,
+    *,
+    labels_path: str | None = None,
+    columns: Mapping[str, arrow.Array] | None = None,
+    needed: Mapping[str, bool] | None = None,
+    metric: str,
+    on_bad_rows: str,
+    paired: bool = True,
+    sample: Sample | None = None,
+) -> Embeddings:
+    """Check rows, leave bad ones out if asked to, and index the classes.
+
+    Parameters
+    ----------
+    vectors : ndarray of shape (N, D), native floats
+        Kept as it is, a memory map too, unless rows are left out.
+    nulls : ndarray of shape (N,), bool
+        Rows without a vector.
+    labels : Arrow array of ``arrow.join_labels``, length N
+    source : Source
+    labels_path : str, optional
+        The separate file that the labels come from, to be named in errors.
+    columns : mapping of names to Arrow arrays of ``arrow.join_labels``, length N, optional
+    needed : mapping of names to bool, optional
+        Whether a row without a value in a column is bad.
+    metric : {"cosine", "euclidean"}
+    on_bad_rows : {"error", "drop"}
+    paired : bool
+        Whether the rows must make pairs among themselves.
+    sample : Sample, optional
+        What of the source these rows are, if not all.
+
+    Raises
+    ------
+    InputError
+        Lengths differ, vectors have no dimensions, there are bad rows and they are not to be
+        dropped, or no genuine or no impostor pair is left.
+    """
+    count, dim = vectors.shape
+    check_lengths(len(labels), count, labels_path or source.path)
+    if dim == 0 and not nulls.all():
+        raise InputError(f"{source.path}: the vectors have no dimensions; wanted at least one")
+    where = labels_path or source.path
+    codes, names = arrow.encode_labels(labels, where)
+    others = _columns(columns or {}, count, where)
+    kinds = _bad_rows(vectors, nulls, codes, metric)
+    for name in others:
+        if (needed or {}).get(name):
+            kinds[f"nulls in column {name!r}"] = np.flatnonzero(others[name].codes < 0)
+    numbers = np.arange(count) if sample is None else sample.rows
+    bad = np.unique(np.concatenate(list(kinds.values())))
+    if bad.size and on_bad_rows != "drop":
+        named = {kind: numbers[rows] for kind, rows in kinds.items()}
+        raise InputError(_describe(named, bad.size, source.path))
+    if bad.size:
+        rows = np.delete(np.arange(count), bad)
+        vectors, codes, numbers = vectors[rows], codes[rows], numbers[rows]
+        others = {
+            name: replace(column, codes=column.codes[rows]) for name, column in others.items()
+        }
+    sizes = np.bincount(codes, minlength=len(names))
+    if paired:
+        _check_pairs(sizes, names, bad.size, source.path)
+    used = sizes > 0
+    # Classes that lost all their rows are gone, and those behind them move up.
+    codes = (np.cumsum(used) - 1)[codes]
+    return Embeddings(
+        vectors,
+        codes,
+        names[used],
+        numbers,
+        bad.size,
+        source,
+        columns=others,
+        sampled_from=None if sample is None else (sample.source_rows, sample.source_classes),
+    )
+
+
+def _columns(columns: Mapping[str, arrow.Array], count: int, where: str) -> dict[str, Column]:
+    for name, values in columns.items():
+        check_lengths(len(values), count, f"{where}, column {name!r}", "values")
+    return {
+        name: arrow.column_of(values, f"{where}, column {name!r}")
+        for name, values in columns.items()
+    }
+
+
+def _matrix(values: Any) -> tuple[Floats, arrow.Bools]:
+    """Vectors of any array-like, and which rows are null."""
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of unequal length, or a null row among vectors
+        return _from_rows(list(values))
+    if array.dtype == object and array.ndim:
+        return _from_rows(list(array))
+    matrix = as_matrix(array, ARRAYS)
+    return matrix, np.zeros(len(matrix), np.bool_)
+
+
+def _from_rows(values: list[Any]) -> tuple[Floats, arrow.Bools]:
+    """Vectors of a list of rows, each an array-like of numbers or missing."""
+    import pyarrow as pa
+
+    try:
+        array = pa.array(values, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{ARRAYS}: the vectors are not rows of numbers ({error})") from None
+    dtype = arrow.vector_dtype(array.type)
+    if dtype is None:
+        raise InputError(
+            f"{ARRAYS}: the vectors are of type {str(array.type)!r}; wanted rows of numbers"
+        )
+    return arrow.stack([arrow.list_block(array, ARRAYS)], len(array), dtype)
+
+
+def _chunks(vectors: Floats) -> Iterator[Floats]:
+    """Consecutive rows, about 16 MB at a time."""
+    step = max(1, CHUNK_BYTES // max(1, vectors.shape[1] * vectors.itemsize))
+    for start in range(0, len(vectors), step):
+        yield vectors[start : start + step]
+
+
+def sha256_of_rows(vectors: Floats, *columns: arrow.Array) -> str:
+    """Digest of the vectors' bytes row by row, then of the labels' and other columns'; a null as 0
+    or ``""``."""
+    digest = hashlib.sha256()
+    for chunk in _chunks(vectors):
+        digest.update(np.ascontiguousarray(chunk).tobytes())
+    for column in columns:
+        if str(column.type) == "int64":
+            digest.update(column.fill_null(0).to_numpy().tobytes())
+        else:
+            digest.update("\n".join(column.fill_null("").to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def _bad_rows(vectors: Floats, nulls: arrow.Bools, codes: Ints, metric: str) -> dict[str, Ints]:
+    """Row numbers of each kind of bad row."""
+    # The largest magnitude of a row tells all: it is NaN or infinite if any number is, and 0 if
+    # all are. Unlike a norm it neither overflows nor underflows.
+    peaks = [np.abs(chunk).max(axis=1, initial=0) for chunk in _chunks(vectors)]
+    peak = np.concatenate(peaks) if peaks else np.zeros(0)
+    kinds: dict[str, Ints] = {
+        "null vectors": np.flatnonzero(nulls),
+        "null labels": np.flatnonzero(codes < 0),
+        "vectors with NaN or infinity": np.flatnonzero(~nulls & ~np.isfinite(peak)),
+    }
+    if metric == "cosine":
+        kinds["vectors of norm zero"] = np.flatnonzero(~nulls & (peak == 0))
+    return kinds
+
+
+def _describe(kinds: dict[str, Ints], total: int, where: str) -> str:
+    """The message about all bad rows at once."""
+    parts = []
+    for kind, rows in kinds.items():
+        if rows.size:
+            numbers = ", ".join(map(str, rows[:ROWS_SHOWN]))
+            more = ", ..." if rows.size > ROWS_SHOWN else ""
+            parts.append(f"{kind}: {rows.size} ({_plural('row', rows.size)} {numbers}{more})")
+    return (
+        f"{where}: {total} bad {_plural('row', total)} (numbered from 0). {'; '.join(parts)}. "
+        "Mend them, or leave them out with --on-bad-rows drop"
+    )
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+def _check_pairs(sizes: Ints, names: NDArray[Any], dropped: int, where: str) -> None:
+    """Refuse rows that make no genuine or no impostor pair."""
+    count, classes = int(sizes.sum()), np.count_nonzero(sizes)
+    found = ""
+    if count < 2:
+        found = "one row" if count else "no rows"
+    elif classes == 1:
+        found = f"one class only, {names[sizes > 0].tolist()[0]!r}, in all {count} rows"
+    elif sizes.max() == 1:
+        found = f"{classes} classes of a single row each"
+    if found:
+        after = f", {dropped} bad {_plural('row', dropped)} left out" if dropped else ""
+        raise InputError(
+            f"{where}: {found}{after}; needed are two classes or more, one of them with at least "
+            "two rows. Check the label column"
+        )

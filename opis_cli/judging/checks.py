@@ -1,0 +1,296 @@
+"""One limit against one figure: whether it holds, by how much, and what is to be said of it."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from opis_cli.judging.changes import Change
+from opis_cli.judging.limits import DEFAULT_CONFIDENCE, Demands, Limit, Unit
+from opis_cli.records import Curve
+from opis_cli.scoring.operating import Operating
+from opis_cli.statistics import bootstrap
+from opis_cli.statistics.family import holm, share_within
+from opis_cli.text import number, plain, rate, shown
+
+if TYPE_CHECKING:
+    from opis_cli.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One limit, and whether it holds.
+
+    Attributes
+    ----------
+    name : str
+        As typed: ``max-far``.
+    passed : bool
+    value : float or None
+        The figure; None where it is undefined, and then the check fails. Against a baseline, how
+        much worse it is.
+    limit : float
+        Absolute, also where it was given as a share of the baseline's figure.
+    margin : float or None
+        By how much what decides stays within the limit; negative where it does not. What decides
+        is the value, and against a baseline with a confidence the lower limit of the interval.
+    unit : {"number", "rate", "distance"}
+    least : bool
+        Whether the value must be at least the limit.
+    remark : str
+        Where the figure comes from, or why there is none, in one line without control characters.
+    class_name : int, str or None
+        The worst class, as in the data, where the figure is a class's.
+    baseline : float or None
+        The baseline's figure.
+    interval : (float, float) or None
+        Limits of the worsening, each of which holds by itself with this ``confidence``.
+    confidence : float or None
+        The verdict's; of checks that are judged as a family, one by which all hold together.
+    p : float or None
+        Share of the draws of classes in which the worsening stays within the limit.
+    detectable : float or None
+        The least worsening that so many classes could have told from none.
+    """
+
+    name: str
+    passed: bool
+    value: float | None
+    limit: float
+    margin: float | None
+    unit: Unit
+    least: bool
+    remark: str
+    class_name: int | str | None = dataclasses.field(default=None, metadata={"key": "class"})
+    baseline: float | None = None
+    interval: tuple[float, float] | None = None
+    confidence: float | None = None
+    p: float | None = None
+    detectable: float | None = None
+
+
+def absolute(limit: Limit, run: "Run", at: Operating | None) -> Check:
+    """A limit on a figure of the run itself."""
+    value, remark, name = _figure(limit, run, at)
+    margin = None
+    if value is not None:
+        margin = value - limit.amount if limit.rule.least else limit.amount - value
+    return Check(
+        name=limit.rule.name,
+        passed=margin is not None and margin >= 0,
+        value=value,
+        limit=limit.amount,
+        margin=margin,
+        unit=limit.rule.unit,
+        least=limit.rule.least,
+        remark=remark,
+        class_name=name,
+    )
+
+
+def _figure(
+    limit: Limit, run: "Run", at: Operating | None
+) -> tuple[float | None, str, int | str | None]:
+    """A figure of the run, where it comes from or why it is undefined, and the class it is of."""
+    report, name = run.report, limit.rule.name
+    if name in _OF_CLASSES and not len(run.consistency.classes):
+        return None, f"undefined: {no_classes(run)}", None
+    if name == "max-opis":
+        alone = f"a single {report.source.one} has nothing to differ from"
+        return report.opis, _defined(report.opis, alone), None
+    if name == "max-eps-opis":
+        value = report.eps_opis.value
+        worst = f"worst {report.eps_opis.worst_classes:,} {report.source.many} against the rest"
+        alone = f"no {report.source.one} is left to be the rest"
+        return value, _defined(value, alone, worst), None
+    if name == "min-recall-at-1":
+        return report.recall_at_1, _defined(report.recall_at_1, "scored pairs have no rows"), None
+    if at is None:
+        return None, "undefined: the run recommends no threshold; give --threshold", None
+    if name == "max-far":
+        return at.far, _where(run, at.far_at, at.exact), None
+    if name == "max-frr":
+        return at.frr, _where(run, at.frr_at, at.exact), None
+    if name == "min-classes-meeting-bounds":
+        return _meeting(run, at)
+    return _worst_class(name, run, at)
+
+
+_OF_CLASSES = (
+    *("max-opis", "max-eps-opis", "min-classes-meeting-bounds"),
+    *("max-class-far", "max-class-frr"),
+)
+
+
+def no_classes(run: "Run") -> str:
+    """Why there is no figure by class."""
+    if run.report.source.classes:
+        return f"no {run.report.source.one} has pairs of both kinds"
+    return "scored pairs without groups have no classes; see --group-column"
+
+
+def _defined(value: float | None, why: str, otherwise: str = "") -> str:
+    return f"undefined: {why}" if value is None else otherwise
+
+
+def _where(run: "Run", counted_at: float | None, exact: bool) -> str:
+    if exact:
+        return ""
+    if counted_at is None:
+        return "below the least threshold of the run, where nothing is surely accepted"
+    return f"at most: counted at {shown(counted_at, run.settings.metric)}"
+
+
+def _meeting(run: "Run", at: Operating) -> tuple[float | None, str, int | str | None]:
+    """The share of the classes whose own rates meet the bounds that the run was made with."""
+    max_far, max_frr = run.settings.bounds
+    met = np.ones(len(at.classes.far), bool)
+    bounds = []
+    if max_far is not None:
+        met &= at.classes.far <= max_far
+        bounds.append(f"FAR <= {rate(max_far)}")
+    if max_frr is not None:
+        met &= at.classes.frr <= max_frr
+        bounds.append(f"FRR <= {rate(max_frr)}")
+    lead = "" if at.classes_exact else "at least: "
+    many = f"{int(met.sum()):,} of {len(met):,} {run.report.source.many}"
+    return float(met.mean()), f"{lead}{many}, {' and '.join(bounds)}", None
+
+
+def _worst_class(
+    name: str, run: "Run", at: Operating
+) -> tuple[float | None, str, int | str | None]:
+    """The highest FAR or FRR of a class, of the largest class among equals."""
+    by_far = name == "max-class-far"
+    values = at.classes.far if by_far else at.classes.frr
+    sizes = run.counts.sizes[run.consistency.classes]
+    worst = int(np.lexsort((-sizes, -values))[0])
+    who = run.counts.class_names[run.consistency.classes].tolist()[worst]
+    remark = f"{run.report.source.one} {plain(who)}, {int(sizes[worst]):,} {run.report.counted}"
+    if not at.classes_exact:
+        counted_at = at.class_far_at if by_far else at.class_frr_at
+        place = "below the grid"
+        if counted_at is not None:
+            place = f"at {shown(counted_at, run.settings.metric)}"
+        remark += f"; at most: counted {place}"
+    return float(values[worst]), remark, who
+
+
+_FIGURE_OF = {
+    "max-opis-increase": "opis",
+    "max-frr-increase": "frr",
+    "max-recall-drop": "recall_at_1",
+    "max-threshold-shift": "threshold",
+}
+
+
+def worsenings(
+    changes: dict[str, Change], draws: dict[str, Curve], demands: Demands
+) -> dict[str, Check]:
+    """The limits on how much worse than the baseline's figures are, by name.
+
+    Parameters
+    ----------
+    changes : dict
+        By the names of ``comparison.figures``.
+    draws : dict
+        The ``comparison.drawn_changes``.
+    demands : Demands
+    """
+    alpha = 1 - (demands.confidence or DEFAULT_CONFIDENCE)
+    limits = [limit for limit in demands.limits if limit.rule.against_baseline]
+    shares = {limit.rule.name: _share_within(limit, changes, draws) for limit in limits}
+    tested = {name: share for name, share in shares.items() if share is not None}
+    levels = dict.fromkeys(shares, alpha)
+    if demands.family:
+        levels |= dict(zip(tested, holm(list(tested.values()), alpha), strict=True))
+    checks = {}
+    for limit in limits:
+        name, figure = limit.rule.name, _FIGURE_OF[limit.rule.name]
+        found, confidence = changes[figure], round(1 - levels[name], 12)
+        if found.interval is not None:
+            ends = bootstrap.one_sided_limits(draws[figure], confidence)
+            found = dataclasses.replace(found, interval=ends)
+        check = _worsening(limit, found, demands)
+        if check.interval is not None:
+            check = dataclasses.replace(check, confidence=confidence, p=shares[name])
+        checks[name] = check
+    return checks
+
+
+def _share_within(
+    limit: Limit, changes: dict[str, Change], draws: dict[str, Curve]
+) -> float | None:
+    """The p-value of a check; None where there is no interval to judge it by."""
+    found = changes[_FIGURE_OF[limit.rule.name]]
+    if found.interval is None:
+        return None
+    worse = draws[found.name] * (-1 if limit.rule.name == "max-recall-drop" else 1)
+    either_way = limit.rule.name == "max-threshold-shift"
+    return share_within(worse, _allowed(limit, found), either_way=either_way)
+
+
+def _allowed(limit: Limit, found: Change) -> float:
+    """The largest worsening that a limit allows; a score's threshold is a negative distance."""
+    return limit.amount * (abs(found.base or 0.0) if limit.relative else 1.0)
+
+
+def _worsening(limit: Limit, found: Change, demands: Demands) -> Check:
+    """A limit on how much worse than the baseline's a figure is."""
+    rule = limit.rule
+    value, interval = found.change, found.interval
+    if rule.name == "max-recall-drop" and value is not None:
+        value, interval = -value, interval and (-interval[1], -interval[0])
+    detectable = None
+    if value is not None and interval is not None:
+        detectable = max(value - interval[0], 0.0)
+    if rule.name == "max-threshold-shift" and value is not None and interval is not None:
+        detectable = max(value - interval[0], interval[1] - value, 0.0)
+        interval = _either_way(interval)
+    if rule.name == "max-threshold-shift" and value is not None:
+        value = abs(value)
+    allowed = _allowed(limit, found)
+    decides = value
+    if demands.confidence is not None and interval is not None and value is not None:
+        decides = interval[0]
+    margin = None if decides is None else allowed - decides
+    return Check(
+        name=rule.name,
+        passed=margin is not None and margin >= 0,
+        value=value,
+        limit=allowed,
+        margin=margin,
+        unit=rule.unit,
+        least=False,
+        remark=_against(found, value, allowed, interval, demands),
+        baseline=found.base,
+        interval=interval,
+        detectable=detectable,
+    )
+
+
+def _either_way(interval: tuple[float, float]) -> tuple[float, float]:
+    """Limits of a size from those of a difference: nothing is shown where 0 lies between them."""
+    low, high = interval
+    return max(low, -high, 0.0), max(abs(low), abs(high))
+
+
+def _against(
+    found: Change,
+    value: float | None,
+    allowed: float,
+    interval: tuple[float, float] | None,
+    demands: Demands,
+) -> str:
+    if value is None:
+        which = "run" if found.value is None else "baseline"
+        return f"undefined: the {which} has no such figure"
+    text = rate if found.name in ("recall_at_1", "frr") else number
+    remark = f"{text(found.base)} -> {text(found.value)}"
+    if demands.confidence is None or value <= allowed:
+        return remark
+    if interval is None:
+        return f"{remark}; no interval, so the difference itself decides"
+    proven = interval[0] > allowed
+    return f"{remark}; {'shown' if proven else 'not shown'} by the classes"

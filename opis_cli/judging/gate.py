@@ -1,0 +1,255 @@
+"""The gate: limits against figures, and a verdict. No figure is chosen here; all were before."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+import opis_cli
+from opis_cli.judging import changes
+from opis_cli.judging.changes import (
+    CHOICE,
+    SCALE,
+    ClassChange,
+    check_comparable,
+    class_changes,
+    drawn_changes,
+    have_units,
+    operating_of,
+)
+from opis_cli.judging.checks import Check, absolute, worsenings
+from opis_cli.judging.limits import DEFAULT_CONFIDENCE, Demands
+from opis_cli.report.threshold_file import read_threshold
+from opis_cli.scoring.operating import Operating
+from opis_cli.statistics import bootstrap
+from opis_cli.text import rate, shown
+
+if TYPE_CHECKING:
+    from opis_cli.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The threshold that rates are judged at, and the grid thresholds they are counted at."""
+
+    threshold: float
+    kind: Literal["deployed", "recommended"]
+    far_at: float
+    frr_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The run that was compared with."""
+
+    path: str
+    same_classes: bool
+    classes: int
+    replicates: int
+    seed: int
+    most_worse: tuple[ClassChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a run holds all its limits, and everything that it was judged by.
+
+    ``false_alarm`` is the chance, at most, that any check against the baseline fails of a model
+    that is no worse; None where no confidence is asked for, or there is no interval to judge by.
+    """
+
+    passed: bool
+    checks: tuple[Check, ...]
+    run: str
+    opis_version: str
+    created: str
+    source_sha256: str
+    metric: str
+    judged: Judged | None
+    baseline: Baseline | None
+    confidence: float | None
+    family: bool
+    false_alarm: float | None
+    figures: dict[str, float | None]
+    notes: tuple[str, ...]
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that do not hold."""
+        return tuple(check for check in self.checks if not check.passed)
+
+
+def judge(
+    run: "Run",
+    demands: Demands,
+    *,
+    threshold: str | None = None,
+    baseline: "Run | None" = None,
+    path: str = "",
+    seed: int = 0,
+    replicates: int = bootstrap.REPLICATES,
+) -> Verdict:
+    """Hold the figures of a run against limits.
+
+    Parameters
+    ----------
+    run : Run
+    demands : Demands
+    threshold : str, optional
+        The deployed threshold, a number or a ``threshold.json``; by default the one that the run
+        was evaluated with, else the one that it recommends.
+    baseline : Run, optional
+        The run that ``demands.baseline`` names.
+    path : str
+        What the verdict calls the run.
+    seed, replicates : int
+        Of the bootstrap over classes.
+
+    Raises
+    ------
+    SettingsError
+        The threshold is of another metric, or the runs do not compare.
+    """
+    deployed = None if run.report.deployed is None else run.report.deployed.threshold
+    if threshold is not None:
+        deployed = read_threshold(threshold, run.settings.metric)
+    at = operating_of(run, deployed)
+    worse: dict[str, Check] = {}
+    if baseline is not None:
+        _check_comparable(run, baseline, demands, at, path)
+    if baseline is not None and any(limit.rule.against_baseline for limit in demands.limits):
+        both = at, operating_of(baseline, deployed)
+        draws = drawn_changes(run, baseline, seed=seed, at=both, replicates=replicates)
+        confidence = demands.confidence or DEFAULT_CONFIDENCE
+        changed = changes.figure_changes(run, baseline, draws, confidence=confidence, at=both)
+        worse = worsenings(changed, draws, demands)
+    checks = tuple(
+        worse[limit.rule.name] if limit.rule.against_baseline else absolute(limit, run, at)
+        for limit in demands.limits
+    )
+    tested = sum(check.p is not None for check in worse.values())
+    return Verdict(
+        passed=all(check.passed for check in checks),
+        checks=checks,
+        run=path or run.report.source.path,
+        opis_version=opis_cli.__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        source_sha256=run.report.source.sha256,
+        metric=run.settings.metric,
+        judged=None if at is None else Judged(at.threshold, at.kind, at.far_at, at.frr_at),
+        baseline=None
+        if baseline is None
+        else _baseline(run, baseline, demands.baseline or "", seed, replicates),
+        confidence=demands.confidence,
+        family=demands.family,
+        false_alarm=_false_alarm(demands, tested),
+        figures=_figures(run, at),
+        notes=_notes(run, baseline, demands, at) + _chance(demands, tested),
+    )
+
+
+def _check_comparable(
+    run: "Run", baseline: "Run", demands: Demands, at: Operating | None, path: str
+) -> None:
+    """Refuse a baseline of other settings; those of the recommendation only where it is used."""
+    asked = {limit.rule.name for limit in demands.limits}
+    chosen = at is None or at.kind == "recommended"
+    names: tuple[str, ...] = SCALE
+    if "max-threshold-shift" in asked or (chosen and "max-frr-increase" in asked):
+        names += CHOICE
+    of = f"the baseline {demands.baseline}"
+    check_comparable(run, baseline, names, path or "the run", of)
+
+
+def _figures(run: "Run", at: Operating | None) -> dict[str, float | None]:
+    """The figures of the run, for whatever reads a verdict."""
+    report = run.report
+    return {
+        "opis": report.opis,
+        "eps_opis": report.eps_opis.value,
+        "recall_at_1": report.recall_at_1,
+        "eer": report.eer.rate,
+        "threshold": None if at is None else at.threshold,
+        "far": None if at is None else at.far,
+        "frr": None if at is None else at.frr,
+    }
+
+
+def _baseline(run: "Run", base: "Run", path: str, seed: int, replicates: int) -> Baseline:
+    same = changes.same_classes(run, base) is not None
+    drawn = replicates if same and have_units(run, base) else 0
+    worse = tuple(one for one in class_changes(run, base)[:10] if one.change < 0)
+    return Baseline(path, same, len(base.counts.sizes), drawn, seed, worse)
+
+
+def _false_alarm(demands: Demands, tested: int) -> float | None:
+    """The chance that any of so many checks fails by chance alone, at most."""
+    if demands.confidence is None or not tested:
+        return None
+    return round(1 - demands.confidence ** (1 if demands.family else tested), 12)
+
+
+def _chance(demands: Demands, tested: int) -> tuple[str, ...]:
+    """What the confidence of several checks comes to."""
+    chance = _false_alarm(demands, tested)
+    if chance is None or tested < 2:
+        return ()
+    level = f"{100 * (demands.confidence or DEFAULT_CONFIDENCE):g} %"
+    if demands.family:
+        return (
+            f"{tested} checks against the baseline are judged as a family at {level} (Holm): the "
+            f"chance that any of them fails by chance alone is at most {rate(chance)}.",
+        )
+    return (
+        f"{tested} checks against the baseline at {level} each: the chance that any of them fails "
+        f"by chance alone is up to {rate(chance)}. --family keeps it at "
+        f"{rate(round(1 - (demands.confidence or DEFAULT_CONFIDENCE), 12))}.",
+    )
+
+
+def _notes(
+    run: "Run", baseline: "Run | None", demands: Demands, at: Operating | None
+) -> tuple[str, ...]:
+    """What must be known to trust the verdict."""
+    notes, metric = [], run.settings.metric
+    above, below = ("below", "above") if metric == "score" else ("above", "below")
+    if at is not None and not at.exact:
+        frr_at = "no threshold" if at.frr_at is None else shown(at.frr_at, metric)
+        known = -at.threshold if metric == "score" else at.threshold
+        notes.append(
+            f"The deployed threshold {shown(at.threshold, metric)} is no grid threshold of the "
+            f"run: FAR is that at the next {above}, {shown(at.far_at, metric)}, and FRR that at "
+            f"the next {below}, {frr_at}. "
+            f"`opis evaluate --threshold {known!r}` counts both exactly."
+        )
+    if at is not None and (at.class_far_at, at.class_frr_at) != (at.far_at, at.frr_at):
+        frr_at = "none" if at.class_frr_at is None else shown(at.class_frr_at, metric)
+        notes.append(
+            f"Rates of {run.report.source.many} are counted at {shown(at.class_far_at, metric)} "
+            f"(FAR) and {frr_at} (FRR), the next thresholds with counts by "
+            f"{run.report.source.one}, and are at most these."
+        )
+    if baseline is not None:
+        notes += _baseline_notes(run, baseline, demands)
+    return tuple(notes)
+
+
+def _baseline_notes(run: "Run", baseline: "Run", demands: Demands) -> list[str]:
+    notes = []
+    if not any(limit.rule.against_baseline for limit in demands.limits):
+        notes.append("No limit is set against the baseline, so nothing was judged by it.")
+    elif changes.same_classes(run, baseline) is None:
+        notes.append(
+            f"The {run.report.source.many} are not those of the baseline, so there is no paired "
+            "interval: the differences themselves decide."
+        )
+    elif not have_units(run, baseline):
+        notes.append(
+            "Intervals draw classes with all pairs of their rows. There are none such by group, "
+            "with a gallery, or of scored pairs: the differences themselves decide."
+        )
+    elif demands.confidence is None:
+        notes.append(
+            "Differences themselves decide, chance included; --confidence 0.95 fails only what "
+            "the classes prove."
+        )
+    return notes

@@ -1,0 +1,234 @@
+"""What a gate demands: flags over the table ``[gate]`` of ``opis.toml``."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from opis_cli.errors import SettingsError
+from opis_cli.files import write_text
+from opis_cli.settings import load_config
+
+Unit = Literal["number", "rate", "distance"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A kind of limit.
+
+    Attributes
+    ----------
+    name : str
+        As typed, without the dashes in front.
+    about : str
+        What it limits, for people.
+    unit : {"number", "rate", "distance"}
+    least : bool
+        Whether the figure must be at least the limit; else at most.
+    against_baseline : bool
+        Whether the figure is how much worse than the baseline's it is. Such a limit may be a share
+        of the baseline's figure: ``5%``.
+    example : str
+        A value for the example that ``opis gate --init`` writes.
+    """
+
+    name: str
+    about: str
+    unit: Unit
+    example: str
+    least: bool = False
+    against_baseline: bool = False
+
+    @property
+    def field(self) -> str:
+        """The name as a Python word."""
+        return self.name.replace("-", "_")
+
+
+RULES = (
+    Rule("max-opis", "OPIS, how much the classes differ", "number", "0.02"),
+    Rule("max-eps-opis", "worst classes against the rest, eps-OPIS", "number", "0.1"),
+    Rule("max-far", "pooled FAR at the threshold", "rate", "0.01"),
+    Rule("max-frr", "pooled FRR at the threshold", "rate", "0.2"),
+    Rule("min-recall-at-1", "recall@1", "rate", "0.9", least=True),
+    Rule(
+        "min-classes-meeting-bounds",
+        "share of the classes within the run's bounds",
+        "rate",
+        "0.6",
+        least=True,
+    ),
+    Rule("max-class-far", "FAR of the worst class at the threshold", "rate", "0.05"),
+    Rule("max-class-frr", "FRR of the worst class at the threshold", "rate", "0.9"),
+    Rule(
+        "max-opis-increase",
+        "rise of OPIS, absolute or as 5% of the baseline's",
+        "number",
+        '"10%"',
+        against_baseline=True,
+    ),
+    Rule(
+        "max-frr-increase",
+        "rise of the pooled FRR, likewise",
+        "rate",
+        "0.01",
+        against_baseline=True,
+    ),
+    Rule("max-recall-drop", "fall of recall@1, likewise", "rate", "0.005", against_baseline=True),
+    Rule(
+        "max-threshold-shift",
+        "shift of the recommended threshold, up or down, likewise",
+        "distance",
+        '"5%"',
+        against_baseline=True,
+    ),
+)
+RULE = {rule.name: rule for rule in RULES}
+DEFAULT_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit that was set; ``relative`` to the baseline's figure, or absolute."""
+
+    rule: Rule
+    amount: float
+    relative: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """Everything that a gate was asked for.
+
+    ``confidence`` is that of the checks against the baseline; None lets point estimates decide.
+    With ``family`` it is that of all of them together.
+    """
+
+    limits: tuple[Limit, ...]
+    baseline: str | None
+    confidence: float | None
+    family: bool = False
+
+
+def read_demands(table: dict[str, Any], flags: dict[str, Any], file: str = "opis.toml") -> Demands:
+    """What is demanded: flags, by Python name, over the keys of ``[gate]`` of a file.
+
+    Raises
+    ------
+    SettingsError
+        A key is unknown, a value unusable, no limit is set, or one lacks its baseline.
+    """
+    known = {*RULE, "baseline", "confidence", "family"}
+    given: dict[str, tuple[str, Any]] = {}
+    for key, value in table.items():
+        name = key.replace("_", "-")
+        if name not in known:
+            raise SettingsError(
+                f"{file}: [gate]: unknown key {key!r}; the keys are {', '.join(sorted(known))}"
+            )
+        if name in given:
+            raise SettingsError(f"{file}: [gate]: {key!r} is given twice")
+        given[name] = (f"{file}: [gate] {key}", value)
+    for field, value in flags.items():
+        name = field.replace("_", "-")
+        if value is not None:
+            given[name] = (f"--{name}", value)
+    limits = tuple(_limit(RULE[name], *given[name]) for name in RULE if name in given)
+    baseline = _text(*given["baseline"]) if "baseline" in given else None
+    if not limits:
+        raise SettingsError(
+            "there is no limit to judge by; set one, such as --max-opis 0.02, or keep them in "
+            "opis.toml: `opis gate --init` writes an example"
+        )
+    lacking = [limit.rule.name for limit in limits if limit.rule.against_baseline]
+    if lacking and baseline is None:
+        raise SettingsError(
+            f"{given[lacking[0]][0]} is against a baseline; give --baseline RUN as well"
+        )
+    confidence = _confidence(*given["confidence"]) if "confidence" in given else None
+    family = "family" in given and _flag(*given["family"])
+    if family and confidence is None:
+        confidence = DEFAULT_CONFIDENCE
+    return Demands(limits, baseline, confidence, family)
+
+
+def _limit(rule: Rule, where: str, value: Any) -> Limit:
+    """One limit, from a number or, against a baseline, a percentage."""
+    text = value.strip() if isinstance(value, str) else None
+    relative = rule.against_baseline and text is not None and text.endswith("%")
+    try:
+        if isinstance(value, bool) or (text is not None and not rule.against_baseline):
+            raise ValueError
+        amount = float(text[:-1]) / 100 if relative and text else float(value)
+    except (TypeError, ValueError):
+        share = " or a percentage of the baseline's, such as 5%" if rule.against_baseline else ""
+        raise SettingsError(f"{where} is {value!r}; it must be a number{share}") from None
+    if not (math.isfinite(amount) and amount >= 0):
+        raise SettingsError(f"{where} is {value}; it must be finite and not negative")
+    if rule.unit == "rate" and not relative and amount > 1:
+        raise SettingsError(f"{where} is {value}; a rate lies between 0 and 1")
+    return Limit(rule, amount, relative)
+
+
+def _confidence(where: str, value: Any) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and 0.5 <= value < 1):
+        raise SettingsError(f"{where} is {value!r}; it must be at least 0.5 and below 1")
+    return float(value)
+
+
+def _flag(where: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise SettingsError(f"{where} is {value!r}; it must be true or false")
+    return value
+
+
+def _text(where: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise SettingsError(f"{where} is {value!r}; it must be the folder of a run")
+    return value
+
+
+def example() -> str:
+    """The table ``[gate]`` as an example with comments, for ``opis.toml``."""
+    lines = [
+        "[gate]",
+        "# Limits of `opis gate`, which ends with exit code 1 where one does not hold.",
+        "# Take away the # in front of those that you want. A flag overrides its key.",
+        "",
+    ]
+    lines += [_example_line(rule) for rule in RULES if not rule.against_baseline]
+    lines += [
+        "",
+        "# Against an earlier run: absolute, or a share of its figure.",
+        '# baseline = "runs/last"',
+        *(_example_line(rule) for rule in RULES if rule.against_baseline),
+        "",
+        "# Fail only where the classes prove the worsening: chance alone fails a check 5 % of the",
+        "# time, and one of several more often, but not with family = true.",
+        "# confidence = 0.95",
+        "# family = true",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _example_line(rule: Rule) -> str:
+    # One that is set, so that the example works as it stands.
+    mark = "" if rule.name == "max-far" else "# "
+    return f"{mark + rule.name + ' = ' + rule.example:<36} # {rule.about}"
+
+
+def write_gate_example(file: Path) -> None:
+    """Write an example of the table ``[gate]`` into a settings file, after what it holds already.
+
+    Raises
+    ------
+    SettingsError
+        The file has such a table, or cannot be read.
+    """
+    before = ""
+    if file.exists():
+        if "gate" in load_config(file):
+            raise SettingsError(f"{file}: has a table [gate] already; edit it, or remove it first")
+        before = file.read_text(encoding="utf-8").rstrip() + "\n\n"
+    write_text(file, before.lstrip() + example())

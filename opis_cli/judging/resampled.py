@@ -1,0 +1,178 @@
+"""The figures of a run for every draw of its classes: what a bootstrap compares and bounds."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from opis_cli.records import Curve, Ints
+from opis_cli.scoring.operating import Operating
+from opis_cli.scoring.opis import SCALES, Consistency
+from opis_cli.statistics import bootstrap
+from opis_cli.statistics.bootstrap import Weights
+
+if TYPE_CHECKING:
+    from opis_cli.run import Run
+
+_CHOICE_VALUES = 3_000_000
+_NEAR = 75
+
+
+def figures(run: "Run", weights: Weights, at: Operating | None = None) -> dict[str, Curve]:
+    """Figures of every draw, by name, each of shape (replicates,).
+
+    The threshold is recommended anew for every draw, by the run's own rule, so that its error is
+    that of the choice too. A deployed one stays where it is.
+
+    Parameters
+    ----------
+    run : Run
+    weights : ndarray of shape (replicates, K)
+        How often each class was drawn; weights of 1 give the figures of the report.
+    at : Operating, optional
+        A deployed threshold, for its pooled FRR.
+
+    Returns
+    -------
+    dict
+        ``opis``, ``eps_opis``, and the same on other scales (``opis_log_far``, ...);
+        ``recall_at_1``; ``threshold`` and ``frr_at_max_far``; and ``frr``, at the deployed
+        threshold if there is one, else at the recommended. NaN where undefined.
+    """
+    counts, found, settings = run.counts, run.consistency, run.settings
+    classes, inner = found.classes, weights[:, found.classes]
+    thresholds = counts.grid.class_thresholds
+    wanted = _choice_columns(run)
+    columns = np.union1d(found.columns, wanted)
+    means = bootstrap.mean_utility(inner, counts, settings.beta, classes, columns)
+    worst, worst_means = _worst(run, found, inner, columns)
+    preferred = {"utility": means, "worst-classes": worst_means}.get(settings.prefer)
+    if preferred is not None:
+        preferred = preferred[:, np.searchsorted(columns, wanted)]
+    chosen, at_max_far = _choices(run, weights, wanted, preferred)
+    over = np.searchsorted(columns, found.columns)
+    return {
+        **_opis("", found, inner, means[:, over], (worst, worst_means[:, over])),
+        **_opis_by(run, inner, means[:, over]),
+        "recall_at_1": bootstrap.recall_at_1(weights, counts),
+        "threshold": np.where(chosen >= 0, thresholds[chosen], np.nan),
+        "frr_at_max_far": _frr_of_draws(run, weights, at_max_far),
+        "frr": _frr_of_draws(run, weights, chosen)
+        if at is None or at.kind == "recommended"
+        else _frr_at(run, weights, at),
+    }
+
+
+def _opis_by(run: "Run", inner: Weights, means: Curve) -> dict[str, Curve]:
+    """OPIS and eps-OPIS of every draw on the other scales; NaN where a scale does not exist."""
+    drawn: dict[str, Curve] = {}
+    for scale in SCALES:
+        one = run.consistency_by.get(scale)
+        if one is None:
+            undefined = np.full(len(inner), np.nan)
+            drawn |= {f"opis_{scale}": undefined, f"eps_opis_{scale}": undefined}
+        else:
+            drawn |= _opis(f"_{scale}", one, inner, means, _worst(run, one, inner, one.columns))
+    return drawn
+
+
+def _opis(
+    suffix: str, found: Consistency, inner: Weights, means: Curve, worst: tuple[Weights, Curve]
+) -> dict[str, Curve]:
+    """OPIS and eps-OPIS of every draw on one scale, which the suffix of their names says."""
+    return {
+        f"opis{suffix}": bootstrap.opis(
+            inner, found.contributions, means, found.mean, found.weights
+        ),
+        f"eps_opis{suffix}": bootstrap.eps_opis(inner, worst[0], means, worst[1], found.weights),
+    }
+
+
+def _worst(run: "Run", found: Consistency, inner: Weights, columns: Ints) -> tuple[Weights, Curve]:
+    """Weights of the worst classes of every draw, and their mean utility curve at some columns."""
+    worst = bootstrap.worst_weights(inner, found, run.settings.eps)
+    some = np.flatnonzero(worst.any(axis=0))
+    return worst, bootstrap.mean_utility(
+        worst[:, some], run.counts, run.settings.beta, found.classes[some], columns
+    )
+
+
+def _choice_columns(run: "Run") -> Ints:
+    """Columns among which draws choose a threshold: all, or where there are many classes, those
+    about the thresholds of the report, and some of the rest.
+    """
+    counts, chosen = run.counts, run.report.recommendation
+    thresholds = counts.grid.class_thresholds
+    step = math.ceil(len(thresholds) * len(counts.sizes) / _CHOICE_VALUES)
+    marks = [chosen.threshold, *(chosen.interval or ())]
+    marks += [at.threshold for at in (chosen.at_max_far, chosen.at_max_frr) if at is not None]
+    near = [
+        np.searchsorted(thresholds, mark) + np.arange(-_NEAR, _NEAR + 1)
+        for mark in marks
+        if mark is not None
+    ]
+    kept = np.concatenate([np.arange(0, len(thresholds), step), *near])
+    return np.unique(kept[(kept >= 0) & (kept < len(thresholds))])
+
+
+def _choices(
+    run: "Run", weights: Weights, columns: Ints, utility: Curve | None
+) -> tuple[Ints, Ints]:
+    """Columns of the recommended threshold and of that at max_far, -1 where there is none.
+
+    Parameters
+    ----------
+    run : Run
+    weights : ndarray of shape (replicates, K)
+    columns : ndarray of shape (W,)
+        Columns to choose among.
+    utility : ndarray of shape (replicates, W) or None
+        What is to be highest, where the rule of the run asks for that.
+    """
+    counts, chosen, (max_far, max_frr) = run.counts, run.report.recommendation, run.settings.bounds
+    shape = len(weights), len(columns)
+    allowed = np.ones(shape, bool)
+    at_max_far = np.full(len(weights), -1)
+    if max_far is not None:
+        # All up to the first that breaks the bound, as FAR never falls.
+        broken = bootstrap.pooled_far(weights, counts, columns) > max_far
+        allowed &= np.cumsum(broken, axis=1) == 0
+        if chosen.at_max_far is not None and _by_class(run, chosen.at_max_far.threshold):
+            last = allowed.sum(axis=1) - 1
+            at_max_far = np.where(last >= 0, columns[last], -1)
+    if max_frr is not None:
+        allowed &= bootstrap.pooled_frr(weights, counts, columns) <= max_frr
+    if not _by_class(run, chosen.threshold):
+        return np.full(len(weights), -1), at_max_far
+    rank = np.broadcast_to(_ranking(run, len(columns)), shape) if utility is None else utility
+    best = columns[np.argmax(np.where(allowed, rank, -np.inf), axis=1)]
+    return np.where(allowed.any(axis=1), best, -1), at_max_far
+
+
+def _ranking(run: "Run", size: int) -> Curve:
+    """What prefers the larger thresholds, or the smaller, as the run does."""
+    return np.arange(float(size)) * (1 if run.settings.prefer == "low-frr" else -1)
+
+
+def _by_class(run: "Run", threshold: float | None) -> bool:
+    """Whether there are counts by class at a threshold."""
+    return threshold is not None and threshold in run.counts.grid.class_thresholds
+
+
+def _frr_of_draws(run: "Run", weights: Weights, columns: Ints) -> Curve:
+    """Pooled FRR of each draw at a column of its own."""
+    frr = np.full(len(weights), np.nan)
+    for column in np.unique(columns[columns >= 0]):
+        rows = columns == column
+        frr[rows] = bootstrap.pooled_frr(weights[rows], run.counts, np.array([column]))[:, 0]
+    return frr
+
+
+def _frr_at(run: "Run", weights: Weights, at: Operating) -> Curve:
+    """Pooled FRR of each draw where that of a deployed threshold is counted."""
+    if at.frr_at is None:
+        return np.ones(len(weights))
+    if not _by_class(run, at.frr_at):
+        return np.full(len(weights), np.nan)
+    column = int(np.searchsorted(run.counts.grid.class_thresholds, at.frr_at))
+    return bootstrap.pooled_frr(weights, run.counts, np.array([column]))[:, 0]

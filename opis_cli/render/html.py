@@ -1,0 +1,179 @@
+"""The verdict as one HTML page for people: no network, no other file, every class in a table.
+
+Names come from the data. Jinja2 escapes them where they are text; the classes' table is made by
+a script from JSON, by text nodes alone. A content security policy allows this page's own script,
+by its hash, and nothing from outside.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import io
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from opis_cli.judging.changes import class_changes, intervals
+from opis_cli.judging.gate import Verdict
+from opis_cli.judging.limits import Unit
+from opis_cli.render.verdicts import cells, evidence, headline, shown, signed, subject
+from opis_cli.scoring.axis import exact_to
+from opis_cli.scoring.deployed import Deployed
+from opis_cli.statistics.intervals import rate_interval
+from opis_cli.text import as_known, number, plain, rate
+from opis_cli.text import shown as at_scale
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from opis_cli.run import Run
+
+_NAME_WIDTH = 200
+COLUMNS = (
+    ("{one}", "name", "The {one}, as in the data"),
+    ("{rows}", "count", "How many {rows} it has"),
+    ("FAR", "rate", "Accepted share of the impostor pairs with one end in the {one}"),
+    ("FRR", "rate", "Rejected share of the {one}'s genuine pairs"),
+    ("utility", "number", "F-score of 1 - FAR and 1 - FRR, at the threshold"),
+    ("mean utility", "number", "Over the calibration range"),
+    ("OPIS part", "number", "Mean squared distance from the mean curve, over the range"),
+    ("recall@1", "rate", "Share of its rows whose nearest other row has the same label"),
+    ("best threshold", "number", "Where the utility of this {one} alone is highest{guess}"),
+    ("change", "change", "Of the mean utility, against the baseline"),
+)
+
+
+def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
+    """The page as HTML text.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    run : Run
+        That was judged.
+    base : Run, optional
+        The baseline.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    files = resources.files("opis_cli.render").joinpath("web")
+    read = {name: files.joinpath(name).read_text("utf-8") for name in _FILES}
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
+    metric = run.settings.metric
+    environment.filters |= {
+        "plain": plain,
+        "number": number,
+        "rate": rate,
+        "threshold": lambda at: at_scale(at, metric),
+    }
+    seen, one = _as_judged(run, verdict), run.report.source.one
+    script = read["page.js"]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.from_string(read["page.html"]).render(
+        verdict=verdict,
+        report=run.report,
+        headline=headline(verdict),
+        subject=subject(verdict),
+        checks=[(check, cells(check), evidence(check)) for check in verdict.checks],
+        shown=shown,
+        signed=signed,
+        intervals=_intervals(verdict, run),
+        pictures=[
+            (f"{what} of every {one} against the threshold", _picture(seen.plot(kind)))
+            for what, kind in (("Utility", "utility"), ("FAR and FRR", "rates"))
+        ],
+        columns=_columns(run, base),
+        classes=_classes(verdict, run, base),
+        script=script,
+        digest=digest,
+        style=read["page.css"],
+    )
+
+
+def _columns(run: "Run", base: "Run | None") -> list[tuple[str, ...]]:
+    """The columns of the table, with what their figures are by and of."""
+    until = exact_to(run.whole)
+    guess = "" if until is None else f"; beyond {number(until)} by estimated FARs"
+    words = {"one": run.report.source.one, "rows": run.report.counted, "guess": guess}
+    return [
+        tuple(text.format(**words) for text in column)
+        for column in COLUMNS
+        if base is not None or column[1] != "change"
+    ]
+
+
+_FILES = ("page.html", "page.js", "page.css")
+
+
+def _as_judged(run: "Run", verdict: Verdict) -> "Run":
+    """The run with the deployed threshold that was judged, for the pictures to mark."""
+    at = verdict.judged
+    if at is None or at.kind == "recommended":
+        return run
+    far, frr = verdict.figures["far"], verdict.figures["frr"]
+    deployed = Deployed(at.threshold, far, frr, None, None, None, None)
+    return dataclasses.replace(run, report=dataclasses.replace(run.report, deployed=deployed))
+
+
+def _intervals(verdict: Verdict, run: "Run") -> dict[str, str]:
+    """95 % intervals of the run's own figures, as text; nothing where there is none.
+
+    They are the report's, but for rates at a deployed threshold and recall@1.
+    """
+    known, judged = run.report.intervals, verdict.judged
+    found = intervals(run, None, confidence=0.95, seed=run.settings.seed)
+    found = {"recall_at_1": found.get("recall_at_1")}
+    if known is not None:
+        found |= {"opis": known.opis, "eps_opis": known.eps_opis, "threshold": known.threshold}
+    if judged is not None:
+        found["far"] = rate_interval(run.counts, "far", judged.far_at)
+        found["frr"] = rate_interval(run.counts, "frr", judged.frr_at)
+    units: dict[str, Unit] = dict.fromkeys(("recall_at_1", "far", "frr"), "rate")
+    units["threshold"] = "distance"
+    return {
+        name: " to ".join(shown(end, units.get(name, "number")) for end in ends)
+        for name, ends in found.items()
+        if ends is not None
+    }
+
+
+def _picture(figure: "Figure") -> str:
+    """A figure as an SVG in a data address, where no name in it can be markup of the page."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _classes(verdict: Verdict, run: "Run", base: "Run | None") -> list[list[Any]]:
+    """A row a class, in the order of ``COLUMNS``; None where a class has no such figure."""
+    counts, judged = run.counts, verdict.judged
+    table = run.classes(None if judged is None else as_known(judged.threshold, counts.metric))
+    if counts.metric == "score":
+        table["best_threshold"] *= -1
+    rows = [
+        [plain(name, _NAME_WIDTH), *figures]
+        for name, *figures in zip(
+            counts.class_names.tolist(),
+            table["size"].tolist(),
+            *(_rounded(table[name].tolist()) for name in _FIGURES),
+            strict=True,
+        )
+    ]
+    if base is not None:
+        changes = {str(one.class_name): one.change for one in class_changes(run, base)}
+        for row, name in zip(rows, counts.class_names.tolist(), strict=True):
+            row += _rounded([changes.get(str(name), np.nan)])
+    return rows
+
+
+_FIGURES = (
+    *("far", "frr", "utility", "mean_utility", "opis_contribution", "recall_at_1"),
+    "best_threshold",
+)
+
+
+def _rounded(values: list[float]) -> list[float | None]:
+    """Six significant digits, as many as a person reads; None for NaN."""
+    return [None if value != value else float(f"{value:.6g}") for value in values]

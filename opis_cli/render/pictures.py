@@ -1,0 +1,30 @@
+"""Pictures as files: PNG, SVG or PDF."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from opis_cli.errors import RunError
+from opis_cli.files import replacing
+
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def check_picture(file: Path, flag: str = "-o") -> None:
+    """Refuse a name that is no picture's, before the work rather than after it."""
+    if file.suffix.lower() not in PICTURES:
+        kinds = ", ".join(PICTURES)
+        raise RunError(f"{flag} {file}: pictures are {kinds}; end its name in one of them")
+
+
+def save_figure(figure: "Figure", file: Path) -> None:
+    """Write a figure as PNG, SVG or PDF, by the file's suffix.
+
+    Raises
+    ------
+    RunError
+        The suffix is none of these, or the file cannot be written.
+    """
+    check_picture(file)
+    with replacing(file) as scratch:
+        figure.savefig(scratch, format=file.suffix[1:].lower())

@@ -1,0 +1,54 @@
+"""What the terminal shows of margins for training."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from opis_cli import decimals
+from opis_cli.render.terminal.blocks import marked, section
+from opis_cli.scoring.margins import Margins, snippet
+from opis_cli.text import number, rate
+
+if TYPE_CHECKING:
+    from opis_cli.run import Run
+
+
+def margins_summary(run: "Run", found: Margins) -> RenderableType:
+    """Margins, the pairs that they mine, the loss that they mean, and how to train with them."""
+    pairs, plus, minus = run.report.pairs, found.hard_genuine_pairs, found.hard_impostor_pairs
+    rows = [
+        (
+            "m+ (pull genuine pairs)",
+            decimals.text(found.margin_plus),
+            f"cosine similarity at FRR {rate(found.max_frr)}",
+        ),
+        (
+            "  hard genuine pairs",
+            rate(found.hard_genuine_share),
+            f"{plus:,} of {pairs.genuine:,} lie below m+",
+        ),
+        ("  loss", number(found.loss_plus), _resolution(found.loss_plus_resolution)),
+        (
+            "m- (push impostors)",
+            "–" if found.margin_minus is None else decimals.text(found.margin_minus),
+            f"cosine similarity at FAR {rate(found.max_far)}",
+        ),
+        (
+            "  hard impostor pairs",
+            rate(found.hard_impostor_share),
+            "" if minus is None else f"{minus:,} of {pairs.impostor:,} lie above m-",
+        ),
+        ("  loss", number(found.loss_minus), _resolution(found.loss_minus_resolution)),
+    ]
+    return Group(
+        section("Margins for the threshold-consistent margin loss (TCM)", rows),
+        *marked(found.notes),
+        Text(),
+        Text("To train with them (pip install pytorch-metric-learning):", style="bold cyan"),
+        *(Text(f"  {line}".rstrip()) for line in snippet(found).splitlines()),
+    )
+
+
+def _resolution(value: float | None) -> str:
+    return "" if value is None else f"± {number(value, 1)}, from counts"

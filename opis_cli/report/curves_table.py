@@ -1,0 +1,87 @@
+"""Curves as a table, for other tools: a row a threshold, with intervals."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from opis_cli.errors import RunError
+from opis_cli.files import replacing
+from opis_cli.records import Curve
+from opis_cli.scoring import curves
+from opis_cli.statistics.jackknife import Spread, spread
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from opis_cli.run import Run
+
+SUFFIXES = (".parquet", ".csv")
+
+
+def curves_table(run: "Run") -> "pd.DataFrame":
+    """Rates and mean utility at every threshold.
+
+    ``far`` and ``frr`` are pooled, ``_low`` and ``_high`` the ends of their 95 % intervals, null
+    where no class can be left out; the means are over the evaluable classes, null without any.
+    Where ``estimated``, impostors by class are: the means, and the interval of FAR, rest on them.
+    """
+    import pandas as pd
+
+    counts, classes, beta = run.whole, run.consistency.classes, run.settings.beta
+    columns, at = curves.all_columns(counts), counts.grid.by_class
+    far, frr = spread(counts, "far", columns), spread(counts, "frr", columns)
+    means = {name: np.zeros(len(columns)) for name in ("far", "frr")}
+    means["utility"] = curves.mean_utility(counts, beta, classes, columns)
+    step = max(1, 2_000_000 // len(columns))
+    for start in range(0, len(classes), step):
+        part = classes[start : start + step]
+        means["far"] += curves.class_far(counts, part, columns).sum(axis=0) / len(classes)
+        means["frr"] += curves.class_frr(counts, part, columns).sum(axis=0) / len(classes)
+    if not len(classes):
+        means = {name: np.full(len(columns), np.nan) for name in means}
+    return pd.DataFrame(
+        {
+            "threshold": counts.grid.class_thresholds,
+            "far": counts.pooled_far[at],
+            **_ends("far", far, len(columns)),
+            "frr": counts.pooled_frr[at],
+            **_ends("frr", frr, len(columns)),
+            "class_mean_far": means["far"],
+            "class_mean_frr": means["frr"],
+            "mean_utility": means["utility"],
+            "accepted_impostors": counts.pooled_impostor[at],
+            "rejected_genuine": counts.genuine_total - counts.pooled_genuine[at],
+            "estimated": np.zeros(len(at), bool) if counts.estimated is None else counts.estimated,
+        }
+    )
+
+
+def _ends(name: str, band: Spread | None, count: int) -> dict[str, Curve]:
+    low, high = (np.full(count, np.nan),) * 2 if band is None else band.limits()
+    return {f"{name}_low": low, f"{name}_high": high}
+
+
+def check_table(file: Path) -> None:
+    """Refuse a name that is no table's, before the work rather than after it."""
+    if file.suffix.lower() not in SUFFIXES:
+        raise RunError(f"--curves {file}: tables are .parquet or .csv; end its name in one of them")
+
+
+def save_table(table: "pd.DataFrame", file: Path) -> None:
+    """Write a table as Parquet or CSV, by the file's suffix.
+
+    Raises
+    ------
+    RunError
+        The suffix is neither, or the file cannot be written.
+    """
+    check_table(file)
+    with replacing(file) as scratch:
+        if file.suffix.lower() == ".csv":
+            table.to_csv(scratch, index=False)
+        else:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            pq.write_table(pa.Table.from_pandas(table, preserve_index=False), scratch)

@@ -1,0 +1,99 @@
+"""Records as JSON, and a report back from it."""
+
+import dataclasses
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from opis_cli.errors import RunError
+from opis_cli.report.records import SCHEMA_VERSION, Report
+
+REPORT_FILE = "report.json"
+
+
+def to_dict(record: Any) -> Any:
+    """Plain JSON values of a record, keys as in the files."""
+    if dataclasses.is_dataclass(record):
+        return {
+            field.metadata.get("key", field.name): to_dict(getattr(record, field.name))
+            for field in dataclasses.fields(record)
+        }
+    if isinstance(record, dict):
+        return {key: to_dict(value) for key, value in record.items()}
+    if isinstance(record, list | tuple):
+        return [to_dict(item) for item in record]
+    return record
+
+
+def to_json(record: Any) -> str:
+    """JSON text of a record; a NaN or an infinity is a fault."""
+    return json.dumps(to_dict(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def load_report(path: str | Path) -> Report:
+    """Read a report from a run folder or a ``report.json``.
+
+    Raises
+    ------
+    RunError
+        There is none, it is damaged, or a newer opis wrote it.
+    """
+    path = Path(path)
+    file = path / REPORT_FILE if path.is_dir() else path
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        version = raw["schema_version"]
+        if type(version) is not int or version < 1:
+            raise ValueError(f"schema_version is {version!r}")
+        if version > SCHEMA_VERSION:
+            raise RunError(
+                f"{file}: written by a newer opis (schema {version}, this one reads up to "
+                f"{SCHEMA_VERSION}); upgrade opis-cli"
+            )
+        report: Report = _record(Report, raw)
+    except OSError as error:
+        raise RunError(
+            f"{file}: cannot be read ({error.strerror}); is this a run folder?"
+        ) from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunError(f"{file}: damaged report ({error!r}); evaluate the source again") from None
+    return report
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+_JSON_TYPES = {float: (float, int), int: (int,), str: (str,), bool: (bool,)}
+
+
+def _record(hint: Any, value: Any) -> Any:
+    """The value that a type hint describes, from plain JSON values."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        hints = typing.get_type_hints(hint)
+        names = {
+            f.name: f.metadata.get("key", f.name)
+            for f in dataclasses.fields(hint)
+            # What came later is not in older reports.
+            if f.default is dataclasses.MISSING or f.metadata.get("key", f.name) in value
+        }
+        return hint(**{name: _record(hints[name], value[key]) for name, key in names.items()})
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in args:
+            return None
+        kinds = [arg for arg in args if arg is not type(None)]
+        return _record(next((kind for kind in kinds if kind is type(value)), kinds[0]), value)
+    if origin is typing.Literal and value not in args:
+        raise ValueError(f"{value!r} is none of {args}")
+    if origin is tuple:
+        if not isinstance(value, list) or (args[-1] is not ... and len(value) != len(args)):
+            raise TypeError(f"{value!r} is no list of the right length")
+        return tuple(_record(args[0], item) for item in value)
+    if origin is dict and not isinstance(value, dict):
+        raise TypeError(f"{value!r} is no object")
+    if hint in _JSON_TYPES and type(value) not in _JSON_TYPES[hint]:
+        raise TypeError(f"{value!r} is no {hint.__name__}")
+    return value

@@ -1,0 +1,98 @@
+"""``threshold.json``: the small file to deploy, and thresholds as users give them."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+from opis_cli.errors import RunError, SettingsError
+from opis_cli.files import write_text
+from opis_cli.report.records import Report
+from opis_cli.report.report_json import to_json
+from opis_cli.scoring.recommend import Recommendation
+from opis_cli.text import scale
+
+ACCEPT_RULE = "distance <= threshold"
+
+
+ACCEPT_SCORE_RULE = "score >= threshold"
+
+
+def threshold_json(report: Report, chosen: Recommendation) -> str:
+    """The small file to deploy: threshold, metric, rule, data and bounds."""
+    score = chosen.equivalents.score
+    return to_json(
+        {
+            "threshold": chosen.threshold if score is None else score,
+            "metric": report.settings["metric"],
+            "accept": ACCEPT_RULE if score is None else ACCEPT_SCORE_RULE,
+            "equivalents": dataclasses.asdict(chosen.equivalents),
+            "max_far": chosen.max_far,
+            "max_frr": chosen.max_frr,
+            "far": chosen.far,
+            "frr": chosen.frr,
+            "confidence": chosen.confidence,
+            "source_sha256": report.source.sha256,
+            "created": report.created,
+            "opis_version": report.opis_version,
+        }
+    )
+
+
+def write_threshold(report: Report, chosen: Recommendation, file: Path) -> None:
+    """Write ``threshold.json`` for a recommendation.
+
+    Raises
+    ------
+    RunError
+        No threshold meets the bounds, or the file cannot be written.
+    """
+    if chosen.threshold is None:
+        raise RunError(f"{file}: not written, as no threshold meets the bounds")
+    write_text(file, threshold_json(report, chosen))
+
+
+def read_threshold(text: str, metric: str) -> float:
+    """A deployed threshold, as a distance: a number, or a ``threshold.json`` of the same metric.
+
+    A score of scored pairs, which are the closer the higher it is, is a negative distance.
+
+    Raises
+    ------
+    SettingsError
+        It is neither, or of another metric.
+    """
+    try:
+        threshold = float(text)
+    except ValueError:
+        threshold = _threshold_of_file(Path(text), metric)
+    if metric == "score" and math.isfinite(threshold):
+        return -threshold
+    if not (math.isfinite(threshold) and threshold >= 0):
+        raise SettingsError(f"--threshold {text}: a distance is finite and not negative")
+    if metric == "cosine" and threshold > 2:
+        raise SettingsError(f"--threshold {text}: a cosine distance lies between 0 and 2")
+    return threshold
+
+
+def _threshold_of_file(file: Path, metric: str) -> float:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        threshold, written = content["threshold"], str(content["metric"])
+        if type(threshold) not in (int, float):
+            raise ValueError
+        threshold = float(threshold)
+    except OSError as error:
+        raise SettingsError(
+            f"--threshold {str(file)!r}: neither a number nor a file that can be read "
+            f"({error.strerror})"
+        ) from None
+    except (ValueError, KeyError, TypeError, OverflowError):
+        raise SettingsError(
+            f"--threshold {file}: no threshold.json (it needs the keys threshold and metric)"
+        ) from None
+    if written != metric:
+        raise SettingsError(
+            f"--threshold {file}: made for the {written} metric, and these are {scale(metric)}s"
+        )
+    return threshold

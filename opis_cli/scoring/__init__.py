@@ -1,0 +1,1 @@
+"""From ``PairCounts`` to scores and a recommended threshold."""

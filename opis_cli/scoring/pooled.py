@@ -1,0 +1,74 @@
+"""Figures of all pairs together: rates at a threshold, EER, recall@1, FPIR."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from opis_cli.records import PairCounts
+
+
+@dataclass(frozen=True, slots=True)
+class RatesAt:
+    """Pooled rates at a threshold; nulls where there is no such threshold."""
+
+    threshold: float | None
+    far: float | None
+    frr: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EqualError:
+    """Where FAR and FRR are closest."""
+
+    rate: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSet:
+    """Queries without a genuine gallery row, and the share of them that is identified all the
+    same at the recommended threshold."""
+
+    queries: int
+    fpir: float | None
+
+
+def recall_at_1(counts: PairCounts) -> float | None:
+    """Share of the rows with a genuine pair whose nearest other row has the same label.
+
+    None for scored pairs, which know no rows.
+    """
+    searchers = int(counts.searchers.sum())
+    return float(counts.nearest_hits.sum() / searchers) if searchers else None
+
+
+def open_set(counts: PairCounts, threshold: float | None) -> tuple[int, float | None]:
+    """Queries without a genuine gallery row, and the share of them that accepts one (FPIR).
+
+    No share where there is no such query, or no threshold.
+    """
+    strangers = counts.rows - int(counts.searchers.sum())
+    if counts.open_set is None or threshold is None or not strangers:
+        return strangers, None
+    # Beyond the last threshold, as at it, every pair is accepted.
+    last = len(counts.grid.thresholds) - 1
+    index = min(int(np.searchsorted(counts.grid.thresholds, threshold)), last)
+    return strangers, float(counts.open_set[index] / strangers)
+
+
+def equal_error(counts: PairCounts) -> tuple[float, float]:
+    """EER and its threshold: where ``|FAR - FRR|`` is least, the mean of the two."""
+    far, frr = counts.pooled_far, counts.pooled_frr
+    index = int(np.argmin(np.abs(far - frr)))
+    return float((far[index] + frr[index]) / 2), float(counts.grid.thresholds[index])
+
+
+def _rates_at(counts: PairCounts, index: int | None) -> RatesAt:
+    """Pooled rates at a threshold, or nulls where no threshold meets the bound."""
+    if index is None:
+        return RatesAt(None, None, None)
+    return RatesAt(
+        float(counts.grid.thresholds[index]),
+        float(counts.pooled_far[index]),
+        float(counts.pooled_frr[index]),
+    )

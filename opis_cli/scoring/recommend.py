@@ -1,0 +1,208 @@
+"""Thresholds under bounds: which one to deploy, or that there is none, and what each costs."""
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+import numpy as np
+
+from opis_cli.counting.calibration import first_within, is_supported, last_within
+from opis_cli.decimals import significant
+from opis_cli.records import Ints, PairCounts
+from opis_cli.scoring import curves
+from opis_cli.scoring.borderline import Borderline, borderline_at
+from opis_cli.scoring.curves import class_figures, class_rates
+from opis_cli.scoring.opis import Consistency
+from opis_cli.scoring.pooled import RatesAt, _rates_at
+from opis_cli.settings import Metric, Prefer
+from opis_cli.statistics.confidence import (
+    bounds_of,
+    classes_needed,
+    confident_ends,
+    spreads,
+    upper_limits,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Equivalents:
+    """A threshold on other scales, for unit vectors, or as the score that it stands for; accepted
+    from there on up (similarity, score) or down."""
+
+    cosine_similarity: float | None
+    euclidean_unit: float | None
+    squared_euclidean_unit: float | None
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The global threshold to deploy, or that there is none, and what each bound costs."""
+
+    status: Literal["feasible", "infeasible"]
+    threshold: float | None
+    interval: tuple[float, float] | None
+    prefer: Prefer
+    max_far: float | None
+    max_frr: float | None
+    supported: bool | None
+    far: float | None
+    frr: float | None
+    class_mean_far: float | None
+    class_mean_frr: float | None
+    accepted_impostors: int | None
+    rejected_genuine: int | None
+    mean_utility: float | None
+    classes_meeting_bounds: float | None
+    false_accepts_per_query: float | None
+    precision: float | None
+    equivalents: Equivalents
+    at_max_far: RatesAt | None
+    at_max_frr: RatesAt | None
+    confidence: float | None = None
+    far_upper: float | None = None
+    frr_upper: float | None = None
+    classes_needed: int | None = None
+    borderline: Borderline | None = None
+
+
+def recommend(
+    counts: PairCounts,
+    consistency: Consistency,
+    *,
+    max_far: float | None,
+    max_frr: float | None,
+    prefer: Prefer,
+    beta: float,
+    confidence: float | None = None,
+) -> Recommendation:
+    """The global threshold to deploy under bounds on the pooled rates, or that there is none.
+
+    FAR never falls and FRR never rises with the threshold, so the thresholds that meet the bounds
+    form one interval ``[t_frr, t_far]``, or none.
+
+    Parameters
+    ----------
+    counts : PairCounts
+    consistency : Consistency
+        For the calibration range, and the worst classes where those are preferred.
+    max_far, max_frr : float or None
+        Bounds, at least one given.
+    prefer : {"utility", "low-far", "low-frr", "worst-classes"}
+        How to choose inside the interval; the smaller threshold wins a tie.
+    beta : float
+        Weight of sensitivity in the utility.
+    confidence : float, optional
+        Let the upper confidence limits of the rates meet the bounds, not the rates alone.
+    """
+    thresholds = counts.grid.thresholds
+    far, frr = counts.pooled_far, counts.pooled_frr
+    bounds = bounds_of(max_far, max_frr)
+    bands = None if confidence is None else spreads(counts)
+    low: int | None
+    if bands is None or confidence is None:
+        low, high = _ends(counts, max_far, max_frr)
+    else:
+        low, high = confident_ends(counts, bands, bounds, confidence)
+    index, interval = None, None
+    if low is not None and high is not None and low <= high:
+        index = _choose(counts, consistency, low, high, prefer, beta)
+        interval = float(thresholds[low]), float(thresholds[high])
+    at = None if index is None else float(thresholds[index])
+    far_upper, frr_upper, needed = None, None, None
+    if bands is not None and confidence is not None:
+        if at is None:
+            needed = classes_needed(counts, bands, bounds, confidence)
+        else:
+            far_upper, frr_upper = upper_limits(counts, bands, at, confidence)
+    rates = None if at is None else class_rates(counts, beta, at)
+    accepted = None if index is None else int(counts.pooled_impostor[index])
+    genuine = None if index is None else int(counts.pooled_genuine[index])
+    return Recommendation(
+        status="infeasible" if at is None else "feasible",
+        threshold=at,
+        interval=interval,
+        prefer=prefer,
+        max_far=max_far,
+        max_frr=max_frr,
+        supported=None if max_far is None else is_supported(max_far, counts.impostor_total),
+        far=None if index is None else float(far[index]),
+        frr=None if index is None else float(frr[index]),
+        accepted_impostors=accepted,
+        rejected_genuine=None if genuine is None else counts.genuine_total - genuine,
+        **class_figures(rates, max_far, max_frr),
+        false_accepts_per_query=_per_query(counts, accepted),
+        precision=_precision(genuine, accepted),
+        equivalents=equivalents(at, counts.metric, counts.unit),
+        at_max_far=None if max_far is None else _rates_at(counts, high),
+        at_max_frr=None if max_frr is None else _rates_at(counts, low),
+        confidence=confidence,
+        far_upper=far_upper,
+        frr_upper=frr_upper,
+        classes_needed=needed,
+        borderline=None if index is None else borderline_at(counts, index),
+    )
+
+
+def _ends(
+    counts: PairCounts, max_far: float | None, max_frr: float | None
+) -> tuple[int, int | None]:
+    """Indices of the smallest and the largest threshold that meet the bounds, each by itself."""
+    low = 0 if max_frr is None else first_within(curves.pooled_frr_at_most(counts), max_frr)
+    if max_far is None:
+        return low, len(counts.grid.thresholds) - 1
+    return low, last_within(counts.pooled_far, max_far)
+
+
+def _choose(
+    counts: PairCounts,
+    consistency: Consistency,
+    low: int,
+    high: int,
+    prefer: Prefer,
+    beta: float,
+) -> int:
+    """Index of the preferred threshold among those from ``low`` to ``high``."""
+    if prefer == "low-frr":
+        return high
+    if prefer == "low-far":
+        return low
+    if len(consistency.classes) == 0:
+        pooled = curves.pooled_utility(counts, beta)[low : high + 1]
+        return low + int(np.argmax(pooled))
+    by_class = counts.grid.by_class
+    columns = np.flatnonzero((by_class >= low) & (by_class <= high))
+    if len(columns) == 0:
+        # Only pooled counts here: the end that a lone bound is about.
+        return high if high + 1 < len(counts.grid.thresholds) else low
+    classes: Ints = consistency.worst if prefer == "worst-classes" else consistency.classes
+    utility = curves.mean_utility(counts, beta, classes, columns)
+    return int(by_class[columns[np.argmax(utility)]])
+
+
+def _precision(genuine: int | None, impostors: int | None) -> float | None:
+    """Share of the accepted pairs that are genuine; None where nothing is accepted."""
+    if genuine is None or impostors is None or genuine + impostors == 0:
+        return None
+    return genuine / (genuine + impostors)
+
+
+def _per_query(counts: PairCounts, accepted: int | None) -> float | None:
+    """Accepted impostors of a row; None for scored pairs, which know no rows."""
+    if accepted is None or counts.metric in ("distance", "score"):
+        return None
+    # Only a query searches a gallery; without one, both rows of a pair do.
+    return accepted * (1 if counts.open_set is not None else 2) / counts.rows
+
+
+def equivalents(threshold: float | None, metric: Metric, unit: bool) -> Equivalents:
+    """The same threshold on the other scales in use, for unit vectors, and as a score."""
+    if threshold is not None and metric == "score":
+        return Equivalents(None, None, None, -threshold)
+    if threshold is None or not unit:
+        return Equivalents(None, None, None)
+    exact = Decimal(repr(threshold))
+    squared = 2 * exact if metric == "cosine" else exact**2
+    unit_distance = significant(math.sqrt(squared)) if metric == "cosine" else threshold
+    return Equivalents(float(1 - squared / 2), unit_distance, float(squared))

@@ -1,0 +1,1 @@
+"""How far scores may be off on other classes: jackknife, bootstrap, intervals."""

@@ -1,0 +1,101 @@
+"""Held-out classes: the threshold chosen on all folds but one is tried on pairs inside that one.
+
+One pass of counting serves all folds. Of the impostor pairs accepted at a threshold, those with an
+end in the fold are what its classes were credited, less once the pairs inside it, as they were
+credited twice; what remains of all pairs is what the threshold is chosen on.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from opis_cli.counting.calibration import first_within, last_within
+from opis_cli.records import Curve, Ends, PairCounts
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Rates on classes that the threshold was not chosen on, one fold after the other.
+
+    Standard deviations are over folds; nulls where no fold has such a rate.
+    """
+
+    folds: int
+    far_mean: float | None
+    far_max: float | None
+    far_sd: float | None
+    frr_mean: float | None
+    frr_max: float | None
+    frr_sd: float | None
+    bounds_held: float
+    thresholds: Ends | None
+
+
+def held_out(counts: PairCounts, max_far: float | None, max_frr: float | None) -> HeldOut | None:
+    """Rates inside each fold at the threshold that the others would choose; None without folds.
+
+    That threshold is the upper end for ``max_far``; the lower end for ``max_frr`` where that alone
+    is given. A fold for which there is none, or that has no pairs of a kind, has no such rate.
+    """
+    if counts.folds is None or counts.inside is None:
+        return None
+    count = len(counts.inside)
+    tries = [_try(counts, fold, max_far, max_frr) for fold in range(count)]
+    held = [
+        threshold is not None
+        and (max_far is None or (far is not None and far <= max_far))
+        and (max_frr is None or (frr is not None and frr <= max_frr))
+        for threshold, far, frr in tries
+    ]
+    thresholds = [threshold for threshold, _, _ in tries if threshold is not None]
+    far_mean, far_max, far_sd = _over_folds([far for _, far, _ in tries])
+    frr_mean, frr_max, frr_sd = _over_folds([frr for _, _, frr in tries])
+    return HeldOut(
+        folds=count,
+        far_mean=far_mean,
+        far_max=far_max,
+        far_sd=far_sd,
+        frr_mean=frr_mean,
+        frr_max=frr_max,
+        frr_sd=frr_sd,
+        bounds_held=sum(held) / count,
+        thresholds=(min(thresholds), max(thresholds)) if thresholds else None,
+    )
+
+
+def _try(
+    counts: PairCounts, fold: int, max_far: float | None, max_frr: float | None
+) -> tuple[float | None, float | None, float | None]:
+    """Threshold, FAR and FRR of one fold when it is held out."""
+    assert counts.folds is not None and counts.inside is not None
+    own = counts.folds == fold
+    at = counts.grid.by_class
+    size = int(counts.sizes[own].sum())
+    inside = counts.inside[fold][at]
+    pairs_inside = (size**2 - int((counts.sizes[own] ** 2).sum())) // 2
+    genuine = counts.genuine[own].sum(axis=0, dtype=np.int64)
+    genuine_pairs = int(counts.genuine_pairs[own].sum())
+    others = counts.pooled_impostor[at] - counts.impostor[own].sum(axis=0, dtype=np.int64) + inside
+    pairs_of_others = counts.impostor_total - int(counts.impostor_pairs[own].sum()) + pairs_inside
+    if max_far is not None:
+        column = last_within(others / max(pairs_of_others, 1), max_far)
+    else:
+        others_total = counts.genuine_total - genuine_pairs
+        rejected = others_total - (counts.pooled_genuine[at] - genuine)
+        column = first_within(rejected / max(others_total, 1), max_frr or 0.0)
+    if column is None:
+        return None, None, None
+    return (
+        float(counts.grid.class_thresholds[column]),
+        float(inside[column] / pairs_inside) if pairs_inside else None,
+        float(1 - genuine[column] / genuine_pairs) if genuine_pairs else None,
+    )
+
+
+def _over_folds(rates: list[float | None]) -> tuple[float | None, float | None, float | None]:
+    """Mean, largest and standard deviation over the folds that have a rate."""
+    known: Curve = np.array([rate for rate in rates if rate is not None])
+    if len(known) == 0:
+        return None, None, None
+    spread = float(known.std(ddof=1)) if len(known) > 1 else None
+    return float(known.mean()), float(known.max()), spread

@@ -1,0 +1,329 @@
+"""What a report says of its own uncertainty: intervals and standard errors of its figures.
+
+Pooled rates and the threshold have the jackknife of ``intervals.py``, class means its limits of a
+skewed mean. OPIS and eps-OPIS have the bootstrap over classes, with the calibration range held as
+it is. OPIS is skewed, so its interval lies on the logarithmic scale, freed of the bias that
+the bootstrap shows, and with t quantiles for the classes that carry it; its upper end is at least
+that of a skewed mean (``intervals.mean_limits``). Where a few odd classes make up most of OPIS, and
+such a class may be missing here, no interval is wide enough: ``effective_classes`` warn of that.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from opis_cli import decimals
+from opis_cli.records import Curve, Ends, Ints, PairCounts
+from opis_cli.scoring import curves
+from opis_cli.scoring.curves import class_rates
+from opis_cli.scoring.opis import Consistency, trapezoid_weights
+from opis_cli.scoring.recommend import Recommendation
+from opis_cli.statistics import bootstrap
+from opis_cli.statistics.bootstrap import REPLICATES
+from opis_cli.statistics.jackknife import (
+    LEAST_FREEDOM,
+    LEVEL,
+    Rate,
+    Spread,
+    band_columns,
+    carriers,
+    freedom_of,
+    mean_limits,
+    spread,
+    threshold_interval,
+)
+
+METHOD = (
+    "rates: delete-one-class jackknife, logit scale, t quantiles with Satterthwaite's degrees of "
+    "freedom, rule of three over the design effect where no error was seen; threshold: where those "
+    f"bands cross; OPIS, eps-OPIS: bootstrap over classes, {REPLICATES:,} replicates, logarithmic "
+    "scale, t quantiles; class means, and upper end of OPIS: Hall's transformation, t quantiles"
+)
+_WEIGHT_VALUES = 2_000_000
+_CURVE_POINTS = 128
+_MOST_OPIS, _MOST_EPS_OPIS = 0.25, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StandardErrors:
+    """Standard errors, with the class as the unit."""
+
+    opis: float | None
+    eps_opis: float | None
+    far: float | None
+    frr: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveClasses:
+    """How many classes of equal parts would carry a figure as evenly: pairs of ``far`` and
+    ``frr``, accepted impostor pairs at the recommended threshold, contributions to OPIS."""
+
+    far: float
+    frr: float
+    far_accepted: float | None = None
+    opis: float | None = None
+    eps_opis: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Confidence intervals, with the class as the unit; rates are at the recommended threshold.
+
+    ``threshold`` is where, on other classes, the bound that the threshold was chosen by would be
+    reached; or the FAR of the threshold, where it lies inside its bounds.
+    """
+
+    opis: Ends | None
+    eps_opis: Ends | None
+    far: Ends | None
+    frr: Ends | None
+    threshold: Ends | None
+    level: float
+    method: str
+    class_mean_far: Ends | None
+    class_mean_frr: Ends | None
+    mean_utility: Ends | None
+    standard_errors: StandardErrors
+    effective_classes: EffectiveClasses
+
+
+def intervals(
+    counts: PairCounts,
+    found: Consistency,
+    chosen: Recommendation,
+    *,
+    beta: float,
+    eps: float,
+    seed: int,
+    level: float = LEVEL,
+) -> Intervals | None:
+    """Intervals of all figures of an evaluation that have one.
+
+    None where pairs join groups, a gallery, or nobody knows what, so that classes are no units.
+
+    Parameters
+    ----------
+    counts : PairCounts
+    found : Consistency
+    chosen : Recommendation
+        Its threshold is where rates are judged; without one they are null.
+    beta, eps, seed
+        As in the settings.
+    level : float
+        Share of the intervals that shall hold the truth.
+    """
+    if not counts.classes_are_units:
+        return None
+    columns = band_columns(counts, chosen.threshold)
+    far, frr = spread(counts, "far", columns), spread(counts, "frr", columns)
+    (far_ends, far_error), (frr_ends, frr_error) = (
+        _at(band, chosen.threshold, level) for band in (far, frr)
+    )
+    opis, eps_opis = replicates_of_consistency(counts, found, beta, eps, seed)
+    means = _class_means(counts, found, chosen.threshold, beta, level)
+    return Intervals(
+        opis=_opis_interval(found, opis, level),
+        eps_opis=_eps_opis_interval(found, eps_opis, level),
+        far=far_ends,
+        frr=frr_ends,
+        threshold=_threshold(chosen, far, frr, level),
+        level=level,
+        method=METHOD,
+        class_mean_far=means[0],
+        class_mean_frr=means[1],
+        mean_utility=means[2],
+        standard_errors=StandardErrors(
+            opis=None if found.opis is None else float(np.nanstd(opis)),
+            eps_opis=None if found.eps_opis is None else float(np.nanstd(eps_opis)),
+            far=far_error,
+            frr=frr_error,
+        ),
+        effective_classes=EffectiveClasses(
+            far=carriers(counts.impostor_pairs) or 0.0,
+            frr=carriers(counts.genuine_pairs) or 0.0,
+            far_accepted=carriers_of_far(counts, chosen.threshold),
+            opis=None if found.opis is None else carriers(found.contributions),
+            eps_opis=_carriers_of_eps_opis(counts, found, beta),
+        ),
+    )
+
+
+def carriers_of_far(counts: PairCounts, threshold: float | None) -> float | None:
+    """The effective number of classes by their accepted impostor pairs at a threshold.
+
+    None where nothing is accepted, or classes are not credited with all pairs of their rows.
+    """
+    place = np.flatnonzero(counts.grid.class_thresholds == threshold)
+    if not counts.classes_are_units or len(place) == 0:
+        return None
+    return carriers(counts.impostor[:, place[0]])
+
+
+def _carriers_of_eps_opis(counts: PairCounts, found: Consistency, beta: float) -> float | None:
+    """The effective number of the worst classes, by how much each adds to eps-OPIS.
+
+    What a class adds is its own gap to the rest times that of all, over the calibration range.
+    """
+    if found.eps_opis is None:
+        return None
+    columns, span = _range(counts, found)
+    rest = np.setdiff1d(found.classes, found.worst)
+    gaps = curves.mean_utility(counts, beta, rest, columns) - curves.class_utility(
+        counts, beta, found.worst, columns
+    )
+    return carriers(gaps @ (span * gaps.mean(axis=0)))
+
+
+def rate_interval(
+    counts: PairCounts, rate: Rate, threshold: float | None, level: float = LEVEL
+) -> Ends | None:
+    """Interval of a pooled rate at a threshold; None where it is not counted by class there."""
+    return _at(spread(counts, rate, band_columns(counts, threshold)), threshold, level)[0]
+
+
+def _at(
+    band: Spread | None, threshold: float | None, level: float
+) -> tuple[Ends | None, float | None]:
+    """Interval and standard error of a pooled rate at one threshold of the band."""
+    if band is None or threshold not in band.thresholds:
+        return None, None
+    place = np.flatnonzero(band.thresholds == threshold)
+    low, high = (float(end[place[0]]) for end in band.limits(level))
+    return (low, high), float(band.error[place[0]])
+
+
+def _threshold(
+    chosen: Recommendation, far: Spread | None, frr: Spread | None, level: float
+) -> Ends | None:
+    """Where the bound that the threshold was chosen by lies on other classes; else its FAR.
+
+    None where neither says where it lies: no impostor is accepted up to a threshold well beyond.
+    """
+    if chosen.threshold is None or chosen.interval is None or chosen.far is None:
+        return None
+    band, value = far, chosen.far
+    rate: Rate = "far"
+    if chosen.confidence is None:
+        if chosen.max_far is not None and chosen.threshold == chosen.interval[1]:
+            value = chosen.max_far
+        elif chosen.max_frr is not None and chosen.threshold == chosen.interval[0]:
+            band, rate, value = frr, "frr", chosen.max_frr
+    if band is None or not 0 < value < 1:
+        return None
+    low, high = threshold_interval(band, rate, value, level)
+    # Where pairs are few the bound lies between two thresholds, and so might the whole interval.
+    low, high = min(low, chosen.threshold), max(high, chosen.threshold)
+    if not low < high:
+        return None
+    hair = (high - low) / 100
+    return decimals.shortest(max(low - hair, 0.0), low), decimals.shortest(high, high + hair)
+
+
+def _weights(counts: PairCounts, seed: int) -> Iterator[bootstrap.Weights]:
+    """Weights of all replicates, so many at a time that what is made of them stays small."""
+    step = max(1, _WEIGHT_VALUES // len(counts.sizes))
+    for block in bootstrap.draws(len(counts.sizes), REPLICATES, seed):
+        yield from (block[start : start + step] for start in range(0, len(block), step))
+
+
+def replicates_of_consistency(
+    counts: PairCounts, found: Consistency, beta: float, eps: float, seed: int
+) -> tuple[Curve, Curve]:
+    """OPIS and eps-OPIS of every replicate, each of shape (REPLICATES,); NaN where undefined.
+
+    At some hundred thresholds of the calibration range.
+    """
+    classes = found.classes
+    columns, span = _range(counts, found)
+    mean = curves.mean_utility(counts, beta, classes, columns)
+    values: tuple[list[Curve], list[Curve]] = ([], [])
+    for drawn in _weights(counts, seed):
+        inner = drawn[:, classes]
+        worst = bootstrap.worst_weights(inner, found, eps)
+        means, worst_means = (
+            bootstrap.mean_utility(weights, counts, beta, classes, columns)
+            for weights in (inner, worst)
+        )
+        values[0].append(bootstrap.opis(inner, found.contributions, means, mean, span))
+        values[1].append(bootstrap.eps_opis(inner, worst, means, worst_means, span))
+    return np.concatenate(values[0]), np.concatenate(values[1])
+
+
+def _range(counts: PairCounts, found: Consistency) -> tuple[Ints, Curve]:
+    """Some hundred columns of the calibration range, and the weights of the integral over it."""
+    thresholds = counts.grid.class_thresholds
+    inside = np.flatnonzero((thresholds >= found.low) & (thresholds <= found.high))
+    places = np.linspace(0, len(inside) - 1, min(_CURVE_POINTS, len(inside))).astype(int)
+    columns = inside[np.unique(places)]
+    return columns, trapezoid_weights(thresholds[columns])
+
+
+def _opis_interval(found: Consistency, replicates: Curve, level: float) -> Ends | None:
+    """Interval of OPIS: that on the logarithmic scale, or that of a skewed mean if it is higher."""
+    ends = _log_interval(found.opis, replicates, _freedom(found), level)
+    if ends is None or found.opis is None:
+        return None
+    unbiased = 2 * found.opis - float(np.nanmean(replicates))
+    _, high = mean_limits(found.contributions, level, value=unbiased)
+    return ends[0], min(max(ends[1], float(high)), _MOST_OPIS)
+
+
+def _eps_opis_interval(found: Consistency, replicates: Curve, level: float) -> Ends | None:
+    """Interval of eps-OPIS, with half the freedom, as a few classes are the worst."""
+    ends = _log_interval(found.eps_opis, replicates, max(_freedom(found) / 2, 2.0), level)
+    return None if ends is None else (ends[0], min(ends[1], _MOST_EPS_OPIS))
+
+
+def _freedom(found: Consistency) -> float:
+    deviations = found.contributions - found.contributions.mean()
+    return max(float(freedom_of(deviations)), LEAST_FREEDOM)
+
+
+def _log_interval(
+    value: float | None, replicates: Curve, freedom: float, level: float
+) -> Ends | None:
+    """Interval of a positive, skewed figure from its replicates; it holds the figure.
+
+    None where it is 0, or of more than a tenth of the draws, as of those of three classes: then
+    nothing tells how large it may be.
+    """
+    # Of a draw of one class it is 0, but for thresholds that are left out.
+    known = replicates[replicates > 1e-3 * (value or 0.0)]
+    if not value or len(known) < 0.9 * len(replicates):
+        return None
+    from scipy.special import stdtrit
+
+    logs = np.log(known)
+    unbiased = 2 * np.log(value) - logs.mean()
+    reach = float(stdtrit(freedom, (1 + level) / 2)) * logs.std()
+    low, high = float(np.exp(unbiased - reach)), float(np.exp(unbiased + reach))
+    # An end a thousand times below the figure says no more than 0.
+    return min(low, value) if low > value / 1000 else 0.0, max(high, value)
+
+
+def _class_means(
+    counts: PairCounts, found: Consistency, threshold: float | None, beta: float, level: float
+) -> list[Ends | None]:
+    """Intervals of the class means of FAR, FRR and utility at a threshold.
+
+    None where all classes have the same, which tells nothing of others.
+    """
+    rates = None if threshold is None else class_rates(counts, beta, threshold)
+    if rates is None or len(found.classes) < 2:
+        return [None, None, None]
+    # A class adds its impostor pairs to the FAR of the others too: the mean varies twice as much.
+    far = 2 * rates.far - rates.far.mean()
+    low, high = mean_limits(np.column_stack([far, rates.frr]), level)
+    below, above = mean_band(rates.utility[:, None], level)
+    low, high = np.maximum(np.append(low, below), 0), np.minimum(np.append(high, above), 1)
+    return [
+        (float(one), float(two)) if one < two else None for one, two in zip(low, high, strict=True)
+    ]
+
+
+def mean_band(utilities: Curve, level: float = LEVEL) -> tuple[Curve, Curve]:
+    """Interval of the mean utility of classes (E, P) at each of some thresholds: twice (P,)."""
+    low, high = mean_limits(1 - utilities, level)
+    return np.maximum(1 - high, 0), np.minimum(1 - low, 1)

@@ -1,4 +1,4 @@
-"""The files of a run, one by one: written whole or not at all, read with suspicion."""
+"""Files: written whole or not at all, and their digests."""
 
 import contextlib
 import errno
@@ -8,14 +8,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from opis_cli.embeddings import parquet
-from opis_cli.embeddings.parquet import reading
 from opis_cli.errors import RunError
-
-if TYPE_CHECKING:
-    pass
 
 
 @contextlib.contextmanager
@@ -63,10 +57,7 @@ def write_text(file: Path, text: str) -> None:
         scratch.write_text(text, encoding="utf-8")
 
 
-def sha256_of(*paths: Path) -> str:
-    """Digest of files in this order; of a folder, its Parquet parts in the order of their names."""
-    digest = hashlib.sha256()
-    for part in [part for path in paths for part in parquet.parquet_files(path)]:
-        with reading(part, "file"), part.open("rb") as file:
-            hashlib.file_digest(file, lambda: digest)
-    return digest.hexdigest()
+def sha256_of(path: Path) -> str:
+    """Digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,8 +14,8 @@ from opis_cli.embeddings.read import read_as
 from opis_cli.embeddings.sources import Given, parts_of
 from opis_cli.errors import InputError
 from opis_cli.records import Embeddings, PairCounts
-from opis_cli.report import records as rep
-from opis_cli.report.build import _class_facts, _sample, _score, _source_facts, _utf8
+from opis_cli.report.build import build_report, facts_of_embeddings, facts_of_pairs, sample_of
+from opis_cli.report.records import Report, Timings
 from opis_cli.report.threshold_file import read_threshold
 from opis_cli.run import Run
 from opis_cli.settings import Settings, merge
@@ -135,8 +135,12 @@ def evaluate_embeddings(
     counted = time.perf_counter()
     engine = choose_engine(settings.engine, _total(counts) + counts.excluded)
     settings = dataclasses.replace(settings, engine=engine)  # type: ignore[arg-type]
-    facts, sample = _source_facts(counts, embeddings, settings), _sample(embeddings, settings)
-    return _run(counts, facts, settings, deployed, (read_seconds, start, counted), sample)
+    facts, sample = (
+        facts_of_embeddings(counts, embeddings, settings),
+        sample_of(embeddings, settings),
+    )
+    report = build_report(counts, facts, settings, deployed, sample)
+    return _timed(counts, report, read_seconds, start, counted)
 
 
 def _evaluate_pairs(source: Given, settings: Settings, progress: Progress) -> Run:
@@ -148,35 +152,22 @@ def _evaluate_pairs(source: Given, settings: Settings, progress: Progress) -> Ru
         deployed = None if given is None else read_threshold(given, settings.metric)
         read = time.perf_counter()
         counts = scored_counts.count(found, settings, deployed, progress)
-    facts = rep.SourceFacts(
-        path=_utf8(" ".join(parts_of(source))),
-        sha256=found.sha256,
-        labels_sha256=None,
-        rows=found.rows,
-        dim=None,
-        dropped_rows=found.dropped_rows,
-        group_column=settings.group_column,
-        **_class_facts(counts),
-    )
-    return _run(counts, facts, settings, deployed, (read - start, read, time.perf_counter()))
+    counted = time.perf_counter()
+    path = " ".join(parts_of(source))
+    facts = facts_of_pairs(counts, path, found.sha256, found.rows, found.dropped_rows, settings)
+    report = build_report(counts, facts, settings, deployed)
+    return _timed(counts, report, read - start, read, counted)
 
 
 def _total(counts: PairCounts) -> int:
     return counts.genuine_total + counts.impostor_total
 
 
-def _run(
-    counts: PairCounts,
-    facts: rep.SourceFacts,
-    settings: Settings,
-    deployed: float | None,
-    times: tuple[float, float, float],
-    sample: rep.Sample | None = None,
+def _timed(
+    counts: PairCounts, report: Report, read_seconds: float, start: float, counted: float
 ) -> Run:
-    """A run of counts; ``times``: seconds of reading, and when counting began and ended."""
-    report = _score(counts, facts, settings, deployed, sample)
-    read_seconds, start, counted = times
-    timings = rep.Timings(
+    """A run with its timings: seconds of reading, and when counting began and ended."""
+    timings = Timings(
         read=round(read_seconds, 4),
         count=round(counted - start, 4),
         score=round(time.perf_counter() - counted, 4),

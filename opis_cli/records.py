@@ -160,6 +160,21 @@ class Grid:
         """Thresholds with counts by class, shape (C,)."""
         return self.thresholds[self.by_class]
 
+    def index_at(self, threshold: float) -> int:
+        """Index of the first threshold that is at least this one.
+
+        Beyond the last threshold, as at it, every pair is accepted, so it stands for those beyond.
+        """
+        last = len(self.thresholds) - 1
+        return min(int(np.searchsorted(self.thresholds, threshold)), last)
+
+    def column_of(self, threshold: float) -> int | None:
+        """Which of ``class_thresholds`` this is, the last one beyond it; None if it is none."""
+        thresholds = self.class_thresholds
+        wanted = min(threshold, float(thresholds[-1]))
+        column = int(np.searchsorted(thresholds, wanted))
+        return column if thresholds[column] == wanted else None
+
     @property
     def class_cell(self) -> Ints:
         """For each threshold, the next that keeps counts by class, as an index below C; (T,)."""

@@ -18,14 +18,14 @@ import opis_cli as opis
 from opis_cli.counting.engines import is_installed
 
 NUMERIC = {
-    *("test_golden", "test_readme", "test_engines", "test_scores", "test_bootstrap"),
-    *("test_intervals", "test_protocols", "test_pairs", "test_torch", "test_thresholds"),
+    *("test_golden", "test_readme", "test_engines", "test_opis", "test_bootstrap"),
+    *("test_intervals", "test_plan", "test_count", "test_torch", "test_thresholds"),
     "test_axis",
 }
 """Files whose figures rest on products of matrices and compiled code: ``kernels.py`` runs them as
 other processors would."""
 
-LONGEST = ("test_readme", "test_engines", "test_cli")
+LONGEST = ("test_readme", "test_engines", "test_commands")
 """Files to begin with, so that no process is left alone with one at the end."""
 
 # The same examples every time: a red build can be seen again, on a busy machine too.

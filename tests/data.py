@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opis_cli.records import Grid, PairCounts
+
 SAMPLES = Path(__file__).parents[1] / "sample_data"
 Data = tuple[NDArray[Any], NDArray[Any]]
 
@@ -72,3 +74,38 @@ def signs(rows: int, classes: int, dim: int = 64, *, seed: int = 0) -> Data:
     centres = rng.integers(0, 2, (classes, dim))
     flipped = rng.random((rows, dim)) < rng.uniform(0.05, 0.3, classes)[labels, None]
     return (2 * (centres[labels] ^ flipped) - 1).astype(np.float32) / 8, labels
+
+
+def hand_made(genuine, impostor, sizes, thresholds) -> PairCounts:
+    """Counts written down by hand, at all thresholds by class."""
+    genuine, impostor = np.array(genuine), np.array(impostor)
+    grid = Grid(np.array(thresholds), len(thresholds), np.arange(len(thresholds)))
+    return PairCounts(
+        grid=grid,
+        metric="cosine",
+        unit=True,
+        class_names=np.array([f"c{i}" for i in range(len(sizes))], object),
+        sizes=np.array(sizes),
+        genuine=genuine,
+        impostor=impostor,
+        pooled_genuine=genuine.sum(axis=0),
+        pooled_impostor=impostor.sum(axis=0) // 2,
+        nearest_hits=np.array(sizes),
+    )
+
+
+def clouds(classes, rows, *, spread=0.0, noise=1.5, dim=64, seed=0):
+    """Rows about centres of one length, each at one distance, or at distances by class.
+
+    With unequal lengths cosine distances would make real differences between the classes.
+    """
+    rng = np.random.default_rng(seed)
+    centres = unit(rng.standard_normal((classes, dim)))
+    lengths = noise * np.exp(spread * rng.standard_normal(classes))
+    labels = np.repeat(np.arange(classes), rows)
+    away = unit(np.random.default_rng(seed + 1).standard_normal((classes * rows, dim)))
+    return (centres[labels] + lengths[labels, None] * away).astype(np.float32), labels
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

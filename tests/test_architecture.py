@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "opis_cli"
@@ -18,70 +19,26 @@ HEAVY = (
     "jinja2",
     "junitparser",
 )
-TERMINAL = {
-    *("cli", "cli_gate", "cli_options", "cli_shared", "__main__", "progress"),
-    *("summary", "summary_blocks", "summary_gate", "summary_margins", "summary_threshold"),
-}
-# A module may import from its own line or one above it.
-LAYERS = [
-    {"errors", "text", "decimals", "settings", "remote", "limits", "store", "__init__"},
-    {"records"},
-    {"arrow", "parquet", "gallery", "sampling", "tables", "distance", "borderline"},
-    {"gaps", "curves"},
-    {"embeddings", "readers"},
-    {
-        "engines",
-        "grid",
-        "scores",
-        "machine",
-        "report",
-        "report_json",
-        "protocols",
-        "pilot",
-        "search",
-    },
-    {"axis", "halves", "intervals", "bootstrap", "differentials", "folds", "report_json"},
-    {"confidence", "noise"},
-    {"recommend", "margins"},
-    {"uncertainty", "operating"},
-    {"drawing", "files", "plots", "exports"},
-    {"resampled", "checkpoint", "runs"},
-    {"comparison"},
-    {"family"},
-    {"checks", "models"},
-    {"gate"},
-    {"verdicts", "comparison_plots"},
-    {"page"},
-    {"pairs", "scored", "scored_counts"},
-    {"pipeline", "progress", "summary_blocks"},
-    {"summary_gate", "summary_margins", "summary_threshold"},
-    {"summary"},
-    {"cli_options", "cli_shared", "torch"},
-    {"cli"},
-    {"cli_gate"},
-    {"__main__"},
-]
+TERMINAL = ("cli", "render/terminal", "__main__")
+ORDER = (
+    *("errors", "settings", "records", "decimals", "text", "machine", "files"),
+    *("embeddings", "counting", "scoring", "statistics", "report", "judging", "render"),
+    *("run", "pipeline", "torch", "cli", "__main__"),
+)
+"""Files and folders of the package: each imports from itself and from those before it alone."""
 
 
 def modules() -> dict[str, ast.Module]:
     return {
-        str(file.relative_to(PACKAGE).with_suffix("")): ast.parse(file.read_text())
+        file.relative_to(PACKAGE).with_suffix("").as_posix(): ast.parse(file.read_text())
         for file in PACKAGE.rglob("*.py")
     }
 
 
-def imports(tree: ast.Module) -> set[str]:
-    """Dotted names that a module imports, but for those that only a type checker sees."""
+def imports(tree: ast.AST) -> set[str]:
+    """Dotted names that a module imports, those that only a type checker sees too."""
     found = set()
-    hidden = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
     for node in ast.walk(tree):
-        if id(node) in hidden:
-            continue
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -89,20 +46,48 @@ def imports(tree: ast.Module) -> set[str]:
     return found
 
 
+def own_imports() -> dict[str, set[str]]:
+    """Of each module, the modules of opis that it imports."""
+    known = modules()
+    return {
+        name: {
+            path
+            for dotted in imports(tree)
+            for parts in [dotted.split(".")]
+            # A name is a module, or something in one.
+            for path in ("/".join(parts[1:]), "/".join(parts[1:-1]))
+            if parts[0] == "opis_cli" and path in known
+        }
+        for name, tree in known.items()
+        if not name.endswith("__init__")
+    }
+
+
+def test_every_part_of_the_package_has_its_place():
+    assert {name.split("/")[0] for name in modules()} - {"__init__"} == set(ORDER)
+
+
 def test_arrows_go_one_way():
-    level = {name: i for i, layer in enumerate(LAYERS) for name in layer}
-    for module, tree in modules().items():
-        own = level[module.split("/")[0]]
-        for name in imports(tree):
-            parts = name.split(".")
-            if parts[0] == "opis_cli" and len(parts) > 1 and parts[1] in level:
-                # Drawing is asked for by a run, and imported when it is.
-                assert level[parts[1]] <= own, f"{module} imports {name}"
+    place = {name: i for i, name in enumerate(ORDER)}
+    upwards = [
+        f"{module} imports {other}"
+        for module, others in own_imports().items()
+        for other in others
+        if place[other.split("/")[0]] > place[module.split("/")[0]]
+    ]
+    assert not upwards, "\n".join(sorted(upwards))
+
+
+def test_no_modules_import_one_another_in_a_circle():
+    try:
+        TopologicalSorter(own_imports()).prepare()
+    except CycleError as error:
+        raise AssertionError(" -> ".join(error.args[1])) from None
 
 
 def test_only_the_command_line_knows_the_terminal():
     for module, tree in modules().items():
-        if module not in TERMINAL:
+        if not module.startswith(TERMINAL):
             tops = {name.split(".")[0] for name in imports(tree)}
             assert not tops & {"typer", "rich", "click"}, module
 

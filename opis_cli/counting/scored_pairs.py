@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from opis_cli import decimals
 from opis_cli.counting.scored_files import Table, open_table
+from opis_cli.embeddings.parquet import digest_of
 from opis_cli.embeddings.sources import Given, all_fetched
 from opis_cli.errors import InputError, SettingsError
-from opis_cli.files import sha256_of
 from opis_cli.settings import Metric, Settings
 
 Doubles = NDArray[np.float64]
@@ -103,7 +103,7 @@ def read(
         table = open_table(
             files, settings.score_column, settings.label_column, settings.group_column
         )
-        yield _survey(table, sha256_of(*table.files), settings, progress)
+        yield _survey(table, digest_of(table.files), settings, progress)
 
 
 class _Sample:

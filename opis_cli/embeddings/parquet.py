@@ -1,5 +1,6 @@
 """Parquet files and folders: columns found by name and read a few rows at a time."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -97,6 +98,15 @@ def parquet_files(path: Path) -> list[Path]:
     if not parts:
         raise InputError(f"{path}: a folder without .parquet files; name a folder that has some")
     return parts
+
+
+def digest_of(paths: Sequence[Path]) -> str:
+    """Digest of files in this order; of a folder, its parts in the order of their names."""
+    digest = hashlib.sha256()
+    for part in [part for path in paths for part in parquet_files(path)]:
+        with reading(part, "file"), part.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
 
 
 def read_parquet(

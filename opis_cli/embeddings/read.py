@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from opis_cli.embeddings import arrow, parquet
 from opis_cli.embeddings.clean import Sample, as_matrix, check_lengths, clean, sha256_of_rows
 from opis_cli.embeddings.gallery import with_gallery
-from opis_cli.embeddings.parquet import LABEL_NAMES, check_file, choose, reading, show
+from opis_cli.embeddings.parquet import LABEL_NAMES, check_file, choose, digest_of, reading, show
 from opis_cli.embeddings.sources import Given, all_fetched, fetched, parts_of
 from opis_cli.errors import InputError
-from opis_cli.files import sha256_of
 from opis_cli.records import Embeddings, Floats, Ints, Source
 from opis_cli.settings import Settings
 
@@ -135,7 +134,7 @@ def read(
         if sample is None:
             for file, size in zip(labels_files, sizes, strict=False):
                 chunks += _read_labels(file, label_column, size)
-            plain, digest = arrow.join_labels(chunks, where), sha256_of(*files)
+            plain, digest = arrow.join_labels(chunks, where), digest_of(files)
         else:
             others = {
                 name: _some(values, sample, f"{where}, column {name!r}")
@@ -147,7 +146,7 @@ def read(
             vectors,
             nulls,
             plain,
-            Source(_named(files), digest, sha256_of(*labels_files) if labels_files else None),
+            Source(_named(files), digest, digest_of(labels_files) if labels_files else None),
             labels_path=where,
             columns=others,
             needed=columns,

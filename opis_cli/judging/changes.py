@@ -3,19 +3,17 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from opis_cli.errors import SettingsError
 from opis_cli.judging import resampled
 from opis_cli.records import Curve, Ints
+from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.operating import Operating, rates_at
 from opis_cli.scoring.opis import SCALES
 from opis_cli.statistics import bootstrap
-
-if TYPE_CHECKING:
-    from opis_cli.run import Run
 
 # What must be alike for any figure to compare, and for thresholds that each run recommends.
 SCALE = (
@@ -64,7 +62,9 @@ class ClassChange:
     change: float
 
 
-def check_comparable(run: "Run", base: "Run", names: tuple[str, ...], what: str, of: str) -> None:
+def check_comparable(
+    run: Evaluation, base: Evaluation, names: tuple[str, ...], what: str, of: str
+) -> None:
     """Refuse runs whose settings differ where they must not.
 
     ``what`` and ``of`` name the run and the other one in the message.
@@ -84,7 +84,7 @@ def check_comparable(run: "Run", base: "Run", names: tuple[str, ...], what: str,
             )
 
 
-def _setting(run: "Run", name: str) -> Any:
+def _setting(run: Evaluation, name: str) -> Any:
     if name == "calibration":
         return str(run.settings.calibration_range)
     if name in ("max_far", "max_frr"):
@@ -94,7 +94,7 @@ def _setting(run: "Run", name: str) -> Any:
     return getattr(run.settings, name)
 
 
-def same_classes(run: "Run", base: "Run") -> Ints | None:
+def same_classes(run: Evaluation, base: Evaluation) -> Ints | None:
     """Where each class of ``run`` is among those of ``base``, shape (K,); None if they differ."""
     places = {str(name): i for i, name in enumerate(base.counts.class_names.tolist())}
     names = [str(name) for name in run.counts.class_names.tolist()]
@@ -103,7 +103,7 @@ def same_classes(run: "Run", base: "Run") -> Ints | None:
     return np.array([places[name] for name in names])
 
 
-def have_units(*runs: "Run") -> bool:
+def have_units(*runs: Evaluation) -> bool:
     """Whether the classes of runs can be drawn at random, each with its pairs."""
     return all(run.counts.classes_are_units for run in runs)
 
@@ -113,8 +113,8 @@ Both = tuple[Operating | None, Operating | None]
 
 
 def drawn_changes(
-    run: "Run",
-    base: "Run",
+    run: Evaluation,
+    base: Evaluation,
     *,
     seed: int,
     at: Both = (None, None),
@@ -139,8 +139,8 @@ def drawn_changes(
 
 
 def figure_changes(
-    run: "Run",
-    base: "Run",
+    run: Evaluation,
+    base: Evaluation,
     draws: dict[str, Curve],
     *,
     confidence: float,
@@ -150,7 +150,7 @@ def figure_changes(
 
     Parameters
     ----------
-    run, base : Run
+    run, base : Evaluation
     draws : dict
         The ``drawn_changes``.
     confidence : float
@@ -166,7 +166,7 @@ def figure_changes(
 
 
 def intervals(
-    run: "Run", at: Operating | None, *, confidence: float, seed: int
+    run: Evaluation, at: Operating | None, *, confidence: float, seed: int
 ) -> dict[str, tuple[float, float] | None]:
     """Intervals of a run's own figures, by name, with as much left over above as below.
 
@@ -193,7 +193,7 @@ def _change(
     return Change(name, value, base, round(value - base, 12), limits)
 
 
-def figures(run: "Run", at: Operating | None = None) -> dict[str, float | None]:
+def figures(run: Evaluation, at: Operating | None = None) -> dict[str, float | None]:
     """The figures that are compared, by the names of ``resampled.figures``.
 
     The threshold is a distance, or a score where that is what pairs have.
@@ -214,7 +214,7 @@ def figures(run: "Run", at: Operating | None = None) -> dict[str, float | None]:
     }
 
 
-def operating_of(run: "Run", deployed: float | None) -> Operating | None:
+def operating_of(run: Evaluation, deployed: float | None) -> Operating | None:
     """Rates at a deployed threshold, else at the recommended one; None where there is neither."""
     beta = run.settings.beta
     if deployed is not None:
@@ -223,7 +223,7 @@ def operating_of(run: "Run", deployed: float | None) -> Operating | None:
     return None if chosen is None else rates_at(run.counts, chosen, beta, "recommended")
 
 
-def class_changes(run: "Run", base: "Run") -> tuple[ClassChange, ...]:
+def class_changes(run: Evaluation, base: Evaluation) -> tuple[ClassChange, ...]:
     """Change of the mean utility of each class that has a curve in both, greatest loss first."""
     old = dict(zip(*_mean_utilities(base), strict=True))
     names, values = _mean_utilities(run)
@@ -237,7 +237,7 @@ def class_changes(run: "Run", base: "Run") -> tuple[ClassChange, ...]:
     return tuple(sorted(found, key=lambda one: one.change))
 
 
-def _mean_utilities(run: "Run") -> tuple[list[str], list[float]]:
+def _mean_utilities(run: Evaluation) -> tuple[list[str], list[float]]:
     names = run.counts.class_names[run.consistency.classes].tolist()
     return [str(name) for name in names], run.consistency.mean_utilities.tolist()
 

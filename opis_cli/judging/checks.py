@@ -2,20 +2,17 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from opis_cli.judging.changes import Change
 from opis_cli.judging.limits import DEFAULT_CONFIDENCE, Demands, Limit, Unit
 from opis_cli.records import Curve
+from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.operating import Operating
 from opis_cli.statistics import bootstrap
 from opis_cli.statistics.family import holm, share_within
 from opis_cli.text import number, plain, rate, shown
-
-if TYPE_CHECKING:
-    from opis_cli.run import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ class Check:
     detectable: float | None = None
 
 
-def absolute(limit: Limit, run: "Run", at: Operating | None) -> Check:
+def absolute(limit: Limit, run: Evaluation, at: Operating | None) -> Check:
     """A limit on a figure of the run itself."""
     value, remark, name = _figure(limit, run, at)
     margin = None
@@ -90,7 +87,7 @@ def absolute(limit: Limit, run: "Run", at: Operating | None) -> Check:
 
 
 def _figure(
-    limit: Limit, run: "Run", at: Operating | None
+    limit: Limit, run: Evaluation, at: Operating | None
 ) -> tuple[float | None, str, int | str | None]:
     """A figure of the run, where it comes from or why it is undefined, and the class it is of."""
     report, name = run.report, limit.rule.name
@@ -123,7 +120,7 @@ _OF_CLASSES = (
 )
 
 
-def no_classes(run: "Run") -> str:
+def no_classes(run: Evaluation) -> str:
     """Why there is no figure by class."""
     if run.report.source.classes:
         return f"no {run.report.source.one} has pairs of both kinds"
@@ -134,7 +131,7 @@ def _defined(value: float | None, why: str, otherwise: str = "") -> str:
     return f"undefined: {why}" if value is None else otherwise
 
 
-def _where(run: "Run", counted_at: float | None, exact: bool) -> str:
+def _where(run: Evaluation, counted_at: float | None, exact: bool) -> str:
     if exact:
         return ""
     if counted_at is None:
@@ -142,7 +139,7 @@ def _where(run: "Run", counted_at: float | None, exact: bool) -> str:
     return f"at most: counted at {shown(counted_at, run.settings.metric)}"
 
 
-def _meeting(run: "Run", at: Operating) -> tuple[float | None, str, int | str | None]:
+def _meeting(run: Evaluation, at: Operating) -> tuple[float | None, str, int | str | None]:
     """The share of the classes whose own rates meet the bounds that the run was made with."""
     max_far, max_frr = run.settings.bounds
     met = np.ones(len(at.classes.far), bool)
@@ -159,7 +156,7 @@ def _meeting(run: "Run", at: Operating) -> tuple[float | None, str, int | str | 
 
 
 def _worst_class(
-    name: str, run: "Run", at: Operating
+    name: str, run: Evaluation, at: Operating
 ) -> tuple[float | None, str, int | str | None]:
     """The highest FAR or FRR of a class, of the largest class among equals."""
     by_far = name == "max-class-far"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import opis_cli
 from opis_cli.judging import changes
@@ -18,13 +18,11 @@ from opis_cli.judging.changes import (
 )
 from opis_cli.judging.checks import Check, absolute, worsenings
 from opis_cli.judging.limits import DEFAULT_CONFIDENCE, Demands
+from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.threshold_file import read_threshold
 from opis_cli.scoring.operating import Operating
 from opis_cli.statistics import bootstrap
 from opis_cli.text import rate, shown
-
-if TYPE_CHECKING:
-    from opis_cli.run import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +77,11 @@ class Verdict:
 
 
 def judge(
-    run: "Run",
+    run: Evaluation,
     demands: Demands,
     *,
     threshold: str | None = None,
-    baseline: "Run | None" = None,
+    baseline: Evaluation | None = None,
     path: str = "",
     seed: int = 0,
     replicates: int = bootstrap.REPLICATES,
@@ -92,12 +90,12 @@ def judge(
 
     Parameters
     ----------
-    run : Run
+    run : Evaluation
     demands : Demands
     threshold : str, optional
         The deployed threshold, a number or a ``threshold.json``; by default the one that the run
         was evaluated with, else the one that it recommends.
-    baseline : Run, optional
+    baseline : Evaluation, optional
         The run that ``demands.baseline`` names.
     path : str
         What the verdict calls the run.
@@ -148,7 +146,7 @@ def judge(
 
 
 def _check_comparable(
-    run: "Run", baseline: "Run", demands: Demands, at: Operating | None, path: str
+    run: Evaluation, baseline: Evaluation, demands: Demands, at: Operating | None, path: str
 ) -> None:
     """Refuse a baseline of other settings; those of the recommendation only where it is used."""
     asked = {limit.rule.name for limit in demands.limits}
@@ -160,7 +158,7 @@ def _check_comparable(
     check_comparable(run, baseline, names, path or "the run", of)
 
 
-def _figures(run: "Run", at: Operating | None) -> dict[str, float | None]:
+def _figures(run: Evaluation, at: Operating | None) -> dict[str, float | None]:
     """The figures of the run, for whatever reads a verdict."""
     report = run.report
     return {
@@ -174,7 +172,7 @@ def _figures(run: "Run", at: Operating | None) -> dict[str, float | None]:
     }
 
 
-def _baseline(run: "Run", base: "Run", path: str, seed: int, replicates: int) -> Baseline:
+def _baseline(run: Evaluation, base: Evaluation, path: str, seed: int, replicates: int) -> Baseline:
     same = changes.same_classes(run, base) is not None
     drawn = replicates if same and have_units(run, base) else 0
     worse = tuple(one for one in class_changes(run, base)[:10] if one.change < 0)
@@ -207,7 +205,7 @@ def _chance(demands: Demands, tested: int) -> tuple[str, ...]:
 
 
 def _notes(
-    run: "Run", baseline: "Run | None", demands: Demands, at: Operating | None
+    run: Evaluation, baseline: Evaluation | None, demands: Demands, at: Operating | None
 ) -> tuple[str, ...]:
     """What must be known to trust the verdict."""
     notes, metric = [], run.settings.metric
@@ -233,7 +231,7 @@ def _notes(
     return tuple(notes)
 
 
-def _baseline_notes(run: "Run", baseline: "Run", demands: Demands) -> list[str]:
+def _baseline_notes(run: Evaluation, baseline: Evaluation, demands: Demands) -> list[str]:
     notes = []
     if not any(limit.rule.against_baseline for limit in demands.limits):
         notes.append("No limit is set against the baseline, so nothing was judged by it.")

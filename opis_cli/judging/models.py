@@ -1,9 +1,9 @@
 """Several models beside one another: a row each, and changes from the first."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from opis_cli.errors import SettingsError
 from opis_cli.judging import changes
@@ -18,11 +18,9 @@ from opis_cli.judging.changes import (
     figures,
     pareto_front,
 )
+from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.opis import OpisBy, opis_by
 from opis_cli.statistics import bootstrap
-
-if TYPE_CHECKING:
-    from opis_cli.run import Run
 
 SUFFIXES = (".parquet", ".npy", ".npz")
 SHOWN_CLASSES = 10
@@ -81,7 +79,7 @@ class Comparison:
 
 
 def compare(
-    runs: "list[Run]",
+    runs: Sequence[Evaluation],
     paths: list[str],
     *,
     sizes: list[str] | None = None,
@@ -94,7 +92,7 @@ def compare(
 
     Parameters
     ----------
-    runs : list of Run
+    runs : list of Evaluation
         Two or more, of the same settings.
     paths : list of str
         Where each came from, which names the model.
@@ -197,7 +195,7 @@ def _number(text: str) -> float:
     return number
 
 
-def _model(run: "Run", name: str, path: str, front: bool, size: float | None) -> Model:
+def _model(run: Evaluation, name: str, path: str, front: bool, size: float | None) -> Model:
     return Model(
         name=name,
         path=path,
@@ -214,7 +212,13 @@ _MODEL_FIGURES = {field.name for field in dataclasses.fields(Model)}
 
 
 def _difference(
-    run: "Run", base: "Run", name: str, of: str, confidence: float, seed: int, replicates: int
+    run: Evaluation,
+    base: Evaluation,
+    name: str,
+    of: str,
+    confidence: float,
+    seed: int,
+    replicates: int,
 ) -> Difference:
     draws = drawn_changes(run, base, seed=seed, replicates=replicates)
     found = changes.figure_changes(run, base, draws, confidence=(1 + confidence) / 2)

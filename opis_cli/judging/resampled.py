@@ -1,24 +1,21 @@
 """The figures of a run for every draw of its classes: what a bootstrap compares and bounds."""
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from opis_cli.records import Curve, Ints
+from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.operating import Operating
 from opis_cli.scoring.opis import SCALES, Consistency
 from opis_cli.statistics import bootstrap
 from opis_cli.statistics.bootstrap import Weights
 
-if TYPE_CHECKING:
-    from opis_cli.run import Run
-
 _CHOICE_VALUES = 3_000_000
 _NEAR = 75
 
 
-def figures(run: "Run", weights: Weights, at: Operating | None = None) -> dict[str, Curve]:
+def figures(run: Evaluation, weights: Weights, at: Operating | None = None) -> dict[str, Curve]:
     """Figures of every draw, by name, each of shape (replicates,).
 
     The threshold is recommended anew for every draw, by the run's own rule, so that its error is
@@ -26,7 +23,7 @@ def figures(run: "Run", weights: Weights, at: Operating | None = None) -> dict[s
 
     Parameters
     ----------
-    run : Run
+    run : Evaluation
     weights : ndarray of shape (replicates, K)
         How often each class was drawn; weights of 1 give the figures of the report.
     at : Operating, optional
@@ -63,7 +60,7 @@ def figures(run: "Run", weights: Weights, at: Operating | None = None) -> dict[s
     }
 
 
-def _opis_by(run: "Run", inner: Weights, means: Curve) -> dict[str, Curve]:
+def _opis_by(run: Evaluation, inner: Weights, means: Curve) -> dict[str, Curve]:
     """OPIS and eps-OPIS of every draw on the other scales; NaN where a scale does not exist."""
     drawn: dict[str, Curve] = {}
     for scale in SCALES:
@@ -88,7 +85,9 @@ def _opis(
     }
 
 
-def _worst(run: "Run", found: Consistency, inner: Weights, columns: Ints) -> tuple[Weights, Curve]:
+def _worst(
+    run: Evaluation, found: Consistency, inner: Weights, columns: Ints
+) -> tuple[Weights, Curve]:
     """Weights of the worst classes of every draw, and their mean utility curve at some columns."""
     worst = bootstrap.worst_weights(inner, found, run.settings.eps)
     some = np.flatnonzero(worst.any(axis=0))
@@ -97,7 +96,7 @@ def _worst(run: "Run", found: Consistency, inner: Weights, columns: Ints) -> tup
     )
 
 
-def _choice_columns(run: "Run") -> Ints:
+def _choice_columns(run: Evaluation) -> Ints:
     """Columns among which draws choose a threshold: all, or where there are many classes, those
     about the thresholds of the report, and some of the rest.
     """
@@ -116,13 +115,13 @@ def _choice_columns(run: "Run") -> Ints:
 
 
 def _choices(
-    run: "Run", weights: Weights, columns: Ints, utility: Curve | None
+    run: Evaluation, weights: Weights, columns: Ints, utility: Curve | None
 ) -> tuple[Ints, Ints]:
     """Columns of the recommended threshold and of that at max_far, -1 where there is none.
 
     Parameters
     ----------
-    run : Run
+    run : Evaluation
     weights : ndarray of shape (replicates, K)
     columns : ndarray of shape (W,)
         Columns to choose among.
@@ -149,17 +148,17 @@ def _choices(
     return np.where(allowed.any(axis=1), best, -1), at_max_far
 
 
-def _ranking(run: "Run", size: int) -> Curve:
+def _ranking(run: Evaluation, size: int) -> Curve:
     """What prefers the larger thresholds, or the smaller, as the run does."""
     return np.arange(float(size)) * (1 if run.settings.prefer == "low-frr" else -1)
 
 
-def _by_class(run: "Run", threshold: float | None) -> bool:
+def _by_class(run: Evaluation, threshold: float | None) -> bool:
     """Whether there are counts by class at a threshold."""
     return threshold is not None and threshold in run.counts.grid.class_thresholds
 
 
-def _frr_of_draws(run: "Run", weights: Weights, columns: Ints) -> Curve:
+def _frr_of_draws(run: Evaluation, weights: Weights, columns: Ints) -> Curve:
     """Pooled FRR of each draw at a column of its own."""
     frr = np.full(len(weights), np.nan)
     for column in np.unique(columns[columns >= 0]):
@@ -168,7 +167,7 @@ def _frr_of_draws(run: "Run", weights: Weights, columns: Ints) -> Curve:
     return frr
 
 
-def _frr_at(run: "Run", weights: Weights, at: Operating) -> Curve:
+def _frr_at(run: Evaluation, weights: Weights, at: Operating) -> Curve:
     """Pooled FRR of each draw where that of a deployed threshold is counted."""
     if at.frr_at is None:
         return np.ones(len(weights))

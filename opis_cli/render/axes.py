@@ -1,7 +1,7 @@
 """What the pictures are drawn with: panels, class curves, marks, axes."""
 
 import io
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,13 +10,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from opis_cli.records import Curve, Ints, PairCounts
+from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.axis import exact_to
 from opis_cli.scoring.opis import Consistency
 from opis_cli.statistics.jackknife import BAND_POINTS, band_columns
 from opis_cli.text import number, plain, printable, rate, scale, shown
-
-if TYPE_CHECKING:
-    from opis_cli.run import Run
 
 FAR, FRR, WORST, CHOSEN, DEPLOYED = "#0072B2", "#E69F00", "#C1272D", "#009E73", "#9A5AA8"
 GREY, RANGE = "#66707A", "#DCE6EE"
@@ -54,7 +52,7 @@ def shade_range(panel: Axes, found: Consistency) -> None:
         panel.axvspan(*found.ends, color=RANGE, zorder=0, label="calibration range")
 
 
-def view(run: "Run", most_far: float = 0.999) -> tuple[float, float]:
+def view(run: Evaluation, most_far: float = 0.999) -> tuple[float, float]:
     """The part of the thresholds worth showing: from the first accepted pair to nearly all."""
     thresholds, counts = run.counts.grid.thresholds, run.counts
     first = int(np.argmax(counts.pooled_genuine + counts.pooled_impostor > 0))
@@ -70,7 +68,7 @@ def view(run: "Run", most_far: float = 0.999) -> tuple[float, float]:
     return min(low, *marked), max(high, *marked)
 
 
-def columns_in_view(run: "Run", span: tuple[float, float] | None = None) -> Ints:
+def columns_in_view(run: Evaluation, span: tuple[float, float] | None = None) -> Ints:
     """Columns of the counts by class to draw: some hundred, evenly spread over what is shown."""
     thresholds = run.whole.grid.class_thresholds
     low, high = span or view(run)
@@ -126,7 +124,7 @@ def line(axes: Axes, x: Curve, y: Curve, color: str, style: str, label: str) -> 
     axes.plot(x, y, color=color, linestyle=style, linewidth=1.8, label=label, zorder=5)
 
 
-def veil_estimates(axes: Axes, run: "Run") -> None:
+def veil_estimates(axes: Axes, run: Evaluation) -> None:
     """Draw curves of classes lighter where they are estimated, and say so."""
     counts, one = run.whole, run.report.source.one
     start = exact_to(counts)
@@ -179,18 +177,21 @@ def point(
     )
 
 
-def least_rate(run: "Run") -> float:
+def least_rate(run: Evaluation) -> float:
     """The lowest rate on a log axis: a third of the least that the pairs can show."""
     return float(max(0.3 / run.counts.impostor_total, 1e-8, 1e-4 * _lowest_shown(run)))
 
 
-def _lowest_shown(run: "Run") -> float:
+def _lowest_shown(run: Evaluation) -> float:
     bounds = [value for value in run.settings.bounds if value is not None]
     return min([*bounds, 0.01])
 
 
 def along_thresholds(
-    figure: Figure, run: "Run", what: str = "threshold", span: tuple[float, float] | None = None
+    figure: Figure,
+    run: Evaluation,
+    what: str = "threshold",
+    span: tuple[float, float] | None = None,
 ) -> Figure:
     """Mark range and thresholds on every panel, name the shared axis, add title and legends."""
     metric = run.counts.metric
@@ -216,7 +217,7 @@ def name_thresholds(axes: Axes, metric: str, what: str = "threshold") -> None:
         axes.xaxis.set_major_formatter(lambda x, _: f"{-x + 0.0:g}")
 
 
-def finish(figure: Figure, run: "Run") -> Figure:
+def finish(figure: Figure, run: Evaluation) -> Figure:
     """Add the title, and a legend beside each panel, where it hides nothing."""
     report = run.report
     eps = f"{100 * report.eps_opis.eps:g}%-OPIS"
@@ -249,7 +250,7 @@ def finish(figure: Figure, run: "Run") -> Figure:
 
 
 def log_with_zero(
-    axes: Axes, which: Literal["x", "y"], values: Curve, run: "Run"
+    axes: Axes, which: Literal["x", "y"], values: Curve, run: Evaluation
 ) -> NDArray[np.float64]:
     """Make an axis logarithmic with a place of its own for zero; returns values to draw."""
     seen = values[values > 0]

@@ -1,7 +1,8 @@
 """Pictures of several models: utility curves on the same axes, and the Pareto front."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,16 +25,14 @@ from opis_cli.render.axes import (
     veil_estimates,
     view,
 )
+from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring import curves
 from opis_cli.text import number, plain, printable, rate
-
-if TYPE_CHECKING:
-    from opis_cli.run import Run
 
 _LEAST_AREA, _AREA, _MOST_AREA = 30.0, 90.0, 420.0
 
 
-def side_by_side(runs: "list[Run]", found: Comparison) -> Figure:
+def side_by_side(runs: Sequence[Evaluation], found: Comparison) -> Figure:
     """Utility of every class of every model, in panels that share both axes.
 
     Each panel shows the mean curve of the first model too, so that two can be told apart.
@@ -73,7 +72,7 @@ def side_by_side(runs: "list[Run]", found: Comparison) -> Figure:
     return figure
 
 
-def _curves(panel: Axes, run: "Run", model: Model, span: tuple[float, float]) -> None:
+def _curves(panel: Axes, run: Evaluation, model: Model, span: tuple[float, float]) -> None:
     counts, found, beta = run.whole, run.consistency, run.settings.beta
     columns = columns_in_view(run, span)
     x = counts.grid.class_thresholds[columns]
@@ -98,7 +97,7 @@ def _curves(panel: Axes, run: "Run", model: Model, span: tuple[float, float]) ->
     panel.set_title(title, loc="left", fontsize=10)
 
 
-def _mean(run: "Run", span: tuple[float, float]) -> tuple[Curve, Curve]:
+def _mean(run: Evaluation, span: tuple[float, float]) -> tuple[Curve, Curve]:
     columns = columns_in_view(run, span)
     classes, counts = run.consistency.classes, run.whole
     if len(classes):

@@ -17,7 +17,9 @@ import numpy as np
 from opis_cli.judging.changes import class_changes, intervals
 from opis_cli.judging.gate import Verdict
 from opis_cli.judging.limits import Unit
+from opis_cli.render.plots import draw
 from opis_cli.render.verdicts import cells, evidence, headline, shown, signed, subject
+from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.axis import exact_to
 from opis_cli.scoring.deployed import Deployed
 from opis_cli.statistics.intervals import rate_interval
@@ -27,7 +29,6 @@ from opis_cli.text import shown as at_scale
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from opis_cli.run import Run
 
 _NAME_WIDTH = 200
 COLUMNS = (
@@ -44,15 +45,15 @@ COLUMNS = (
 )
 
 
-def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
+def page(verdict: Verdict, run: Evaluation, base: Evaluation | None = None) -> str:
     """The page as HTML text.
 
     Parameters
     ----------
     verdict : Verdict
-    run : Run
+    run : Evaluation
         That was judged.
-    base : Run, optional
+    base : Evaluation, optional
         The baseline.
     """
     from jinja2 import Environment, StrictUndefined
@@ -81,7 +82,7 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
         signed=signed,
         intervals=_intervals(verdict, run),
         pictures=[
-            (f"{what} of every {one} against the threshold", _picture(seen.plot(kind)))
+            (f"{what} of every {one} against the threshold", _picture(draw(seen, kind)))
             for what, kind in (("Utility", "utility"), ("FAR and FRR", "rates"))
         ],
         columns=_columns(run, base),
@@ -92,7 +93,7 @@ def page(verdict: Verdict, run: "Run", base: "Run | None" = None) -> str:
     )
 
 
-def _columns(run: "Run", base: "Run | None") -> list[tuple[str, ...]]:
+def _columns(run: Evaluation, base: Evaluation | None) -> list[tuple[str, ...]]:
     """The columns of the table, with what their figures are by and of."""
     until = exact_to(run.whole)
     guess = "" if until is None else f"; beyond {number(until)} by estimated FARs"
@@ -107,7 +108,7 @@ def _columns(run: "Run", base: "Run | None") -> list[tuple[str, ...]]:
 _FILES = ("page.html", "page.js", "page.css")
 
 
-def _as_judged(run: "Run", verdict: Verdict) -> "Run":
+def _as_judged(run: Evaluation, verdict: Verdict) -> Evaluation:
     """The run with the deployed threshold that was judged, for the pictures to mark."""
     at = verdict.judged
     if at is None or at.kind == "recommended":
@@ -117,7 +118,7 @@ def _as_judged(run: "Run", verdict: Verdict) -> "Run":
     return dataclasses.replace(run, report=dataclasses.replace(run.report, deployed=deployed))
 
 
-def _intervals(verdict: Verdict, run: "Run") -> dict[str, str]:
+def _intervals(verdict: Verdict, run: Evaluation) -> dict[str, str]:
     """95 % intervals of the run's own figures, as text; nothing where there is none.
 
     They are the report's, but for rates at a deployed threshold and recall@1.
@@ -146,7 +147,7 @@ def _picture(figure: "Figure") -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _classes(verdict: Verdict, run: "Run", base: "Run | None") -> list[list[Any]]:
+def _classes(verdict: Verdict, run: Evaluation, base: Evaluation | None) -> list[list[Any]]:
     """A row a class, in the order of ``COLUMNS``; None where a class has no such figure."""
     counts, judged = run.counts, verdict.judged
     table = run.classes(None if judged is None else as_known(judged.threshold, counts.metric))

@@ -5,7 +5,6 @@ FRR orange and dashed, the worst classes red; the colours are told apart by colo
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -38,15 +37,13 @@ from opis_cli.render.axes import (
     veil_estimates,
     view,
 )
+from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring import curves
 from opis_cli.scoring.curves import class_rates
 from opis_cli.scoring.opis import trapezoid_weights
 from opis_cli.statistics.intervals import mean_band
 from opis_cli.statistics.jackknife import LEVEL, spread
 from opis_cli.text import rate, shown
-
-if TYPE_CHECKING:
-    from opis_cli.run import Run
 
 KINDS = ("utility", "rates", "det", "roc", "histogram", "classes")
 
@@ -58,12 +55,12 @@ _PROBIT_TICKS = np.array(
 )
 
 
-def draw(run: "Run", kind: str = "utility") -> Figure:
+def draw(run: Evaluation, kind: str = "utility") -> Figure:
     """Draw a picture of a run.
 
     Parameters
     ----------
-    run : Run
+    run : Evaluation
     kind : {"utility", "rates", "det", "roc", "histogram", "classes"}
         - ``utility``: utility of every class and pooled rates against the threshold.
         - ``rates``: FAR and FRR of every class against the threshold.
@@ -83,7 +80,7 @@ def draw(run: "Run", kind: str = "utility") -> Figure:
     SettingsError
         There is no such kind.
     """
-    drawers: dict[str, Callable[[Run], Figure]] = {
+    drawers: dict[str, Callable[[Evaluation], Figure]] = {
         "utility": _utility,
         "rates": _rates,
         "det": _det,
@@ -96,7 +93,7 @@ def draw(run: "Run", kind: str = "utility") -> Figure:
     return drawers[kind](run)
 
 
-def _utility(run: "Run") -> Figure:
+def _utility(run: Evaluation) -> Figure:
     figure, (upper, lower) = panels(6.4, (3, 2))
     counts, found, beta = run.whole, run.consistency, run.settings.beta
     columns = columns_in_view(run)
@@ -138,7 +135,7 @@ def _utility(run: "Run") -> Figure:
     return along_thresholds(figure, run)
 
 
-def _rates(run: "Run") -> Figure:
+def _rates(run: Evaluation) -> Figure:
     figure, both_panels = panels(6.8, (1, 1))
     counts, classes, columns = run.whole, run.consistency.classes, columns_in_view(run)
     x, least = counts.grid.class_thresholds[columns], least_rate(run)
@@ -161,7 +158,7 @@ def _rates(run: "Run") -> Figure:
     return along_thresholds(figure, run)
 
 
-def _histogram(run: "Run") -> Figure:
+def _histogram(run: Evaluation) -> Figure:
     figure, (axes,) = panels(4.4, (1,))
     counts = run.counts
     low, high = view(run, 0.9999)
@@ -186,7 +183,7 @@ def _density(thresholds: Curve, accepted: Ints, edges: Curve) -> Curve:
     return np.diff(below) / np.diff(edges) / max(int(accepted[-1]), 1)
 
 
-def _det(run: "Run") -> Figure:
+def _det(run: Evaluation) -> Figure:
     figure, (axes,) = panels(6.4, (1,))
     counts, report = run.counts, run.report
     half_far, half_frr = 0.5 / counts.impostor_total, 0.5 / counts.genuine_total
@@ -220,7 +217,7 @@ def _det(run: "Run") -> Figure:
     return finish(figure, run)
 
 
-def _roc(run: "Run") -> Figure:
+def _roc(run: Evaluation) -> Figure:
     figure, (axes,) = panels(5.6, (1,))
     counts, report = run.counts, run.report
     half_far = 0.5 / counts.impostor_total
@@ -252,7 +249,7 @@ def _roc(run: "Run") -> Figure:
     return finish(figure, run)
 
 
-def _rate_bands(axes: Axes, run: "Run", up: Callable[[Curve], Curve]) -> None:
+def _rate_bands(axes: Axes, run: Evaluation, up: Callable[[Curve], Curve]) -> None:
     """Interval of the FRR along the curve, and of the FAR at some points of it.
 
     ``up`` maps the FRR to what the axis shows.
@@ -293,7 +290,7 @@ def _probit(axes: Axes, which: str, least: float, highest: float, half: float) -
     axis.set_minor_locator(NullLocator())
 
 
-def _classes(run: "Run") -> Figure:
+def _classes(run: Evaluation) -> Figure:
     figure, (axes,) = panels(5.6, (1,))
     counts, found = run.counts, run.consistency
     if not len(found.classes):
@@ -323,7 +320,7 @@ def _classes(run: "Run") -> Figure:
     return finish(figure, run)
 
 
-def _rates_of_classes(run: "Run") -> tuple[Curve, Curve, Curve, str]:
+def _rates_of_classes(run: Evaluation) -> tuple[Curve, Curve, Curve, str]:
     """FAR, FRR and utility of the classes at the deployed threshold, else at the recommended one,
     else over the range."""
     counts, found = run.whole, run.consistency

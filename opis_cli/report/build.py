@@ -1,4 +1,4 @@
-"""The report on counts, a section after the other."""
+"""The report on counts: what was read, and every score; a section after the other."""
 
 import dataclasses
 from datetime import UTC, datetime
@@ -11,10 +11,10 @@ from opis_cli.scoring.curves import class_rates, evaluable_classes
 from opis_cli.scoring.deployed import judge_deployed, worst_classes
 from opis_cli.scoring.inequity import differentials
 from opis_cli.scoring.operating import operating_points
-from opis_cli.scoring.opis import EpsOpis, consistency, consistency_by, opis_by
-from opis_cli.scoring.pooled import EqualError, OpenSet, equal_error, open_set, recall_at_1
-from opis_cli.scoring.recommend import recommend
+from opis_cli.scoring.opis import Consistency, EpsOpis, consistency, consistency_by, opis_by
+from opis_cli.scoring.pooled import equal_error, open_set, recall_at_1
 from opis_cli.settings import Settings
+from opis_cli.statistics.confidence import recommended
 from opis_cli.statistics.held_out import held_out
 from opis_cli.statistics.intervals import intervals
 from opis_cli.statistics.noise import corrected
@@ -22,94 +22,73 @@ from opis_cli.statistics.noise import corrected
 DUPLICATES_NAMED = 10
 
 
-def _score(
+def build_report(
     counts: PairCounts,
-    facts: rep.SourceFacts,
+    source: rep.SourceFacts,
     settings: Settings,
-    deployed: float | None,
-    sample: rep.Sample | None,
+    deployed: float | None = None,
+    sample: rep.Sample | None = None,
 ) -> rep.Report:
-    """The report on counts: everything but the timings."""
-    calibration = settings.calibration_range
-    found = consistency(counts, calibration, settings.beta, settings.eps)
+    """The report on counts.
+
+    Parameters
+    ----------
+    counts : PairCounts
+    source : SourceFacts
+        What was read.
+    settings : Settings
+    deployed : float, optional
+        A threshold in use, which is on the grid.
+    sample : Sample, optional
+        What the classes were drawn from.
+
+    Returns
+    -------
+    Report
+        Without timings, and without the digest of a counts file.
+    """
+    beta, eps, seed = settings.beta, settings.eps, settings.seed
     max_far, max_frr = settings.bounds
-    chosen = recommend(
-        counts,
-        found,
-        max_far=max_far,
-        max_frr=max_frr,
-        prefer=settings.prefer,
-        beta=settings.beta,
-        confidence=settings.confidence,
-    )
+    found = consistency(counts, settings.calibration_range, beta, eps)
+    chosen = recommended(counts, found, settings)
     at = chosen.threshold
-    rate, threshold = equal_error(counts)
     return rep.Report(
         schema_version=rep.SCHEMA_VERSION,
         opis_version=opis_cli.__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        source=facts,
+        source=source,
         settings=dataclasses.asdict(settings),
-        pairs=rep.Pairs(
-            counts.genuine_total,
-            counts.impostor_total,
-            exhaustive=sample is None,
-            excluded=counts.excluded,
-        ),
-        calibration_range=rep.CalibrationRange(
-            by=calibration.by,
-            low=calibration.low,
-            high=calibration.high,
-            threshold_low=found.low if found.ends else None,
-            threshold_high=found.high if found.ends else None,
-            points=found.points,
-            contains_recommendation=found.low <= at <= found.high
-            if at is not None and found.ends
-            else None,
-        ),
+        pairs=_pairs(counts, sample),
+        calibration_range=_calibration_range(found, settings, at),
         opis=found.opis,
-        eps_opis=EpsOpis(
-            settings.eps,
-            found.eps_opis,
-            len(found.worst),
-            found.opis_worst,
-            found.opis_rest,
-            found.opis_gap,
-        ),
+        eps_opis=_eps_opis(found, eps),
+        opis_by=opis_by(consistency_by(counts, found, beta, eps)),
+        opis_corrected=corrected(counts, beta, seed),
         recall_at_1=recall_at_1(counts),
+        eer=equal_error(counts),
+        operating_points=operating_points(counts),
         recommendation=chosen,
+        worst_classes=worst_classes(
+            counts, found, None if at is None else class_rates(counts, beta, at)
+        ),
         deployed=None
         if deployed is None
-        else judge_deployed(counts, found, deployed, max_far, max_frr, settings.beta),
-        eer=EqualError(rate, threshold),
-        operating_points=operating_points(counts),
-        worst_classes=worst_classes(
-            counts, found, None if at is None else class_rates(counts, settings.beta, at)
-        ),
-        timings=rep.Timings(0.0, 0.0, 0.0, 0.0, 0.0),
-        counts_sha256=None,
-        intervals=intervals(
-            counts, found, chosen, beta=settings.beta, eps=settings.eps, seed=settings.seed
-        ),
-        opis_corrected=corrected(counts, settings.beta, settings.seed),
+        else judge_deployed(counts, found, deployed, max_far, max_frr, beta),
+        intervals=intervals(counts, found, chosen, beta=beta, eps=eps, seed=seed),
         held_out=held_out(counts, max_far, max_frr),
         differentials=differentials(counts, at),
-        sample=sample,
-        open_set=None if counts.open_set is None else OpenSet(*open_set(counts, at)),
+        open_set=open_set(counts, at),
         duplicates=_duplicates(counts),
-        opis_by=opis_by(consistency_by(counts, found, settings.beta, settings.eps)),
+        sample=sample,
+        timings=rep.Timings(0.0, 0.0, 0.0, 0.0, 0.0),
+        counts_sha256=None,
     )
 
 
-def _sample(embeddings: Embeddings, settings: Settings) -> rep.Sample | None:
-    if embeddings.sampled_from is None or settings.max_pairs is None:
-        return None
-    return rep.Sample(settings.max_pairs, *embeddings.sampled_from)
-
-
-def _source_facts(
+def facts_of_embeddings(
     counts: PairCounts, embeddings: Embeddings, settings: Settings
 ) -> rep.SourceFacts:
+    """What was read, of embeddings."""
     source = embeddings.source
     return rep.SourceFacts(
         path=_utf8(source.path),
@@ -125,6 +104,29 @@ def _source_facts(
     )
 
 
+def facts_of_pairs(
+    counts: PairCounts, path: str, sha256: str, rows: int, dropped_rows: int, settings: Settings
+) -> rep.SourceFacts:
+    """What was read, of scored pairs."""
+    return rep.SourceFacts(
+        path=_utf8(path),
+        sha256=sha256,
+        labels_sha256=None,
+        rows=rows,
+        dim=None,
+        dropped_rows=dropped_rows,
+        group_column=settings.group_column,
+        **_class_facts(counts),
+    )
+
+
+def sample_of(embeddings: Embeddings, settings: Settings) -> rep.Sample | None:
+    """What the classes were drawn from; None where all are there."""
+    if embeddings.sampled_from is None or settings.max_pairs is None:
+        return None
+    return rep.Sample(settings.max_pairs, *embeddings.sampled_from)
+
+
 def _class_facts(counts: PairCounts) -> dict[str, Any]:
     """How many classes or groups there are, and how many of them have a curve."""
     evaluable = len(evaluable_classes(counts))
@@ -138,6 +140,43 @@ def _class_facts(counts: PairCounts) -> dict[str, Any]:
 def _utf8(path: str) -> str:
     """A file name need not be UTF-8; a report is."""
     return path.encode(errors="replace").decode()
+
+
+def _pairs(counts: PairCounts, sample: rep.Sample | None) -> rep.Pairs:
+    return rep.Pairs(
+        counts.genuine_total,
+        counts.impostor_total,
+        exhaustive=sample is None,
+        excluded=counts.excluded,
+    )
+
+
+def _calibration_range(
+    found: Consistency, settings: Settings, recommended_at: float | None
+) -> rep.CalibrationRange:
+    asked, known = settings.calibration_range, len(found.ends) > 0
+    return rep.CalibrationRange(
+        by=asked.by,
+        low=asked.low,
+        high=asked.high,
+        threshold_low=found.low if known else None,
+        threshold_high=found.high if known else None,
+        points=found.points,
+        contains_recommendation=None
+        if recommended_at is None or not known
+        else found.holds(recommended_at),
+    )
+
+
+def _eps_opis(found: Consistency, eps: float) -> EpsOpis:
+    return EpsOpis(
+        eps=eps,
+        value=found.eps_opis,
+        worst_classes=len(found.worst),
+        opis_worst=found.opis_worst,
+        opis_rest=found.opis_rest,
+        opis_gap=found.opis_gap,
+    )
 
 
 def _duplicates(counts: PairCounts) -> rep.Duplicates | None:

@@ -8,18 +8,18 @@ import numpy as np
 from opis_cli.errors import RunError
 from opis_cli.files import replacing
 from opis_cli.records import Curve
+from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring import curves
 from opis_cli.statistics.jackknife import Spread, spread
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from opis_cli.run import Run
 
 SUFFIXES = (".parquet", ".csv")
 
 
-def curves_table(run: "Run") -> "pd.DataFrame":
+def curves_table(run: Evaluation) -> "pd.DataFrame":
     """Rates and mean utility at every threshold.
 
     ``far`` and ``frr`` are pooled, ``_low`` and ``_high`` the ends of their 95 % intervals, null

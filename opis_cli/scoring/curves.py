@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli.records import Curve, Floats, Ints, PairCounts
-from opis_cli.scoring import curves
 from opis_cli.scoring.borderline import surely_accepted
 
 _CHUNK_VALUES = 2_000_000
@@ -106,14 +105,12 @@ def best_columns(counts: PairCounts, beta: float, classes: Ints) -> NDArray[np.i
 def class_rates(counts: PairCounts, beta: float, threshold: float) -> ClassRates | None:
     """Rates of the evaluable classes at a grid threshold; None where they were not counted, or
     no class has any. Beyond the last threshold, as at it, every pair is accepted."""
-    thresholds = counts.grid.class_thresholds
-    column = np.flatnonzero(thresholds == min(threshold, float(thresholds[-1])))
-    classes = curves.evaluable_classes(counts)
-    if len(column) == 0 or len(classes) == 0:
+    column, classes = counts.grid.column_of(threshold), evaluable_classes(counts)
+    if column is None or len(classes) == 0:
         return None
-    far = curves.class_far(counts, classes, column)[:, 0]
-    frr = curves.class_frr(counts, classes, column)[:, 0]
-    return ClassRates(far, frr, curves.utility(far, frr, beta))
+    far = class_far(counts, classes, np.array([column]))[:, 0]
+    frr = class_frr(counts, classes, np.array([column]))[:, 0]
+    return ClassRates(far, frr, utility(far, frr, beta))
 
 
 def class_figures(

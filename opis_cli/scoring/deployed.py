@@ -9,7 +9,7 @@ from opis_cli.records import PairCounts
 from opis_cli.scoring.borderline import Borderline, borderline_at
 from opis_cli.scoring.curves import ClassRates, class_figures, class_rates
 from opis_cli.scoring.opis import Consistency
-from opis_cli.scoring.pooled import _rates_at, open_set
+from opis_cli.scoring.pooled import fpir, pooled_rates
 
 WORST_CLASSES = 10
 
@@ -73,17 +73,15 @@ def judge_deployed(
     beta: float,
 ) -> Deployed:
     """Rates of a deployed threshold, which is on the grid."""
-    thresholds = counts.grid.thresholds
-    # Beyond the last threshold, as at it, every pair is accepted.
-    index = min(int(np.searchsorted(thresholds, threshold)), len(thresholds) - 1)
-    at = _rates_at(counts, index)
+    index = counts.grid.index_at(threshold)
+    at = pooled_rates(counts, index)
     rates = class_rates(counts, beta, threshold)
     return Deployed(
         threshold=threshold,
         far=at.far,
         frr=at.frr,
         **class_figures(rates, max_far, max_frr),
-        fpir=open_set(counts, threshold)[1],
+        fpir=fpir(counts, threshold),
         worst_classes=worst_classes(counts, found, rates),
         borderline=borderline_at(counts, index),
     )

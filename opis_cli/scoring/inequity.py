@@ -43,10 +43,10 @@ class Differentials:
 
 def differentials(counts: PairCounts, threshold: float | None) -> Differentials | None:
     """Inequity over the evaluable classes at a grid threshold; None without counts by class."""
-    columns = np.flatnonzero(counts.grid.class_thresholds == threshold)
-    if len(columns) == 0:
+    column = None if threshold is None else counts.grid.column_of(threshold)
+    if column is None:
         return None
-    at = int(counts.grid.by_class[columns[0]])
+    at, columns = int(counts.grid.by_class[column]), np.array([column])
     classes = curves.evaluable_classes(counts)
     far = curves.class_far(counts, classes, columns)[:, 0]
     frr = curves.class_frr(counts, classes, columns)[:, 0]

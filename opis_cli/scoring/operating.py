@@ -9,7 +9,7 @@ from opis_cli.counting.calibration import OPERATING_FARS, is_supported, last_wit
 from opis_cli.records import Curve, PairCounts
 from opis_cli.scoring import curves
 from opis_cli.scoring.curves import ClassRates
-from opis_cli.scoring.pooled import _rates_at
+from opis_cli.scoring.pooled import pooled_rates
 from opis_cli.settings import Metric
 from opis_cli.text import as_known
 
@@ -191,7 +191,7 @@ def operating_points(counts: PairCounts) -> tuple[OperatingPoint, ...]:
     far = counts.pooled_far
     points = []
     for bound in OPERATING_FARS:
-        at = _rates_at(counts, last_within(far, bound))
+        at = pooled_rates(counts, last_within(far, bound))
         supported = is_supported(bound, counts.impostor_total)
         points.append(OperatingPoint(bound, at.threshold, at.far, at.frr, supported))
     return tuple(points)

@@ -42,29 +42,37 @@ def recall_at_1(counts: PairCounts) -> float | None:
     return float(counts.nearest_hits.sum() / searchers) if searchers else None
 
 
-def open_set(counts: PairCounts, threshold: float | None) -> tuple[int, float | None]:
-    """Queries without a genuine gallery row, and the share of them that accepts one (FPIR).
+def fpir(counts: PairCounts, threshold: float | None) -> float | None:
+    """Share of the queries without a genuine gallery row that accept one at a threshold.
 
-    No share where there is no such query, or no threshold.
+    None where there is no such query, or no threshold.
     """
-    strangers = counts.rows - int(counts.searchers.sum())
+    strangers = _strangers(counts)
     if counts.open_set is None or threshold is None or not strangers:
-        return strangers, None
-    # Beyond the last threshold, as at it, every pair is accepted.
-    last = len(counts.grid.thresholds) - 1
-    index = min(int(np.searchsorted(counts.grid.thresholds, threshold)), last)
-    return strangers, float(counts.open_set[index] / strangers)
+        return None
+    return float(counts.open_set[counts.grid.index_at(threshold)] / strangers)
 
 
-def equal_error(counts: PairCounts) -> tuple[float, float]:
+def open_set(counts: PairCounts, threshold: float | None) -> OpenSet | None:
+    """The queries without a genuine gallery row; None where there is no gallery."""
+    if counts.open_set is None:
+        return None
+    return OpenSet(_strangers(counts), fpir(counts, threshold))
+
+
+def _strangers(counts: PairCounts) -> int:
+    return counts.rows - int(counts.searchers.sum())
+
+
+def equal_error(counts: PairCounts) -> EqualError:
     """EER and its threshold: where ``|FAR - FRR|`` is least, the mean of the two."""
     far, frr = counts.pooled_far, counts.pooled_frr
     index = int(np.argmin(np.abs(far - frr)))
-    return float((far[index] + frr[index]) / 2), float(counts.grid.thresholds[index])
+    return EqualError(float((far[index] + frr[index]) / 2), float(counts.grid.thresholds[index]))
 
 
-def _rates_at(counts: PairCounts, index: int | None) -> RatesAt:
-    """Pooled rates at a threshold, or nulls where no threshold meets the bound."""
+def pooled_rates(counts: PairCounts, index: int | None) -> RatesAt:
+    """Pooled rates at a threshold, by its index; nulls where no threshold meets the bound."""
     if index is None:
         return RatesAt(None, None, None)
     return RatesAt(

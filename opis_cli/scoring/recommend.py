@@ -9,20 +9,13 @@ import numpy as np
 
 from opis_cli.counting.calibration import first_within, is_supported, last_within
 from opis_cli.decimals import significant
-from opis_cli.records import Ints, PairCounts
+from opis_cli.records import Curve, Ints, PairCounts
 from opis_cli.scoring import curves
 from opis_cli.scoring.borderline import Borderline, borderline_at
 from opis_cli.scoring.curves import class_figures, class_rates
 from opis_cli.scoring.opis import Consistency
-from opis_cli.scoring.pooled import RatesAt, _rates_at
+from opis_cli.scoring.pooled import RatesAt, pooled_rates
 from opis_cli.settings import Metric, Prefer
-from opis_cli.statistics.confidence import (
-    bounds_of,
-    classes_needed,
-    confident_ends,
-    spreads,
-    upper_limits,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +60,48 @@ class Recommendation:
     borderline: Borderline | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class UpperLimits:
+    """What the pooled rates are at most on other classes, with some confidence.
+
+    Attributes
+    ----------
+    confidence : float
+    far, frr : ndarray of shape (C,), or None
+        At the thresholds with counts by class; None where nothing can be said.
+    """
+
+    confidence: float
+    far: Curve | None
+    frr: Curve | None
+
+    def ends(
+        self, counts: PairCounts, max_far: float | None, max_frr: float | None
+    ) -> tuple[int | None, int | None]:
+        """Indices of the smallest and the largest threshold whose limits meet the bounds.
+
+        None where there is none; without a bound it is the first or the last threshold.
+        """
+        low: int | None = 0
+        high: int | None = len(counts.grid.thresholds) - 1
+        if max_frr is not None:
+            low = self._met(counts, self.frr, max_frr, 0)
+        if max_far is not None:
+            high = self._met(counts, self.far, max_far, -1)
+        return low, high
+
+    def at(self, counts: PairCounts, threshold: float) -> tuple[float | None, float | None]:
+        """Limits of FAR and FRR at a threshold with counts by class."""
+        column = counts.grid.column_of(threshold)
+        far, frr = (None if one is None else float(one[column]) for one in (self.far, self.frr))
+        return far, frr
+
+    @staticmethod
+    def _met(counts: PairCounts, limit: Curve | None, bound: float, place: int) -> int | None:
+        met = np.flatnonzero(np.zeros(0) if limit is None else limit <= bound)
+        return int(counts.grid.by_class[met[place]]) if len(met) else None
+
+
 def recommend(
     counts: PairCounts,
     consistency: Consistency,
@@ -75,7 +110,7 @@ def recommend(
     max_frr: float | None,
     prefer: Prefer,
     beta: float,
-    confidence: float | None = None,
+    limits: UpperLimits | None = None,
 ) -> Recommendation:
     """The global threshold to deploy under bounds on the pooled rates, or that there is none.
 
@@ -93,29 +128,19 @@ def recommend(
         How to choose inside the interval; the smaller threshold wins a tie.
     beta : float
         Weight of sensitivity in the utility.
-    confidence : float, optional
-        Let the upper confidence limits of the rates meet the bounds, not the rates alone.
+    limits : UpperLimits, optional
+        Let these meet the bounds, not the rates alone.
     """
     thresholds = counts.grid.thresholds
     far, frr = counts.pooled_far, counts.pooled_frr
-    bounds = bounds_of(max_far, max_frr)
-    bands = None if confidence is None else spreads(counts)
-    low: int | None
-    if bands is None or confidence is None:
-        low, high = _ends(counts, max_far, max_frr)
-    else:
-        low, high = confident_ends(counts, bands, bounds, confidence)
+    ends = _ends if limits is None else limits.ends
+    low, high = ends(counts, max_far, max_frr)
     index, interval = None, None
     if low is not None and high is not None and low <= high:
         index = _choose(counts, consistency, low, high, prefer, beta)
         interval = float(thresholds[low]), float(thresholds[high])
     at = None if index is None else float(thresholds[index])
-    far_upper, frr_upper, needed = None, None, None
-    if bands is not None and confidence is not None:
-        if at is None:
-            needed = classes_needed(counts, bands, bounds, confidence)
-        else:
-            far_upper, frr_upper = upper_limits(counts, bands, at, confidence)
+    far_upper, frr_upper = (None, None) if limits is None or at is None else limits.at(counts, at)
     rates = None if at is None else class_rates(counts, beta, at)
     accepted = None if index is None else int(counts.pooled_impostor[index])
     genuine = None if index is None else int(counts.pooled_genuine[index])
@@ -135,19 +160,19 @@ def recommend(
         false_accepts_per_query=_per_query(counts, accepted),
         precision=_precision(genuine, accepted),
         equivalents=equivalents(at, counts.metric, counts.unit),
-        at_max_far=None if max_far is None else _rates_at(counts, high),
-        at_max_frr=None if max_frr is None else _rates_at(counts, low),
-        confidence=confidence,
+        at_max_far=None if max_far is None else pooled_rates(counts, high),
+        at_max_frr=None if max_frr is None else pooled_rates(counts, low),
+        confidence=None if limits is None else limits.confidence,
         far_upper=far_upper,
         frr_upper=frr_upper,
-        classes_needed=needed,
+        classes_needed=None,
         borderline=None if index is None else borderline_at(counts, index),
     )
 
 
 def _ends(
     counts: PairCounts, max_far: float | None, max_frr: float | None
-) -> tuple[int, int | None]:
+) -> tuple[int | None, int | None]:
     """Indices of the smallest and the largest threshold that meet the bounds, each by itself."""
     low = 0 if max_frr is None else first_within(curves.pooled_frr_at_most(counts), max_frr)
     if max_far is None:

@@ -1,16 +1,49 @@
 """Bounds that hold with confidence: thresholds whose upper confidence limits meet them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from opis_cli.records import Curve, PairCounts
+from opis_cli.scoring.opis import Consistency
+from opis_cli.scoring.recommend import Recommendation, UpperLimits, recommend
+from opis_cli.settings import Settings
 from opis_cli.statistics.jackknife import Rate, Spread, spread
 
 Bounds = dict[Rate, float]
 """Largest rates that are allowed, by kind."""
 Bands = dict[Rate, Spread | None]
 """Jackknives by kind of rate; None where no class can be left out."""
+
+
+def recommended(counts: PairCounts, consistency: Consistency, settings: Settings) -> Recommendation:
+    """``recommend`` by settings: with a confidence, the bounds shall hold on other classes."""
+    max_far, max_frr = settings.bounds
+    limits, bands = None, None
+    if settings.confidence is not None:
+        bands = spreads(counts)
+        limits = UpperLimits(
+            settings.confidence,
+            **{
+                rate: None if band is None else band.upper(settings.confidence)
+                for rate, band in bands.items()
+            },
+        )
+    chosen = recommend(
+        counts,
+        consistency,
+        max_far=max_far,
+        max_frr=max_frr,
+        prefer=settings.prefer,
+        beta=settings.beta,
+        limits=limits,
+    )
+    if bands is None or settings.confidence is None or chosen.threshold is not None:
+        return chosen
+    bounds = bounds_of(max_far, max_frr)
+    needed = classes_needed(counts, bands, bounds, settings.confidence)
+    return replace(chosen, classes_needed=needed)
 
 
 def bounds_of(max_far: float | None, max_frr: float | None) -> Bounds:
@@ -23,23 +56,6 @@ def spreads(counts: PairCounts) -> Bands:
     """The jackknife of both rates at all thresholds with counts by class."""
     columns = np.arange(len(counts.grid.by_class))
     return {"far": spread(counts, "far", columns), "frr": spread(counts, "frr", columns)}
-
-
-def confident_ends(
-    counts: PairCounts, bands: Bands, bounds: Bounds, confidence: float
-) -> tuple[int | None, int | None]:
-    """Indices of the thresholds between which the bounds hold with confidence.
-
-    The smallest whose upper limit of FRR meets its bound, and the largest whose upper limit of FAR
-    does; None where there is none. Without a bound it is the first or the last threshold.
-    """
-    ends: dict[Rate, int | None] = {"frr": 0, "far": len(counts.grid.thresholds) - 1}
-    for rate, bound in bounds.items():
-        band = bands[rate]
-        met = np.zeros(0, int) if band is None else np.flatnonzero(band.upper(confidence) <= bound)
-        place = 0 if rate == "frr" else -1
-        ends[rate] = int(counts.grid.by_class[met[place]]) if len(met) else None
-    return ends["frr"], ends["far"]
 
 
 def classes_needed(
@@ -72,15 +88,3 @@ def _times(band: Spread, bound: float, confidence: float) -> Curve:
         times = (ndtri(confidence) * band.logit_error / room) ** 2
     times = np.where(band.rate > 0, times, band.upper(confidence) / bound)
     return np.where(band.rate < bound, times, np.inf)
-
-
-def upper_limits(
-    counts: PairCounts, bands: Bands, threshold: float, confidence: float
-) -> tuple[float | None, float | None]:
-    """Upper confidence limits of the pooled FAR and FRR at a threshold with counts by class."""
-    column = int(np.searchsorted(counts.grid.class_thresholds, threshold))
-    far, frr = (
-        None if band is None else float(band.upper(confidence)[column])
-        for band in (bands["far"], bands["frr"])
-    )
-    return far, frr

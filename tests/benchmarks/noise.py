@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from test_noise import clouds
+import data
 
 import opis_cli as opis
 from opis_cli.render.axes import CHOSEN, FAR, WORST, panels
@@ -27,8 +27,10 @@ def main() -> None:
     for axes, (spread, title) in zip(both, PANELS, strict=True):
         truth = 0.0
         if spread:
-            truth = opis.evaluate(*clouds(CLASSES, MANY, spread=spread)).report.opis
-        reports = [opis.evaluate(*clouds(CLASSES, rows, spread=spread)).report for rows in SIZES]
+            truth = opis.evaluate(*data.clouds(CLASSES, MANY, spread=spread)).report.opis
+        reports = [
+            opis.evaluate(*data.clouds(CLASSES, rows, spread=spread)).report for rows in SIZES
+        ]
         found = [report.opis_corrected for report in reports]
         values = [one.value for one in found]
         reach = np.abs([np.array(one.interval) - one.value for one in found]).T

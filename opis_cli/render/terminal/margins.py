@@ -1,20 +1,16 @@
 """What the terminal shows of margins for training."""
 
-from typing import TYPE_CHECKING
-
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from opis_cli import decimals
 from opis_cli.render.terminal.blocks import marked, section
+from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.margins import Margins, snippet
 from opis_cli.text import number, rate
 
-if TYPE_CHECKING:
-    from opis_cli.run import Run
 
-
-def margins_summary(run: "Run", found: Margins) -> RenderableType:
+def margins_summary(run: Evaluation, found: Margins) -> RenderableType:
     """Margins, the pairs that they mine, the loss that they mean, and how to train with them."""
     pairs, plus, minus = run.report.pairs, found.hard_genuine_pairs, found.hard_impostor_pairs
     rows = [

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,17 +11,15 @@ from rich.text import Text
 from opis_cli import decimals
 from opis_cli.render.terminal.blocks import carried, carried_roughly, marked, section
 from opis_cli.render.terminal.threshold import borderline, bounds, recommendation
+from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.text import number, plain, rate, scale, shown
-
-if TYPE_CHECKING:
-    from opis_cli.run import Run
 
 SHOWN_CLASSES = 5
 _SIZES_ALIKE = 5
 
 
-def summary(run: "Run", out: Path | None = None) -> RenderableType:
+def summary(run: Evaluation, out: Path | None = None) -> RenderableType:
     """The evaluation at a glance: what was read, consistency, threshold, who it fails, files."""
     report = run.report
     parts: list[RenderableType] = [_header(report), Text(), _consistency(report), Text()]

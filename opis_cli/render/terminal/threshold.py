@@ -1,24 +1,21 @@
 """What the terminal shows of a recommendation: the threshold, its cost, or why there is none."""
 
 import math
-from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from opis_cli import decimals
 from opis_cli.render.terminal.blocks import carried, marked, section
+from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.scoring.borderline import Borderline
 from opis_cli.scoring.recommend import Recommendation
 from opis_cli.statistics.intervals import carriers_of_far
 from opis_cli.text import number, plain, rate, scale, shown
 
-if TYPE_CHECKING:
-    from opis_cli.run import Run
 
-
-def recommendation(run: "Run", chosen: Recommendation) -> RenderableType:
+def recommendation(run: Evaluation, chosen: Recommendation) -> RenderableType:
     """The recommended threshold, what it costs, and what to know of it; or why there is none."""
     report, grid = run.report, run.counts.grid
     dense = len(grid.by_class) == len(grid.thresholds)

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit, stdtrit
-from test_scores import hand_made
 
 import opis_cli as opis
 from opis_cli.scoring.opis import consistency
@@ -69,7 +68,7 @@ def test_of_independent_pairs_it_is_the_binomial_error():
     """Classes of two rows that err by chance: the jackknife knows nothing but that."""
     rng = np.random.default_rng(0)
     accepted = rng.random(4_000) < 0.7
-    counts = hand_made(
+    counts = data.hand_made(
         genuine=accepted[:, None] * np.array([[1, 1]]) | np.array([[0, 1]]),
         impostor=np.zeros((4_000, 2), int),
         sizes=[2] * 4_000,
@@ -86,7 +85,7 @@ def test_no_error_is_bounded_by_the_rule_of_three_over_the_design_effect():
     """Forty classes of ten pairs; at the second threshold, each class errs wholly or not at all."""
     genuine = np.full((40, 3), 10)
     genuine[:20, 0] = 0
-    counts = hand_made(genuine, np.zeros((40, 3), int), [5] * 40, [0.1, 0.5, 1.0])
+    counts = data.hand_made(genuine, np.zeros((40, 3), int), [5] * 40, [0.1, 0.5, 1.0])
     band = spread(counts, "frr", np.arange(3))
     # Ten pairs that err together are worth one: of forty trials, none failed.
     assert band.effect[1] == pytest.approx(10, rel=0.05)
@@ -121,7 +120,7 @@ def test_an_end_that_the_pairs_cannot_tell_from_0_or_1_is_that():
     """Of 40 x 10 pairs: one class errs wholly, or all but one do."""
     genuine = np.full((40, 3), 10)
     genuine[0, 0], genuine[1:, 1] = 0, 0
-    counts = hand_made(genuine, np.zeros((40, 3), int), [5] * 40, [0.1, 0.5, 1.0])
+    counts = data.hand_made(genuine, np.zeros((40, 3), int), [5] * 40, [0.1, 0.5, 1.0])
     band = spread(counts, "frr", np.arange(2))
     (low, _), (high, top) = np.transpose(band.limits())[0], np.transpose(band.limits())[1]
     assert band.rate.tolist() == pytest.approx([0.025, 0.975])
@@ -157,7 +156,7 @@ def test_few_classes_that_lie_apart_have_a_real_interval_of_the_threshold_or_non
 def test_the_interval_holds_a_threshold_between_two_steps_of_the_far():
     """Where the upper limit jumps over the bound right behind the threshold that was chosen."""
     impostor = np.array([[0, 0, 80], [0, 0, 80], [0, 60, 80], [0, 60, 80]] * 10)
-    counts = hand_made(np.full((40, 3), 10), impostor, [5] * 40, [0.1, 0.5, 1.0])
+    counts = data.hand_made(np.full((40, 3), 10), impostor, [5] * 40, [0.1, 0.5, 1.0])
     band = spread(counts, "far", np.arange(3))
     chosen = recommend(
         counts,
@@ -224,7 +223,7 @@ def test_intervals_cover_and_half_the_error_would_not():
     for _ in range(200):
         drawn = rng.choice(len(names), 37, replace=False)
         own = accepted[np.ix_(drawn, drawn)].sum(axis=1).astype(int)
-        counts = hand_made(
+        counts = data.hand_made(
             np.column_stack([genuine[drawn].astype(int), [120] * 37]),
             np.column_stack([own, [16 * 36 * 16] * 37]),
             [16] * 37,

@@ -13,26 +13,9 @@ from opis_cli.embeddings.clean import from_arrays
 from opis_cli.settings import Settings
 
 
-def unit(vectors):
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def clouds(classes, rows, *, spread=0.0, noise=1.5, dim=64, seed=0):
-    """Rows about centres of one length, each at one distance, or at distances by class.
-
-    With unequal lengths cosine distances would make real differences between the classes.
-    """
-    rng = np.random.default_rng(seed)
-    centres = unit(rng.standard_normal((classes, dim)))
-    lengths = noise * np.exp(spread * rng.standard_normal(classes))
-    labels = np.repeat(np.arange(classes), rows)
-    away = unit(np.random.default_rng(seed + 1).standard_normal((classes * rows, dim)))
-    return (centres[labels] + lengths[labels, None] * away).astype(np.float32), labels
-
-
 @pytest.mark.parametrize("rows", [4, 7, 12, 24])
 def test_classes_that_are_alike_have_none_but_plain_opis_has(rows):
-    report = opis.evaluate(*clouds(300, rows, seed=rows)).report
+    report = opis.evaluate(*data.clouds(300, rows, seed=rows)).report
     found = report.opis_corrected
     low, high = found.interval
     assert low < 0 < high
@@ -44,7 +27,7 @@ def test_classes_that_are_alike_have_none_but_plain_opis_has(rows):
 
 def test_skewness_of_the_classes_moves_the_upper_end():
     """Where a few classes differ and most are alike, OPIS less noise is skewed to the right."""
-    vectors, labels = clouds(120, 12, spread=0.5, seed=2)
+    vectors, labels = data.clouds(120, 12, spread=0.5, seed=2)
     found = opis.evaluate(vectors, labels).report.opis_corrected
     low, high = found.interval
     assert low < found.value < high and high - found.value > 1.5 * (found.value - low)
@@ -53,9 +36,9 @@ def test_skewness_of_the_classes_moves_the_upper_end():
 
 def test_a_known_spread_is_recovered():
     """The truth is OPIS of the same classes with many rows each."""
-    truth = opis.evaluate(*clouds(300, 80, spread=0.2)).report.opis
+    truth = opis.evaluate(*data.clouds(300, 80, spread=0.2)).report.opis
     for rows in (8, 16):
-        report = opis.evaluate(*clouds(300, rows, spread=0.2)).report
+        report = opis.evaluate(*data.clouds(300, rows, spread=0.2)).report
         low, high = report.opis_corrected.interval
         assert low < truth < high
         assert abs(report.opis_corrected.value - truth) < abs(report.opis - truth)
@@ -141,7 +124,7 @@ def test_no_more_rows_are_split_than_allowed_but_two_classes_are(name, most, mon
 def test_galleries_that_are_drawn_leave_alike_classes_alike(monkeypatch):
     """Small random galleries add noise, but of the two halves apart."""
     monkeypatch.setattr(halves, "GALLERY", 64)
-    report = opis.evaluate(*clouds(300, 8, seed=8)).report
+    report = opis.evaluate(*data.clouds(300, 8, seed=8)).report
     low, high = report.opis_corrected.interval
     assert low < 0 < high
     assert abs(report.opis_corrected.value) < 0.3 * report.opis

@@ -354,9 +354,9 @@ def test_open_set_queries_by_hand():
     assert (run.report.pairs.genuine, run.report.pairs.impostor) == (2, 7)
     assert run.report.recall_at_1 == 1.0
     assert run.report.open_set == OpenSet(1, 0.0)
-    assert open_set(run.counts, 2.0) == (1, 1.0)
+    assert open_set(run.counts, 2.0) == OpenSet(1, 1.0)
     before = run.counts.grid.thresholds[run.counts.grid.thresholds < 0.947][-1]
-    assert open_set(run.counts, before) == (1, 0.0)
+    assert open_set(run.counts, before) == OpenSet(1, 0.0)
     assert run.classes()["class"].tolist() == ["a", "b", "stranger"]
     assert run.classes()["far"].isna().tolist() == [False, False, True]
 

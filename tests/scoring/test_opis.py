@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import opis_cli as opis
 from opis_cli.errors import InputError
-from opis_cli.records import Grid, PairCounts
 from opis_cli.scoring import curves
 from opis_cli.scoring.opis import consistency, consistency_by, opis_by, trapezoid_weights
 
@@ -104,7 +103,7 @@ def test_no_monotone_transform_changes_opis_by_log_far():
 
 def test_ties_of_the_far_have_no_weight_on_its_scale():
     # FAR 1/10, 1/10, 1/10, 1: of the range only the last step counts.
-    counts = hand_made(
+    counts = data.hand_made(
         genuine=[[1, 1, 1, 1], [0, 0, 1, 1]],
         impostor=[[1, 1, 1, 10], [1, 1, 1, 10]],
         sizes=[2, 2],
@@ -264,27 +263,9 @@ def test_far_rises_and_frr_falls_with_the_threshold():
     assert run.counts.pooled_far[-1] == 1 and run.counts.pooled_frr[-1] == 0
 
 
-def hand_made(genuine, impostor, sizes, thresholds) -> PairCounts:
-    """Counts written down by hand, at all thresholds by class."""
-    genuine, impostor = np.array(genuine), np.array(impostor)
-    grid = Grid(np.array(thresholds), len(thresholds), np.arange(len(thresholds)))
-    return PairCounts(
-        grid=grid,
-        metric="cosine",
-        unit=True,
-        class_names=np.array([f"c{i}" for i in range(len(sizes))], object),
-        sizes=np.array(sizes),
-        genuine=genuine,
-        impostor=impostor,
-        pooled_genuine=genuine.sum(axis=0),
-        pooled_impostor=impostor.sum(axis=0) // 2,
-        nearest_hits=np.array(sizes),
-    )
-
-
 def test_opis_by_hand():
     # Two classes of two rows: one genuine pair and four impostor pairs each, the same four.
-    counts = hand_made(
+    counts = data.hand_made(
         genuine=[[1, 1, 1], [0, 0, 1]],
         impostor=[[0, 0, 4], [0, 0, 4]],
         sizes=[2, 2],
@@ -318,7 +299,7 @@ def test_utility_by_hand():
 
 
 def test_identical_curves_give_zero():
-    counts = hand_made([[0, 1, 3]] * 3, [[0, 5, 18]] * 3, [3, 3, 3], [0.0, 0.4, 1.0])
+    counts = data.hand_made([[0, 1, 3]] * 3, [[0, 5, 18]] * 3, [3, 3, 3], [0.0, 0.4, 1.0])
     found = consistency(counts, opis_range("distance", 0.0, 1.0), 1.0, 0.1)
     assert found.opis == 0.0 and found.eps_opis == 0.0
 

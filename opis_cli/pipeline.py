@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from opis_cli.config import merge
 from opis_cli.counting import scored_counts, scored_pairs
-from opis_cli.counting.count import Announce, Progress, choose_engine, count_pairs
+from opis_cli.counting.count import Progress, choose_engine, count_pairs
+from opis_cli.counting.memory import Announce
 from opis_cli.embeddings.clean import ARRAYS, from_arrays
 from opis_cli.embeddings.gallery import with_gallery
 from opis_cli.embeddings.read import read_as
@@ -18,7 +20,7 @@ from opis_cli.report.build import build_report, facts_of_embeddings, facts_of_pa
 from opis_cli.report.records import Report, Timings
 from opis_cli.report.threshold_file import read_threshold
 from opis_cli.run import Run
-from opis_cli.settings import Settings, merge
+from opis_cli.settings import Settings
 
 
 def evaluate(

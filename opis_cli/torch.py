@@ -16,11 +16,12 @@ import warnings
 from contextlib import nullcontext
 from typing import Any
 
+from opis_cli.config import merge
 from opis_cli.embeddings.clean import from_arrays
 from opis_cli.errors import InputError, MissingExtra, SettingsError
 from opis_cli.pipeline import evaluate_embeddings
 from opis_cli.report.records import Report
-from opis_cli.settings import Settings, merge
+from opis_cli.settings import Settings
 
 try:
     import torch

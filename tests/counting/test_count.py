@@ -9,6 +9,7 @@ from conftest import optional
 
 import opis_cli as opis
 from opis_cli.counting import count
+from opis_cli.counting.memory import memory_needed
 from opis_cli.embeddings.clean import from_arrays
 from opis_cli.errors import InputError, RunError, SettingsError
 from opis_cli.settings import Settings
@@ -95,7 +96,7 @@ def test_credits_of_large_classes_fit(engine):
 
 def test_many_threads_need_more_memory():
     embeddings = from_arrays(*data.blobs(200, 10, 8))
-    few, many = (count.memory_needed(embeddings, Settings(threads=n)) for n in (2, 64))
+    few, many = (memory_needed(embeddings, Settings(threads=n)) for n in (2, 64))
     assert many - few > 1_000_000_000
 
 
@@ -119,3 +120,14 @@ def test_a_range_is_resolved_or_refused_for_a_reason(make, asked, seed):
         assert re.search("cannot be resolved|too narrow", str(error))
     else:
         assert report.calibration_range.points >= 1_024
+
+
+def test_a_checkpoint_is_of_one_precision_and_one_size_of_tiles():
+    embeddings = from_arrays(*data.blobs(60, 3))
+    plain, rounded = Settings(engine="torch"), Settings(engine="torch", dtype="tf32")
+    works = {
+        Checkpoint.of("folder", embeddings, settings, "torch", side).work
+        for settings in (plain, rounded)
+        for side in (1_024, 4_096)
+    }
+    assert len(works) == 4

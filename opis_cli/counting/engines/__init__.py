@@ -4,11 +4,15 @@
 the same cuts. A new engine is one file here, a line in ``load``, and a row in the parity test.
 """
 
+from contextlib import AbstractContextManager
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
+from opis_cli.counting.tally import Opened
 from opis_cli.errors import MissingExtra
+from opis_cli.records import Embeddings
+from opis_cli.settings import Settings
 
 ENGINES = ("numpy", "numba", "torch", "dask")
 EXTRAS = {"torch": "torch", "dask": "distributed"}
@@ -33,3 +37,17 @@ def load(engine: str) -> ModuleType:
     return import_module(
         "opis_cli.counting.cluster" if engine == "dask" else f"{__name__}.{engine}"
     )
+
+
+def opened(
+    engine: str, embeddings: Embeddings, settings: Settings, threads: int
+) -> AbstractContextManager[Opened]:
+    """An engine, ready to count these embeddings with these settings while the context lasts.
+
+    Raises
+    ------
+    MissingExtra
+        Its packages are not installed.
+    """
+    ready: AbstractContextManager[Opened] = load(engine).opened(embeddings, settings, threads)
+    return ready

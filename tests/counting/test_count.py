@@ -9,6 +9,7 @@ from conftest import optional
 
 import opis_cli as opis
 from opis_cli.counting import count
+from opis_cli.counting.checkpoint import Checkpoint
 from opis_cli.counting.memory import memory_needed
 from opis_cli.embeddings.clean import from_arrays
 from opis_cli.errors import InputError, RunError, SettingsError

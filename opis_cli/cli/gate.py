@@ -40,7 +40,7 @@ def gate(
     threshold: Annotated[
         str | None,
         typer.Option(
-            help="The deployed threshold, at which rates are outcome.",
+            help="The deployed threshold, at which rates are judged.",
             metavar="T|threshold.json",
             show_default="the run's",
         ),

@@ -87,7 +87,7 @@ def _option(name: str) -> Any:
     """The option of a setting, as Typer reads it."""
     about, hint = ABOUT[name], get_type_hints(Settings)[name]
     default = Settings.__dataclass_fields__[name].default
-    shown = about.shown or ("" if default in (None, False) else str(default))
+    shown = about.shown or ("" if default is None or default is False else str(default))
     words = about.choices or choices_of(hint)
     option = typer.Option(
         *about.flags,

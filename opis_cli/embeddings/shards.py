@@ -140,7 +140,6 @@ class _Npz(_File):
     """Arrays by name, of which only those that are asked for are read."""
 
     def rows(self, embedding_column: str | None) -> int:
-        name = embedding_column or "embeddings"
         with self._member(embedding_column or "embeddings") as file:
             if np.lib.format.read_magic(file) == (1, 0):
                 shape = np.lib.format.read_array_header_1_0(file)[0]

@@ -21,7 +21,7 @@ HEAVY = (
 )
 TERMINAL = ("cli", "render/terminal", "__main__")
 ORDER = (
-    *("errors", "settings", "records", "decimals", "text", "machine", "files"),
+    *("errors", "caches", "settings", "records", "decimals", "text", "machine", "files"),
     *("embeddings", "counting", "scoring", "statistics", "report", "judging", "render"),
     *("run", "pipeline", "torch", "cli", "__main__"),
 )

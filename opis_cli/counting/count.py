@@ -89,7 +89,8 @@ def count_pairs(
     placed = begun[0] if begun else grid.place_grid(seen, needs, rows)
     in_gaps = seen.gaps(rows) is not None
     for _ in range(_ATTEMPTS):
-        tally = _tally(embeddings, plan, placed, engine, settings, progress, checkpoint, begun)
+        with engines.announced(engine, announce):
+            tally = _tally(embeddings, plan, placed, engine, settings, progress, checkpoint, begun)
         counts = _counts(embeddings, plan, placed, plan.settle(tally))
         low, high = range_ends(counts, settings.calibration_range)
         _check_width(rows, low, high)

@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 _KEPT = 4
@@ -43,7 +44,7 @@ def folder(kind: str, key: str, *first: Path) -> Path | None:
     *first : Path
         Where to look first, such as a folder of the package.
     """
-    for base in (*first, *_own_bases()):
+    for base in chain(first, _own_bases()):
         chosen = base / f"{kind}-{key}"
         new = not chosen.is_dir()
         if not _is_writable(chosen):
@@ -111,10 +112,13 @@ def _own_bases() -> Iterator[Path]:
 
 
 def _home() -> Path | None:
-    """The user's home, if there is one: a missing one is not ours to make."""
+    """The user's home, if there is one: a missing one is not ours to make.
+
+    Containers have users whose home is ``/``, which is to say none.
+    """
     with contextlib.suppress(OSError, RuntimeError):
         home = Path.home()
-        if home.is_absolute() and home.is_dir():
+        if home.is_absolute() and home.is_dir() and home != home.parent:
             return home
     return None
 

@@ -5,6 +5,7 @@ interrupted.
 """
 
 import io
+import logging
 import os
 import sys
 import traceback
@@ -25,6 +26,8 @@ def _run(words: list[str], debug: bool) -> int:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
+        # Matplotlib would say there that it lists the fonts, where that takes it long.
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
         from opis_cli.cli.gate import app
 
         code = int(app(words, prog_name="opis", standalone_mode=False) or 0)

@@ -86,7 +86,8 @@ def count_pairs(
         placed = begun.grid if begun else grid.place_grid(seen, needs, rows)
         for _ in range(_ATTEMPTS):
             begun = begun or Begun(placed, Tally.empty(rows, placed, folds), 0)
-            tally = _count_tiles(plan, begun, ready, threads, progress, checkpoint)
+            with engines.announced(engine, announce):
+                tally = _count_tiles(plan, begun, ready, threads, progress, checkpoint)
             counts = _counts(embeddings, plan, placed, plan.settle(tally))
             low, high = range_ends(counts, settings.calibration_range)
             _check_width(rows, low, high)

@@ -11,7 +11,7 @@ import opis_cli as opis
 from opis_cli.counting import count
 from opis_cli.counting.checkpoint import Checkpoint
 from opis_cli.counting.memory import memory_needed
-from opis_cli.embeddings.clean import from_arrays
+from opis_cli.embeddings.clean import Reading, from_arrays
 from opis_cli.errors import InputError, RunError, SettingsError
 from opis_cli.settings import Settings
 
@@ -132,3 +132,62 @@ def test_a_checkpoint_is_of_one_precision_and_one_size_of_tiles():
         for side in (1_024, 4_096)
     }
     assert len(works) == 4
+
+
+COLUMNS = {"photo": np.arange(300) % 7, "day": np.arange(300) % 5}
+
+
+@pytest.mark.parametrize(
+    ("begun", "changed"),
+    [
+        ({}, {"metric": "euclidean"}),
+        ({}, {"calibration": "far:0.02..0.2"}),
+        ({}, {"max_far": 0.2}),
+        ({}, {"max_frr": 0.2}),
+        ({"max_far": 0.2}, {"max_far": 0.2, "max_frr": 0.2}),
+        ({}, {"threshold": "0.4"}),
+        ({"threshold": "0.4"}, {"threshold": "0.5"}),
+        ({}, {"on_bad_rows": "drop"}),
+        ({}, {"seed": 1}),
+        ({}, {"folds": 3}),
+        ({"folds": 3}, {"folds": 4}),
+        ({}, {"max_pairs": 40_000}),
+        ({}, {"embedding_column": "other"}),
+        ({}, {"label_column": "other"}),
+        ({}, {"group_column": "day"}),
+        ({"group_column": "photo"}, {"group_column": "day"}),
+        ({}, {"within_column": "day"}),
+        ({"within_column": "photo"}, {"within_column": "day"}),
+        ({}, {"exclude_same": "day"}),
+        ({"exclude_same": "photo"}, {"exclude_same": "day"}),
+        ({}, {"engine": "numba"}),
+    ],
+    ids=str,
+)
+def test_a_checkpoint_of_other_settings_that_change_counts_is_refused(
+    begun, changed, tmp_path, monkeypatch
+):
+    """With the same settings the count goes on; these were begun, and are asked for, in turn."""
+    monkeypatch.setattr(count, "_CHECKPOINT_PAIRS", 1)
+    monkeypatch.setattr(count, "_PAIRS_PER_BYTE", 0)
+    monkeypatch.setattr("opis_cli.counting.engines.numpy.TILE_SIDE", 128)
+    vectors, labels = data.blobs(300, 8)
+    embeddings = from_arrays(
+        vectors, labels, Reading(columns=dict.fromkeys(COLUMNS, True)), columns=COLUMNS
+    )
+    asked, other = (
+        Settings(**{"engine": "numpy", "checkpoint": str(tmp_path / "partial")} | settings)
+        for settings in (begun, changed)
+    )
+    calls = []
+
+    def killed_later(done, total):
+        calls.append(done)
+        if len(calls) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        count.count_pairs(embeddings, asked, progress=killed_later)
+    with pytest.raises(RunError, match="other embeddings or settings"):
+        count.count_pairs(embeddings, other)
+    assert count.count_pairs(embeddings, asked).genuine_total > 0

@@ -320,3 +320,50 @@ def test_the_ends_of_codes_are_found_where_scores_pass_zero(end):
     assert np.array_equal(codes.of(ends), every)
     below = codes.of(np.nextafter(ends, np.float32(-np.inf)))
     assert np.all(below > every)
+
+
+def test_a_block_off_the_diagonal_that_holds_more_pairs_than_16_bits(monkeypatch):
+    """Two clouds so tight that neighbours of a row fall into the same two zones.
+
+    A block off the diagonal is whole, so these have more neighbours than 16 bits can count.
+    """
+    from opis_cli.counting.engines import numba
+    from opis_cli.counting.engines.numba_scan import ZONES
+
+    monkeypatch.setattr(opis_cli.counting.grid, "_SMALL_PAIRS", 0)
+    labels = np.repeat([0, 1, 2], [1_000, 1_000, 400])
+    centres = np.random.default_rng(0).standard_normal((3, 8))
+    vectors = centres[labels] + 1e-3 * np.random.default_rng(1).standard_normal((2_400, 8))
+    # Rows that are near to others of another class, so that the window has impostors.
+    vectors[2_000:] = np.random.default_rng(2).standard_normal((400, 8))
+    rows, grid = prepared(vectors, labels, high=0.1)
+    cells = numba._cells_of(rows, grid)
+    assert not cells.everywhere
+    tile = Tile(0, 1_000, 1_000, 2_000)
+    scores = rows.scores_of(slice(0, 1_000), slice(1_000, 2_000))
+    zones = np.clip(scores * cells.scale + cells.shift, 0, ZONES).astype(np.int64)
+    # Two zones at a time, as neighbours in a row.
+    neighbours = np.bincount((zones[:, ::2] * 256 + zones[:, 1::2]).ravel())
+    assert neighbours.max() > 2**16
+    one, other = (tally_of(engine, rows, grid, [tile]) for engine in ("numpy", "numba"))
+    assert one.pooled_impostor.sum() == other.pooled_impostor.sum() == 1_000_000
+    # A score on a cut may fall to its other side.
+    assert np.abs(one.pooled_impostor - other.pooled_impostor).sum() <= 2_000
+
+
+@pytest.mark.parametrize("engine", KERNELS)
+def test_the_nearest_row_is_told_where_float32_cannot(engine):
+    """Triples of a row, one of its class, and a stranger that is nearer by the tenth digit."""
+    rng = np.random.default_rng(0)
+    count_of, dim, nearer = 80, 16, 1e-7
+    base, *others = np.linalg.qr(rng.standard_normal((count_of, dim, 3)))[0].transpose(2, 0, 1)
+    own, stranger = base + 0.1 * others[0], base + (0.1 - nearer) * others[1]
+    vectors = np.stack([base, own, stranger], axis=1).reshape(-1, dim)
+    labels = np.column_stack([np.arange(count_of)] * 2 + [count_of + np.arange(count_of)]).ravel()
+    counts = count(vectors, labels, engine, calibration="distance:0.2..0.9")
+    distance = oracle.distances(vectors)
+    rows = 3 * np.arange(count_of)
+    gap = distance[rows, rows + 1] - distance[rows, rows + 2]
+    assert np.all((gap > 1e-9) & (gap < 3e-8))
+    # The row itself finds the stranger first, its fellow finds the row.
+    assert counts.nearest_hits[:count_of].tolist() == [1] * count_of

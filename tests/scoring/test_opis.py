@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 import opis_cli as opis
 from opis_cli.errors import InputError
+from opis_cli.records import Grid
 from opis_cli.scoring import curves
 from opis_cli.scoring.opis import consistency, consistency_by, opis_by, trapezoid_weights
+from opis_cli.scoring.recommend import recommend
+from opis_cli.statistics import bootstrap
 
 REAL = ("wordnet", "fonts_base", "fonts_tcm")
 PUBLISHED = {
@@ -417,3 +420,71 @@ def test_equivalents_name_the_same_threshold():
     assert same.equivalents.cosine_similarity == pytest.approx(1 - chosen.threshold, abs=2e-3)
     raw = opis.evaluate(vectors, labels, metric="euclidean").report.recommendation
     assert raw.equivalents.cosine_similarity is None
+
+
+@pytest.mark.parametrize(
+    ("classes", "eps", "worst"), [(70, 0.1, 7), (71, 0.1, 8), (3, 0.1, 1), (100, 0.07, 7)]
+)
+def test_the_worst_classes_are_a_share_rounded_up_as_it_is_written(classes, eps, worst):
+    """0.1 * 70 is 7.000000000000001 and 0.07 * 100 is 7.000000000000001: both mean 7."""
+    accepted = np.arange(classes)[:, None] % 2 * np.array([[1, 1, 0]]) | np.array([[0, 0, 1]])
+    impostor = np.tile([0, 0, 2 * (2 * classes - 2)], (classes, 1))
+    counts = data.hand_made(accepted, impostor, [2] * classes, [0.0, 0.5, 1.0])
+    found = consistency(counts, opis_range("distance", 0.0, 0.5), 1.0, eps)
+    assert len(found.worst) == worst
+    drawn = bootstrap.worst_weights(np.ones((1, classes)), found, eps)
+    assert drawn.sum() == worst
+
+
+def only_pooled_between(by_class):
+    """Two classes of six thresholds; FAR rises by a tenth and FRR falls by a fifth at each."""
+    impostor = np.array([0, 1, 2, 3, 4, 10])
+    genuine = np.array([5, 6, 7, 8, 9, 10])
+    counts = data.hand_made(
+        genuine=[genuine // 2, genuine - genuine // 2],
+        impostor=[impostor, impostor],
+        sizes=[4, 4],
+        thresholds=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+    )
+    return dataclasses.replace(
+        counts,
+        grid=Grid(counts.grid.thresholds, 2, np.array(by_class)),
+        genuine=counts.genuine[:, by_class],
+        impostor=counts.impostor[:, by_class],
+    )
+
+
+@pytest.mark.parametrize(
+    ("by_class", "bounds", "expected"),
+    [
+        # Both bounds hold at 0.3 and 0.4 only, between two thresholds with counts by class.
+        ([0, 1, 5], (0.3, 0.35), 0.4),
+        # From 0.3 on to the end of the axis nothing is counted by class: the bound on FRR decides.
+        ([0, 1], (None, 0.35), 0.3),
+    ],
+)
+def test_where_only_pooled_counts_are_the_end_that_a_bound_is_about_is_taken(
+    by_class, bounds, expected
+):
+    counts = only_pooled_between(by_class)
+    found = consistency(counts, opis_range("distance", 0.1, 0.2), 1.0, 0.1)
+    chosen = recommend(
+        counts, found, max_far=bounds[0], max_frr=bounds[1], prefer="utility", beta=1.0
+    )
+    assert chosen.interval == (0.3, 0.4 if bounds[0] else 0.6)
+    assert chosen.threshold == expected
+
+
+@pytest.mark.parametrize("searched", [True, False])
+def test_false_accepts_per_query_are_those_that_a_row_meets(searched):
+    """Of a search, a query's own; without a gallery every row is a query of the others."""
+    vectors, labels = data.MADE["blobs"]
+    queries = 200 if searched else len(labels)
+    gallery = (vectors[queries:], labels[queries:]) if searched else None
+    run = opis.evaluate(vectors[:queries], labels[:queries], gallery=gallery, max_far=0.05)
+    chosen = run.report.recommendation
+    accepted = oracle.distances(vectors) <= chosen.threshold + 5e-7
+    accepted &= labels[:, None] != labels
+    met = accepted[:queries, queries:] if searched else accepted
+    assert met.sum(axis=1).mean() > 1
+    assert chosen.false_accepts_per_query == pytest.approx(met.sum(axis=1).mean(), rel=1e-3)

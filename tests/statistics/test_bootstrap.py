@@ -1,6 +1,7 @@
 """A bootstrap over classes, against draws made by hand and pairs weighed one by one."""
 
 import math
+from types import SimpleNamespace
 
 import data
 import numpy as np
@@ -143,3 +144,27 @@ def test_classes_are_matched_by_name():
     for name in ("recall_at_1", "frr", "opis"):
         few = 0.01 * (own[name][1] - own[name][0])
         assert few > 0 and found[name].interval == pytest.approx((0, 0), abs=few), name
+
+
+def test_a_far_of_a_draw_that_falls_again_allows_nothing_beyond_its_first_breach():
+    """Three classes of two rows, of which the draw has the first one three times.
+
+    Its FAR rises to a third by that class's pairs, falls to 0 by those of the others, and rises.
+    """
+    counts = data.hand_made(
+        genuine=[[0, 0, 0, 1]] * 3,
+        impostor=[[0, 2, 2, 8], [0, 2, 6, 8], [0, 0, 4, 8]],
+        sizes=[2, 2, 2],
+        thresholds=[0.1, 0.2, 0.3, 0.4],
+    )
+    weights = np.array([[3.0, 0.0, 0.0]])
+    far = bootstrap.pooled_far(weights, counts, np.arange(4))[0]
+    assert far == pytest.approx([0, 1 / 3, 0, 1])
+    chosen = SimpleNamespace(threshold=0.1, at_max_far=SimpleNamespace(threshold=0.1))
+    run = SimpleNamespace(
+        counts=counts,
+        report=SimpleNamespace(recommendation=chosen),
+        settings=SimpleNamespace(bounds=(0.3, None), prefer="low-frr"),
+    )
+    best, at_max_far = resampled._choices(run, weights, np.arange(4), None)
+    assert (best.tolist(), at_max_far.tolist()) == ([0], [0])

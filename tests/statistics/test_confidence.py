@@ -97,3 +97,10 @@ def test_the_command_line_says_it(saved, cli):
     assert "FAR at most" in done.stdout
     done = cli("recommend", saved, "--confidence", "0.95", "--max-far", "1e-7")
     assert done.returncode == 0 and "So few classes cannot show it; about" in done.stdout
+
+
+def test_more_classes_than_there_are_is_the_least_that_is_needed():
+    """What these classes fail to show by their t quantiles, as many again would not show either."""
+    run = opis.evaluate(*data.MADE["blobs"])
+    needed = classes_needed(run.counts, spreads(run.counts), {"far": 0.9, "frr": 0.9}, 0.6)
+    assert needed == len(run.counts.sizes) + 1

@@ -17,6 +17,7 @@ from opis_cli.scoring.recommend import recommend
 from opis_cli.settings import Calibration
 from opis_cli.statistics.intervals import _threshold, mean_band, replicates_of_consistency
 from opis_cli.statistics.jackknife import (
+    _design_effect,
     band_columns,
     freedom_of,
     mean_limits,
@@ -361,3 +362,27 @@ def test_the_band_of_a_mean_is_about_two_standard_errors(small):
     # A little more, by t quantiles.
     assert (high - low)[0] == pytest.approx(2 * 1.96 * error, rel=0.2)
     assert low[0] < values.mean() < high[0]
+
+
+def test_pairs_that_err_more_evenly_than_by_chance_are_worth_no_more_than_themselves():
+    """Forty classes of ten pairs, of which each errs in five: no class differs from another."""
+    genuine = np.full((40, 3), 10)
+    genuine[:, 0] = 5
+    counts = data.hand_made(genuine, np.zeros((40, 3), int), [5] * 40, [0.1, 0.5, 1.0])
+    band = spread(counts, "frr", np.arange(3))
+    assert band.error[0] == 0 and band.effect.tolist() == [1, 1, 1]
+    _, high = band.limits()
+    assert high[1] == pytest.approx(1 - 0.05 ** (1 / 400))
+
+
+def test_where_errors_are_few_the_design_effect_is_that_of_the_nearest_column():
+    """The second column has an effect of 4, the fifth of 9; the others have too few errors."""
+    errors = np.array([3.0, 500, 0, 0, 400, 1_000])
+    rate = errors / 1_000
+    error = np.sqrt(np.array([99, 4, 99, 99, 9, 99]) * rate * (1 - rate) / 1_000)
+    assert _design_effect(errors, 1_000, error) == pytest.approx([4, 4, 4, 9, 9, 9])
+    # Where no column has errors enough, any will do.
+    few = np.array([0.0, 3, 0])
+    error = np.sqrt(np.array([0, 5, 0]) * few / 1_000 * (1 - few / 1_000) / 1_000)
+    assert _design_effect(few, 1_000, error) == pytest.approx([5, 5, 5])
+    assert _design_effect(np.zeros(2), 1_000, np.zeros(2)).tolist() == [1, 1]

@@ -1,16 +1,22 @@
 """OPIS less noise: nothing where classes are alike, the truth where they differ; its halves."""
 
+import dataclasses
+
 import data
 import numpy as np
 import oracle
 import pytest
+from scipy.special import stdtrit
 
 import opis_cli as opis
 from opis_cli.counting import halves
 from opis_cli.counting.count import count_pairs
 from opis_cli.counting.plan import plan_pairs
 from opis_cli.embeddings.clean import from_arrays
+from opis_cli.records import Halves
 from opis_cli.settings import Settings
+from opis_cli.statistics.jackknife import freedom_of
+from opis_cli.statistics.noise import corrected
 
 
 @pytest.mark.parametrize("rows", [4, 7, 12, 24])
@@ -135,3 +141,34 @@ def test_classes_of_three_rows_cannot_be_split(rows):
     labels = np.repeat(np.arange(len(rows)), rows)
     vectors, _ = data.blobs(len(labels), 3, seed=6)
     assert opis.evaluate(vectors, labels).report.opis_corrected is None
+
+
+def test_errors_so_rare_that_no_class_has_them_in_both_halves_still_have_a_standard_error():
+    """Of eight classes the first errs in one half, the second in the other.
+
+    The interval is at least as wide as the spread over all ways to pair first with second halves.
+    """
+    genuine = np.ones((2, 8, 3), int)
+    genuine[0, 0], genuine[1, 1] = 0, 0
+    utilities = genuine[:, :, 0] * 1.0
+    first, second = utilities - utilities.mean(axis=1, keepdims=True)
+    rng = np.random.default_rng(0)
+    pairings = [first @ rng.permutation(second) / 8 for _ in range(4_000)]
+    impostor = np.tile([0, 0, 112], (8, 1))
+    counts = data.hand_made(np.full((8, 3), 6), impostor, [4] * 8, [0.0, 0.5, 1.0])
+    halves_of_all = Halves(
+        classes=np.arange(8),
+        sizes=np.full((2, 8), 2),
+        thresholds=counts.grid.thresholds,
+        genuine=genuine,
+        impostor=np.zeros((2, 8, 3), int),
+        impostor_pairs=np.full((2, 8), 10),
+    )
+    found = corrected(dataclasses.replace(counts, halves=halves_of_all), 1.0, 0)
+    assert found.value == pytest.approx(first @ second / 8)
+    products = first * second - found.value
+    reach = stdtrit(max(freedom_of(products) / 2, 2), 0.975)
+    half_width = (found.interval[1] - found.interval[0]) / 2
+    assert half_width > 0.9 * reach * np.std(pairings)
+    # The products of the halves by themselves vary by half as much.
+    assert half_width > 1.5 * reach * products.std() / 7**0.5

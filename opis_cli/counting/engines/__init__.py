@@ -4,7 +4,8 @@
 the same cuts. A new engine is one file here, a line in ``load``, and a row in the parity test.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -51,3 +52,12 @@ def opened(
     """
     ready: AbstractContextManager[Opened] = load(engine).opened(embeddings, settings, threads)
     return ready
+
+
+def announced(engine: str, announce: Callable[[str], None]) -> AbstractContextManager[None]:
+    """A context in which an engine says so, once, if it compiles code before it can count."""
+    if engine != "numba":
+        return nullcontext()
+    from opis_cli.counting.engines import numba_cache
+
+    return numba_cache.announced(announce)

@@ -1,18 +1,15 @@
-"""The grid as compiled code wants it, a worker's arrays, and how all of it is compiled.
-
-Numba compiles functions into those that call them, of other files too, but its cache looks at the
-file of the outermost alone: after an edit, delete ``engines/__pycache__``.
-"""
+"""The grid as compiled code wants it, a worker's arrays, and how all of it is compiled."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+
+from opis_cli.counting.engines.numba_cache import compiler
 
 # No NaN reaches the scan, and products may be fused: both let LLVM vectorise it.
-compiled = njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "contract"})
+compiled = compiler(nogil=True, fastmath={"nnan", "nsz", "contract"})
 # Sums in any order too.
-summing = njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "contract", "reassoc"})
+summing = compiler(nogil=True, fastmath={"nnan", "nsz", "contract", "reassoc"})
 
 u64 = np.uint64  # Numba looks for negative places where an index is signed.
 

@@ -122,11 +122,14 @@ def test_an_edited_kernel_is_not_run_from_what_the_old_one_compiled(tmp_path):
         "print(counts.genuine.sum(), counts.genuine_total)"
     )
 
+    variables = os.environ | {"PYTHONPATH": str(tmp_path)}
+    variables.pop("NUMBA_CACHE_DIR", None)
+
     def counted():
         done = subprocess.run(
             [sys.executable, "-P", "-c", code],
             cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            env=variables,
             capture_output=True,
             text=True,
             check=True,

@@ -85,7 +85,7 @@ MUTANTS = (
         "counting/engines/numba_credits.py",
         "low = middle + 1",
         "low = middle + 2",
-        ("statistics/test_noise.py::test_halves_equal_brute_force[few-numba]",),
+        ("counting/test_engines.py::test_pairs_inside_classes_are_those_found_one_by_one",),
     ),
     Mutant(
         "the reference counts a pair of a row with itself",
@@ -132,7 +132,7 @@ MUTANTS = (
         "counting/calibration.py",
         'int(np.searchsorted(far, bound, side="right")) - 1',
         'int(np.searchsorted(far, bound, side="right"))',
-        ("scoring/test_opis.py::test_opis_equals_brute_force[blobs-cosine]",),
+        ("scoring/test_opis.py::test_bounds_hold_exactly_or_no_threshold_meets_them",),
     ),
     Mutant(
         "three pairs for an error are more than three",
@@ -260,6 +260,44 @@ MUTANTS = (
         "loss=one / pairs",
         ("scoring/test_margins.py::test_terms_and_shares_equal_brute_force[blobs]",),
     ),
+    Mutant(
+        "strangers are shared out among all queries",
+        "scoring/pooled.py",
+        "counts.open_set[counts.grid.index_at(threshold)] / strangers",
+        "counts.open_set[counts.grid.index_at(threshold)] / counts.rows",
+        ("test_joins.py::test_fpir_of_a_deployed_threshold_by_brute_force",),
+    ),
+    Mutant(
+        "the EER is the FAR where the two are closest",
+        "scoring/pooled.py",
+        "(far[index] + frr[index]) / 2",
+        "far[index]",
+        ("scoring/test_opis.py::test_the_eer_lies_between_the_two_rates_that_are_closest",),
+    ),
+    Mutant(
+        "the worst classes at a threshold are the best",
+        "scoring/deployed.py",
+        "np.lexsort((found.mean_utilities, ranking))[:WORST_CLASSES]",
+        "np.lexsort((found.mean_utilities, ranking))[-WORST_CLASSES:]",
+        ("test_run.py::test_classes_parquet_agrees_with_the_report",),
+    ),
+    Mutant(
+        "a pair within a rounding is surely accepted",
+        "scoring/borderline.py",
+        "sure = np.where(alone, counts.pooled_genuine - counts.borderline_genuine, sure)",
+        "sure = np.where(alone, counts.pooled_genuine, sure)",
+        (
+            "report/test_thresholds.py::"
+            "test_pairs_on_a_deployed_threshold_are_counted_on_both_sides",
+        ),
+    ),
+    Mutant(
+        "estimated classes do not add up to the pooled FAR",
+        "scoring/axis.py",
+        "_STEPS = 4",
+        "_STEPS = 0",
+        ("scoring/test_axis.py::test_counts_by_class_lie_close_all_the_way",),
+    ),
     # Statistics.
     Mutant(
         "errors more even than chance gain pairs",
@@ -349,6 +387,23 @@ MUTANTS = (
         "int(counts.impostor_pairs[own].sum())",
         ("statistics/test_held_out.py::test_held_out_rates_equal_a_brute_force_split",),
     ),
+    Mutant(
+        "an interval of OPIS has the bias of its draws twice",
+        "statistics/intervals.py",
+        "unbiased = 2 * np.log(value) - logs.mean()",
+        "unbiased = logs.mean()",
+        ("statistics/test_intervals.py::test_the_interval_of_opis_is_freed_of_the_bias_of_draws",),
+    ),
+    Mutant(
+        "a class's pairs weigh once in the mean FAR of the others",
+        "statistics/intervals.py",
+        "far = 2 * rates.far - rates.far.mean()",
+        "far = rates.far",
+        (
+            "statistics/test_intervals.py::"
+            "test_the_mean_far_of_classes_varies_by_both_classes_of_a_pair",
+        ),
+    ),
     # Judging.
     Mutant(
         "a draw's FAR that falls again allows what lies beyond",
@@ -381,7 +436,14 @@ MUTANTS = (
         "judging/checks.py",
         "return max(low, -high, 0.0), max(abs(low), abs(high))",
         "return max(low, 0.0), max(abs(low), abs(high))",
-        ("judging/test_gate.py::test_with_a_confidence_the_lower_limit_decides",),
+        ("judging/test_gate.py::test_a_shift_down_is_as_large_as_one_up",),
+    ),
+    Mutant(
+        "the chance of a false alarm does not grow with the checks",
+        "judging/gate.py",
+        "demands.confidence ** (1 if demands.family else tested)",
+        "demands.confidence ** (tested if demands.family else 1)",
+        ("judging/test_gate.py::test_a_check_that_fails_alone_may_hold_in_a_family",),
     ),
     # Report.
     Mutant(

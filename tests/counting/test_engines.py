@@ -365,3 +365,19 @@ def test_the_nearest_row_is_told_where_float32_cannot(engine):
     assert np.all((gap > 1e-9) & (gap < 3e-8))
     # The row itself finds the stranger first, its fellow finds the row.
     assert counts.nearest_hits[:count_of].tolist() == [1] * count_of
+
+
+def test_pairs_inside_classes_are_those_found_one_by_one():
+    """The compiled bisection against its plain twin, on products that are exact."""
+    from opis_cli.counting.engines.numba import count_inside
+
+    rows, grid = prepared(*data.signs(240, 12), high=0.4)
+    cuts = rows.cuts_of(grid)[: grid.window]
+    expected = np.zeros((12, grid.window), int)
+    for i in range(240):
+        for j in range(i + 1, 240):
+            reached = np.flatnonzero(rows.vectors[i] @ rows.vectors[j] >= cuts)
+            if rows.labels[i] == rows.labels[j] and len(reached):
+                expected[rows.labels[i], reached[0]] += 1
+    assert np.count_nonzero(expected.sum(axis=0)) > 5 and expected.sum() > 500
+    assert np.array_equal(count_inside(rows, 240, grid, 2), expected)

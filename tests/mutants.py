@@ -132,14 +132,27 @@ MUTANTS = (
         "counting/calibration.py",
         'int(np.searchsorted(far, bound, side="right")) - 1',
         'int(np.searchsorted(far, bound, side="right"))',
-        ("scoring/test_opis.py::test_bounds_hold_exactly_or_no_threshold_meets_them",),
+        (
+            "counting/test_calibration.py::"
+            "test_a_bound_on_far_means_the_largest_threshold_that_meets_it",
+        ),
+    ),
+    Mutant(
+        "the threshold at a FRR is the next one where it ties",
+        "counting/calibration.py",
+        "return int(np.argmax(frr <= bound))",
+        "return int(np.argmax(frr < bound))",
+        (
+            "counting/test_calibration.py::"
+            "test_a_bound_on_frr_means_the_smallest_threshold_that_meets_it",
+        ),
     ),
     Mutant(
         "three pairs for an error are more than three",
         "counting/calibration.py",
         "return impostors * far >= MIN_PAIRS_PER_ERROR",
         "return impostors * far > MIN_PAIRS_PER_ERROR",
-        ("scoring/test_operating.py::test_a_far_is_resolved_by_three_pairs_and_not_by_fewer",),
+        ("counting/test_calibration.py::test_a_far_is_resolved_by_three_pairs_and_not_by_fewer",),
     ),
     Mutant(
         "the gallery of a half has its own class",

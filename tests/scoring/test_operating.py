@@ -6,7 +6,6 @@ import oracle
 import pytest
 
 import opis_cli as opis
-from opis_cli.counting.calibration import is_supported
 from opis_cli.scoring.operating import rates_at
 
 
@@ -72,9 +71,3 @@ def test_outside_the_grid(coarse):
     below = rates_at(type(coarse)(**fields | {"grid": grid}), 0.05, 1.0)
     assert (below.frr, below.frr_at, below.class_frr_at) == (1.0, None, None)
     assert np.all(below.classes.frr == 1.0)
-
-
-def test_a_far_is_resolved_by_three_pairs_and_not_by_fewer():
-    """The rule of three: 300 pairs without an error show a FAR of at most 1 %."""
-    assert is_supported(0.01, 300) and not is_supported(0.01, 299)
-    assert is_supported(1e-3, 3_000) and not is_supported(1e-3, 2_999)

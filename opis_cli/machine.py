@@ -1,4 +1,4 @@
-"""What this machine offers: versions, engines, processors, memory."""
+"""Processors and memory of this machine."""
 
 import os
 from pathlib import Path

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from opis_cli.config import merge
 from opis_cli.counting import scored_counts, scored_pairs
-from opis_cli.counting.count import Announce, Progress, choose_engine, count_pairs
-from opis_cli.embeddings.clean import ARRAYS, from_arrays
+from opis_cli.counting.count import Progress, choose_engine, count_pairs
+from opis_cli.counting.memory import Announce
+from opis_cli.embeddings.clean import ARRAYS, Reading, from_arrays
 from opis_cli.embeddings.gallery import with_gallery
 from opis_cli.embeddings.read import read_as
 from opis_cli.embeddings.sources import Given, parts_of
@@ -18,7 +20,7 @@ from opis_cli.report.build import build_report, facts_of_embeddings, facts_of_pa
 from opis_cli.report.records import Report, Timings
 from opis_cli.report.threshold_file import read_threshold
 from opis_cli.run import Run
-from opis_cli.settings import Settings, merge
+from opis_cli.settings import Settings
 
 
 def evaluate(
@@ -81,25 +83,16 @@ def _is_given(source: Any) -> bool:
 def _from_arrays(queries: tuple[Any, ...], gallery: Any, settings: Settings) -> Embeddings:
     """Embeddings of (vectors, labels, columns), and of such a gallery if there is one."""
 
-    def part(arrays: tuple[Any, ...], needed: Mapping[str, bool]) -> Embeddings:
+    def part(arrays: tuple[Any, ...], asked: Reading) -> Embeddings:
         vectors, labels, columns = (*arrays, None)[:3]
-        return from_arrays(
-            vectors,
-            labels,
-            columns=columns,
-            needed=needed,
-            metric=settings.metric,
-            on_bad_rows=settings.on_bad_rows,
-            paired=gallery is None,
-            max_pairs=settings.max_pairs,
-            seed=settings.seed,
-        )
+        return from_arrays(vectors, labels, asked, columns=columns)
 
+    own = part(queries, Reading.of(settings))
     if gallery is None:
-        return part(queries, settings.columns)
+        return own
     if not isinstance(gallery, tuple) or len(gallery) not in (2, 3):
         raise InputError("the gallery of arrays is a tuple: (vectors, labels), or with columns too")
-    return with_gallery(part(queries, settings.columns), part(gallery, settings.gallery_columns))
+    return with_gallery(own, part(gallery, Reading.of(settings, gallery=True)))
 
 
 def evaluate_file(

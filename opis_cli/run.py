@@ -22,6 +22,7 @@ from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.report.report_json import REPORT_FILE, load_report, to_json
 from opis_cli.report.threshold_file import threshold_json
+from opis_cli.settings import ABOUT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,10 +130,9 @@ def load_run(path: str | Path) -> Run:
     run = Run(load_counts(path / COUNTS_FILE), report)
     try:
         settings = run.settings
-        # A setting that an older opis did not know is one that nobody asked for.
-        known = dataclasses.asdict(settings).items()
-        missing = {name for name, value in known if value not in (None, False)}
-        if missing := missing - set(report.settings):
+        # Those that the opis which wrote the report did not know stand for their defaults.
+        known = {name for name, about in ABOUT.items() if about.since <= report.schema_version}
+        if missing := known - set(report.settings):
             raise TypeError(f"no setting {sorted(missing)[0]}")
     except (SettingsError, TypeError) as error:
         raise RunError(f"{path}: damaged report ({error}); evaluate the source again") from None

@@ -4,9 +4,7 @@ import dataclasses
 import numbers
 import os
 import re
-import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from opis_cli.errors import SettingsError
@@ -19,8 +17,6 @@ Engine = Literal["auto", "numpy", "numba", "torch", "dask"]
 Device = Literal["cpu", "cuda"]
 Dtype = Literal["float32", "tf32"]
 
-CONFIG_FILE = "opis.toml"
-CONFIG_TABLES = ("gate",)
 _NUMBERS_AS_TEXT = ("threshold", "memory-limit", "memory_limit")
 DEFAULT_MAX_FAR = 0.01
 
@@ -78,52 +74,256 @@ _BY_CLASS = {
 """Settings that go by classes, what they do not go with, and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What an evaluation depends on.
+Compares = Literal["figures", "worst classes", "recommendation"]
+"""What of two runs does not compare where they differ in a setting: any figure, those of the worst
+classes, or what each run recommends."""
 
-    Names are those of the command line's options. ``None`` stands for "choose for me".
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What there is to know of a setting beside its type and default.
+
+    Attributes
+    ----------
+    help : str
+        For ``--help`` and the reference; ``{choices}`` stands for the words that it may be.
+    shown : str
+        The default as people read it; by default the value itself.
+    metavar : str, optional
+        What ``--help`` calls the value.
+    flags : tuple of str
+        The option's spelling, where it is not the setting's name.
+    choices : tuple of str
+        The words that the command line may give; by default those of the type.
+    changes_counts : bool
+        Whether other pairs, or pairs at other thresholds, are counted: partial counts made with
+        another value are refused.
+    compares : {"figures", "worst classes", "recommendation"}, optional
+        What of two runs does not compare where they differ in this.
+    since : int
+        The first schema of reports that have it; older ones stand for the default.
     """
 
-    embedding_column: str | None = None
-    label_column: str | None = None
-    labels: str | None = None
-    group_column: str | None = None
-    within_column: str | None = None
-    exclude_same: str | None = None
-    gallery: str | None = None
-    gallery_labels: str | None = None
-    pairs: bool = False
-    score_column: str | None = None
-    higher_is_closer: bool | None = None
-    metric: Metric = "cosine"
-    calibration: str = "far:0.01..0.10"
-    beta: float = 1.0
-    eps: float = 0.1
-    max_far: float | None = None
-    max_frr: float | None = None
-    threshold: str | None = None
-    prefer: Prefer = "utility"
-    on_bad_rows: OnBadRows = "error"
-    engine: Engine = "auto"
-    device: Device | None = None
-    dtype: Dtype = "float32"
-    scheduler: str | None = None
-    threads: int | None = None
-    memory_limit: str | None = None
-    checkpoint: str | None = None
-    seed: int = 0
-    folds: int | None = None
-    confidence: float | None = None
-    max_pairs: int | None = None
+    help: str
+    shown: str = ""
+    metavar: str | None = None
+    flags: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    changes_counts: bool = False
+    compares: Compares | None = None
+    since: int = 1
+
+
+def _setting(default: Any, about: About) -> Any:
+    return dataclasses.field(default=default, metadata={"about": about})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an evaluation depends on: the one declaration of each setting.
+
+    Options of the command line, the key of a checkpoint, the rules by which runs compare, and the
+    tables of the reference follow from it. ``None`` stands for "choose for me".
+    """
+
+    embedding_column: str | None = _setting(
+        None,
+        About(
+            "Column of vectors, or a pattern of numeric columns: 'emb_*'.",
+            shown="guessed",
+            changes_counts=True,
+            since=2,
+        ),
+    )
+    label_column: str | None = _setting(
+        None,
+        About("Column of class labels.", shown="guessed", changes_counts=True, since=2),
+    )
+    # A checkpoint knows labels and gallery by the digests of their files.
+    labels: str | None = _setting(
+        None,
+        About("Labels file, one a row: .npy, .parquet, .csv, .tsv, text.", metavar="FILE", since=2),
+    )
+    group_column: str | None = _setting(
+        None,
+        About(
+            "Column of groups (customer, device, language) to judge instead of the classes.",
+            shown="the label",
+            changes_counts=True,
+            compares="figures",
+            since=2,
+        ),
+    )
+    within_column: str | None = _setting(
+        None,
+        About(
+            "Only rows that share this column's value are pairs: tenant.",
+            changes_counts=True,
+            compares="figures",
+            since=2,
+        ),
+    )
+    exclude_same: str | None = _setting(
+        None,
+        About(
+            "Rows that share this column's value are no pair: photo, session.",
+            metavar="COLUMN",
+            changes_counts=True,
+            compares="figures",
+            since=2,
+        ),
+    )
+    gallery: str | None = _setting(
+        None,
+        About(
+            "Embeddings to search SOURCE's rows in, its queries.",
+            metavar="SOURCE",
+            compares="figures",
+            since=2,
+        ),
+    )
+    gallery_labels: str | None = _setting(
+        None, About("Labels file of the gallery.", metavar="FILE", since=2)
+    )
+    pairs: bool = _setting(
+        False,
+        About(
+            "SOURCE has scored pairs: columns score or distance, and genuine.",
+            flags=("--pairs",),
+            since=2,
+        ),
+    )
+    score_column: str | None = _setting(
+        None, About("Column of scores of --pairs.", shown="score or distance", since=2)
+    )
+    higher_is_closer: bool | None = _setting(
+        None,
+        About(
+            "Which way round the scores of --pairs are.",
+            shown="told from name or data",
+            flags=("--higher-is-closer/--lower-is-closer",),
+            since=2,
+        ),
+    )
+    metric: Metric = _setting(
+        "cosine",
+        About(
+            "{choices}.",
+            choices=("cosine", "euclidean"),
+            changes_counts=True,
+            compares="figures",
+        ),
+    )
+    calibration: str = _setting(
+        "far:0.01..0.10",
+        About(
+            "Range to judge consistency over: far:LOW..HIGH, frr:LOW..HIGH, distance:LOW..HIGH.",
+            changes_counts=True,
+            compares="figures",
+        ),
+    )
+    beta: float = _setting(
+        1.0, About("Weight of few false rejects in the utility.", compares="figures")
+    )
+    eps: float = _setting(
+        0.1, About("Share of classes that count as worst.", compares="worst classes")
+    )
+    max_far: float | None = _setting(
+        None,
+        About(
+            "Bound on the pooled FAR.",
+            shown="0.01 if no bound is given",
+            changes_counts=True,
+            compares="recommendation",
+            since=2,
+        ),
+    )
+    max_frr: float | None = _setting(
+        None,
+        About("Bound on the pooled FRR.", changes_counts=True, compares="recommendation", since=2),
+    )
+    threshold: str | None = _setting(
+        None,
+        About(
+            "A deployed threshold to judge too.",
+            metavar="T|threshold.json",
+            changes_counts=True,
+            since=2,
+        ),
+    )
+    prefer: Prefer = _setting(
+        "utility", About("Choice within the bounds: {choices}.", compares="recommendation")
+    )
+    on_bad_rows: OnBadRows = _setting(
+        "error", About("{choices}: nulls, NaN, zero vectors.", changes_counts=True)
+    )
+    engine: Engine = _setting("auto", About("{choices}.", changes_counts=True))
+    device: Device | None = _setting(
+        None,
+        About(
+            "{choices}, for --engine torch.",
+            shown="cuda if there is one",
+            changes_counts=True,
+            since=2,
+        ),
+    )
+    dtype: Dtype = _setting(
+        "float32", About("float32, or tf32 for --engine torch.", changes_counts=True, since=2)
+    )
+    scheduler: str | None = _setting(
+        None,
+        About(
+            "A cluster for --engine dask: tcp://HOST:PORT.",
+            shown="a local one",
+            metavar="ADDRESS",
+            since=2,
+        ),
+    )
+    threads: int | None = _setting(
+        None, About("Counting threads.", shown="all processors", since=2)
+    )
+    memory_limit: str | None = _setting(
+        None, About("Memory of the whole process: 4GB, 500MB.", metavar="SIZE", since=2)
+    )
+    checkpoint: str | None = _setting(
+        None, About("Keep partial counts here, and go on from them.", metavar="DIR", since=2)
+    )
+    seed: int = _setting(0, About("Seed of random choices.", changes_counts=True))
+    confidence: float | None = _setting(
+        None,
+        About(
+            "Let the bounds hold on other classes with this confidence, as 0.95.",
+            shown="they hold on these",
+            since=2,
+        ),
+    )
+    folds: int | None = _setting(
+        None,
+        About(
+            "Try the threshold on held-out classes, in so many folds.",
+            metavar="K",
+            changes_counts=True,
+            since=2,
+        ),
+    )
+    max_pairs: int | None = _setting(
+        None,
+        About(
+            "Estimate from whole classes drawn at random, with at most so many pairs.",
+            shown="all pairs",
+            metavar="P",
+            changes_counts=True,
+            since=2,
+        ),
+    )
 
     def __post_init__(self) -> None:
         for field, hint in get_type_hints(type(self)).items():
-            value = _plain_value(getattr(self, field), hint, option(field))
+            value = plain_value(getattr(self, field), hint, option(field))
             object.__setattr__(self, field, value)
-            choices = _choices(hint)
+            choices = choices_of(hint)
             if field == "metric" and not self.pairs:
-                choices = choices[:2]
+                choices = ABOUT[field].choices
             if choices and value is not None and value not in choices:
                 raise SettingsError(f"{option(field)} is {value!r}; use {' or '.join(choices)}")
         for field in ("max_far", "max_frr", "eps", "confidence"):
@@ -227,6 +427,12 @@ class Settings:
         return parse_size(self.memory_limit)
 
 
+ABOUT: dict[str, About] = {
+    field.name: field.metadata["about"] for field in dataclasses.fields(Settings)
+}
+"""What there is to know of each setting, by its name."""
+
+
 def option(field: str) -> str:
     """The command line's spelling of a setting."""
     return "--" + field.replace("_", "-")
@@ -243,43 +449,7 @@ def parse_size(text: str | None) -> int | None:
     return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
 
 
-def load_config(path: Path | None) -> dict[str, Any]:
-    """Read ``opis.toml``: the named file, else the one in the working directory, else nothing.
-
-    Returns settings by field name, and tables (``gate``) as they are.
-
-    Raises
-    ------
-    SettingsError
-        The file is missing, is no TOML, or has a key that opis does not know.
-    """
-    if path is None:
-        path = Path(CONFIG_FILE)
-        if not path.exists():
-            return {}
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror}); check --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not valid TOML: {error}") from None
-    hints = get_type_hints(Settings)
-    config: dict[str, Any] = {}
-    for key, value in raw.items():
-        field = key.replace("-", "_")
-        if key in CONFIG_TABLES and isinstance(value, dict):
-            config[key] = value
-        elif field in config:
-            raise SettingsError(f"{path}: {key!r} is given twice")
-        elif field in hints:
-            config[field] = _plain_value(value, hints[field], f"{path}: {key}")
-        else:
-            known = ", ".join(sorted(name.replace("_", "-") for name in hints))
-            raise SettingsError(f"{path}: unknown key {key!r}; the keys are {known}")
-    return config
-
-
-def _plain_value(value: Any, hint: Any, where: str) -> Any:
+def plain_value(value: Any, hint: Any, where: str) -> Any:
     """The value as the plain type that a setting has; numbers of other libraries pass.
 
     Raises
@@ -288,7 +458,7 @@ def _plain_value(value: Any, hint: Any, where: str) -> Any:
         It is of another type.
     """
     kinds = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)]
-    kinds += [str] if _choices(hint) else []
+    kinds += [str] if choices_of(hint) else []
     if (value is None and type(None) in kinds) or (isinstance(value, bool) and bool in kinds):
         return value
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -304,20 +474,7 @@ def _plain_value(value: Any, hint: Any, where: str) -> Any:
     raise SettingsError(f"{where} must be a {names}, not {value!r}")
 
 
-def _choices(hint: Any) -> list[str]:
-    """The words that a setting may be; none where any value of its type may."""
+def choices_of(hint: Any) -> tuple[str, ...]:
+    """The words that a value of a type may be; none where any may."""
     parts = (hint, *get_args(hint))
-    return [word for part in parts if get_origin(part) is Literal for word in get_args(part)]
-
-
-def merge(config: dict[str, Any], flags: dict[str, Any]) -> Settings:
-    """Settings from a configuration file and flags; a flag that is ``None`` was not given."""
-    names = {field.name for field in dataclasses.fields(Settings)}
-    chosen = {key: value for key, value in config.items() if key in names}
-    chosen |= {key: value for key, value in flags.items() if value is not None}
-    unknown = sorted(set(chosen) - names)
-    if unknown:
-        raise SettingsError(
-            f"unknown setting {unknown[0]!r}; the settings are {', '.join(sorted(names))}"
-        )
-    return Settings(**chosen)
+    return tuple(word for part in parts if get_origin(part) is Literal for word in get_args(part))

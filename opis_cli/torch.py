@@ -16,11 +16,12 @@ import warnings
 from contextlib import nullcontext
 from typing import Any
 
-from opis_cli.embeddings.clean import from_arrays
+from opis_cli.config import merge
+from opis_cli.embeddings.clean import Reading, from_arrays
 from opis_cli.errors import InputError, MissingExtra, SettingsError
 from opis_cli.pipeline import evaluate_embeddings
 from opis_cli.report.records import Report
-from opis_cli.settings import Settings, merge
+from opis_cli.settings import Settings
 
 try:
     import torch
@@ -123,8 +124,7 @@ class OpisMetric(torchmetrics.Metric):  # type: ignore[misc]
         rows = from_arrays(
             vectors.cpu().numpy(),
             labels.cpu().numpy(),
-            metric=self.settings.metric,
-            on_bad_rows=self.settings.on_bad_rows,
+            Reading(metric=self.settings.metric, on_bad_rows=self.settings.on_bad_rows),
         )
         on_cuda = vectors.device.type == "cuda"
         settings = dataclasses.replace(self.settings, device="cuda" if on_cuda else "cpu")

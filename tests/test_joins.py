@@ -13,7 +13,7 @@ from conftest import optional
 import opis_cli as opis
 from opis_cli.counting import store
 from opis_cli.counting.counts_file import load_counts
-from opis_cli.embeddings.clean import from_arrays
+from opis_cli.embeddings.clean import Reading, from_arrays
 from opis_cli.embeddings.read import read
 from opis_cli.errors import OpisError, SettingsError
 from opis_cli.judging import changes, models
@@ -174,7 +174,7 @@ def test_columns_follow_the_rows_of_a_sample(rows, shards, tmp_path):
         some.drop(columns="embedding").to_parquet(tmp_path / f"labels-{part}.parquet")
     asked = {"max_pairs": 40_000, "group_column": "customer", "exclude_same": "session", "seed": 2}
     by_array = opis.evaluate(vectors, labels, columns=columns, **asked)
-    kept = from_arrays(vectors, labels, max_pairs=40_000, seed=2).rows
+    kept = from_arrays(vectors, labels, Reading(max_pairs=40_000, seed=2)).rows
     assert 0 < len(kept) < ROWS
     plain = {name: value for name, value in asked.items() if name != "max_pairs"}
     some = {name: values[kept] for name, values in columns.items()}

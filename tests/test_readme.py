@@ -1,7 +1,8 @@
-"""The README tells the truth: its outputs are real, its option tables are those of ``--help``.
+"""The documents tell the truth: outputs are real, option tables are those of ``--help``.
 
 Processors round differently, so the numbers of an output may differ by that; nothing else may.
-``python tests/test_readme.py write`` brings it up to date; ``commands`` prints its two commands.
+``python tests/test_readme.py write`` brings every document up to date; ``commands`` prints the two
+commands of the README.
 """
 
 import os
@@ -16,11 +17,23 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+DOCUMENTS = (
+    README,
+    ROOT / "opis_cli/REFERENCE.md",
+    ROOT / "sample_data/README.md",
+    ROOT / "tests/benchmarks/README.md",
+    ROOT / ".github/CONTRIBUTING.md",
+)
+"""In this order: commands of one may read runs that commands of those before it wrote."""
+MOST_LINES = 350
+"""Of the README: whatever is longer is a reference, and has a document of its own."""
 CONSOLE = re.compile(r"```console\n\$ (?P<command>opis .*)\n(?P<output>(?:.*\n)*?)```")
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
 COUNT_OF_PAIRS = re.compile(r"(?: to [\d,]+)? of \d[\d,]{4,}")
 FEW_PAIRS, ROUNDING = 3, Decimal("1e-3")
 OPTIONS = re.compile(r"(<!-- options.*?-->\n)(?P<tables>(?:.*\n)*?)(<!-- /options -->)")
+BLOCK = re.compile(r"^```(?P<language>\w*)\n(?P<content>(?:.*\n)*?)```$", re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 
 
 def commands(text: str) -> list[str]:
@@ -52,7 +65,7 @@ def option_tables() -> str:
 
 
 def real_output(command: str, folder: Path) -> str:
-    """What a command of the README prints, run beside the sample data."""
+    """What a command of a document prints, run beside the sample data."""
     words = [sys.executable, "-m", "opis_cli", *shlex.split(command)[1:]]
     environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
     done = subprocess.run(
@@ -62,9 +75,18 @@ def real_output(command: str, folder: Path) -> str:
     return "".join(line.rstrip() + "\n" for line in done.stdout.splitlines())
 
 
-def up_to_date(text: str, folder: Path) -> str:
-    """The README with its outputs and tables made anew."""
+def texts() -> dict[Path, str]:
+    """Every document as it is."""
+    return {document: document.read_text(encoding="utf-8") for document in DOCUMENTS}
+
+
+def up_to_date(folder: Path) -> dict[Path, str]:
+    """Every document with its outputs and tables made anew, in a folder that keeps the runs."""
     (folder / "sample_data").symlink_to(ROOT / "sample_data")
+    return {document: _up_to_date(text, folder) for document, text in texts().items()}
+
+
+def _up_to_date(text: str, folder: Path) -> str:
     text = CONSOLE.sub(
         lambda found: (
             f"```console\n$ {found['command']}\n{real_output(found['command'], folder)}```"
@@ -101,18 +123,44 @@ def _same_number(one: Decimal, two: Decimal, found: re.Match[str]) -> bool:
     return off <= (FEW_PAIRS if COUNT_OF_PAIRS.match(found.string, found.end()) else 0)
 
 
+def blocks(language: str) -> list[str]:
+    """The contents of all code blocks of a language."""
+    found = [block for text in texts().values() for block in BLOCK.finditer(text)]
+    return [block["content"] for block in found if block["language"] == language]
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that a page of GitHub has for the headings of a document."""
+    headings = re.findall(r"^#+ (.*)$", BLOCK.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory) -> str:
-    return up_to_date(README.read_text(encoding="utf-8"), tmp_path_factory.mktemp("readme"))
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("documents")
 
 
-def test_outputs_and_options_are_real(fresh):
-    text = README.read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def fresh(folder) -> dict[Path, str]:
+    return up_to_date(folder)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_outputs_and_options_are_real(document, fresh):
+    text, made = document.read_text(encoding="utf-8"), fresh[document]
     # All of it, but for outputs, is as it was; the option tables above all.
-    assert CONSOLE.sub(r"\g<command>", text) == CONSOLE.sub(r"\g<command>", fresh)
-    for was, now in zip(CONSOLE.finditer(text), CONSOLE.finditer(fresh), strict=True):
+    assert CONSOLE.sub(r"\g<command>", text) == CONSOLE.sub(r"\g<command>", made)
+    for was, now in zip(CONSOLE.finditer(text), CONSOLE.finditer(made), strict=True):
         if not same_but_for_rounding(was["output"], now["output"]):
             assert was["output"] == now["output"], was["command"]
+
+
+def test_there_are_outputs_and_options_to_test():
+    found = "".join(texts().values())
+    assert len(CONSOLE.findall(found)) >= 8
+    assert len(OPTIONS.findall(found)) == 1
+    # No block says that it is an output, and is passed by for another first line.
+    assert len(CONSOLE.findall(found)) == len(blocks("console"))
 
 
 SHOWN = """\
@@ -183,17 +231,55 @@ def test_it_opens_with_the_two_commands():
     assert second.endswith("pytest")
 
 
-def test_pictures_and_links_are_there():
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README.read_text(encoding="utf-8")):
-        assert (ROOT / target).exists(), target
+def test_the_readme_is_short():
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pictures_and_links_are_there(document):
+    text = document.read_text(encoding="utf-8")
+    for link in LINK.finditer(BLOCK.sub("", text)):
+        target = (document.parent / link["path"]).resolve() if link["path"] else document
+        assert target.exists() and target.is_relative_to(ROOT), link[0]
+        if link["anchor"]:
+            assert link["anchor"] in anchors(target.read_text(encoding="utf-8")), link[0]
+
+
+def test_settings_files_are_valid(tmp_path):
+    from opis_cli.judging.limits import read_demands
+    from opis_cli.settings import load_config, merge
+
+    shown = blocks("toml")
+    assert shown
+    for content in shown:
+        file = tmp_path / "opis.toml"
+        file.write_text(content, encoding="utf-8")
+        config = load_config(file)
+        merge(config, {})
+        assert read_demands(config.get("gate", {}), {}).limits
+
+
+def test_python_is_valid_and_the_threshold_file_is_read_as_shown(folder, fresh):
+    shown = blocks("python")
+    for content in shown:
+        compile(content, "document", "exec")
+    (reads,) = [content for content in shown if "threshold.json" in content]
+    check = (
+        f"{reads}\n"
+        "a, b = np.array([1.0, 0.0]), np.array([0.6, 0.8])\n"
+        "assert accept(a, b) and not accept(a, -b)\n"
+    )
+    subprocess.run([sys.executable, "-c", check], cwd=folder, check=True)
 
 
 if __name__ == "__main__":
     import tempfile
 
-    content = README.read_text(encoding="utf-8")
     if sys.argv[1:] == ["commands"]:
-        print("\n".join(commands(content)))
-    else:
+        print("\n".join(commands(README.read_text(encoding="utf-8"))))
+    elif sys.argv[1:] == ["write"]:
         with tempfile.TemporaryDirectory() as scratch:
-            README.write_text(up_to_date(content, Path(scratch)), encoding="utf-8")
+            for document, made in up_to_date(Path(scratch)).items():
+                document.write_text(made, encoding="utf-8")
+    else:
+        sys.exit("usage: python tests/test_readme.py write|commands")

@@ -1,5 +1,6 @@
 """Run folders: whole or not at all, the same after a round trip, refused when damaged."""
 
+import dataclasses
 import errno
 import json
 from pathlib import Path
@@ -11,10 +12,12 @@ import pandas as pd
 import pytest
 
 import opis_cli as opis
+from opis_cli import settings
 from opis_cli.counting import store
 from opis_cli.errors import RunError, SettingsError
 from opis_cli.records import Halves, PairCounts
 from opis_cli.render.pictures import save_figure
+from opis_cli.report.records import SCHEMA_VERSION
 from opis_cli.report.threshold_file import read_threshold, write_threshold
 
 FILES = {"report.json", "counts.npz", "classes.parquet", "threshold.json", "utility.png"}
@@ -341,3 +344,23 @@ def test_an_old_run_saved_again_is_the_same_and_smaller(tmp_path):
         assert np.array_equal(getattr(run.counts.halves, name), getattr(again.halves, name))
     sizes = [(folder / "counts.npz").stat().st_size for folder in (OLD_RUN, tmp_path / "new")]
     assert sizes[1] < 0.6 * sizes[0]
+
+
+def without_setting(saved, name):
+    raw = json.loads((saved / "report.json").read_text())
+    del raw["settings"][name]
+    (saved / "report.json").write_text(json.dumps(raw))
+
+
+@pytest.mark.parametrize("name", ["metric", "seed", "group_column"])
+def test_a_report_lacks_no_setting_of_its_schema(saved, name):
+    without_setting(saved, name)
+    with pytest.raises(RunError, match=f"damaged report .no setting {name}"):
+        opis.load_run(saved)
+
+
+def test_a_setting_of_a_newer_schema_stands_for_its_default(saved, monkeypatch):
+    newer = dataclasses.replace(settings.ABOUT["eps"], since=SCHEMA_VERSION + 1)
+    monkeypatch.setitem(settings.ABOUT, "eps", newer)
+    without_setting(saved, "eps")
+    assert opis.load_run(saved).settings.eps == 0.1

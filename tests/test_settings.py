@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opis_cli.config import load_config, merge
 from opis_cli.errors import SettingsError
-from opis_cli.settings import Calibration, Settings, load_config, merge, parse_size
+from opis_cli.report.records import SCHEMA_VERSION
+from opis_cli.settings import ABOUT, Calibration, Settings, parse_size
 
 
 def test_flag_over_file_over_default(tmp_path):
@@ -126,3 +128,11 @@ def test_sizes():
     assert parse_size("1.5k") == 1_500
     assert parse_size("123") == 123
     assert parse_size(None) is None
+
+
+def test_every_setting_is_declared_whole():
+    for name, about in ABOUT.items():
+        assert about.help.endswith("."), name
+        assert 1 <= about.since <= SCHEMA_VERSION, name
+        if about.compares == "recommendation":
+            assert name in ("max_far", "max_frr", "prefer")

@@ -7,47 +7,17 @@ import typer
 
 from opis_cli import __version__
 from opis_cli.cli.options import (
-    Beta,
-    CalibrationText,
-    Checkpoint,
-    Confidence,
     Config,
-    Device,
-    Dtype,
-    EmbeddingColumn,
-    Engine,
-    Eps,
-    ExcludeSame,
-    Folds,
     Force,
-    Gallery,
-    GalleryLabels,
-    GroupColumn,
-    HigherIsCloser,
+    Given,
     Json,
-    LabelColumn,
-    Labels,
-    MaxFar,
-    MaxFrr,
-    MaxPairs,
-    MemoryLimit,
-    Metric,
-    OnBadRows,
     Out,
-    Pairs,
-    Prefer,
     Quiet,
     RunOrSource,
-    Scheduler,
-    ScoreColumn,
-    Seed,
     Source,
-    Threads,
-    Threshold,
-    WithinColumn,
+    settings_as_options,
 )
 from opis_cli.cli.shared import asked_of, evaluate_source, print_json, run_of, settings_of, show
-from opis_cli.settings import Settings
 
 app = typer.Typer(
     name="opis",
@@ -57,8 +27,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-_SETTING_NAMES = tuple(Settings.__dataclass_fields__)
 
 
 @app.callback(invoke_without_command=True)
@@ -72,39 +40,10 @@ def opis(
 
 
 @app.command()
+@settings_as_options()
 def evaluate(
     source: Source,
-    embedding_column: EmbeddingColumn = None,
-    label_column: LabelColumn = None,
-    labels: Labels = None,
-    group_column: GroupColumn = None,
-    within_column: WithinColumn = None,
-    exclude_same: ExcludeSame = None,
-    gallery: Gallery = None,
-    gallery_labels: GalleryLabels = None,
-    pairs: Pairs = None,
-    score_column: ScoreColumn = None,
-    higher_is_closer: HigherIsCloser = None,
-    metric: Metric = None,
-    calibration: CalibrationText = None,
-    beta: Beta = None,
-    eps: Eps = None,
-    max_far: MaxFar = None,
-    max_frr: MaxFrr = None,
-    threshold: Threshold = None,
-    prefer: Prefer = None,
-    on_bad_rows: OnBadRows = None,
-    engine: Engine = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    scheduler: Scheduler = None,
-    threads: Threads = None,
-    memory_limit: MemoryLimit = None,
-    checkpoint: Checkpoint = None,
-    seed: Seed = None,
-    confidence: Confidence = None,
-    folds: Folds = None,
-    max_pairs: MaxPairs = None,
+    given: Given,
     config: Config = None,
     out: Out = None,
     force: Force = False,
@@ -112,8 +51,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Count all pairs, score the classes' consistency, recommend a threshold."""
-    given = dict(locals())
-    settings = settings_of(config, {name: given[name] for name in _SETTING_NAMES})
+    settings = settings_of(config, given)
     if out is not None:
         from opis_cli.run import check_target
 
@@ -129,12 +67,10 @@ def evaluate(
 
 
 @app.command()
+@settings_as_options("max_far", "max_frr", "prefer", "confidence")
 def recommend(
     run_or_source: RunOrSource,
-    max_far: MaxFar = None,
-    max_frr: MaxFrr = None,
-    prefer: Prefer = None,
-    confidence: Confidence = None,
+    given: Given,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Write the threshold.json to deploy.", metavar="FILE"),
@@ -144,13 +80,7 @@ def recommend(
     quiet: Quiet = False,
 ) -> None:
     """Recommend a threshold for other bounds, at once from a run."""
-    flags = {
-        "max_far": max_far,
-        "max_frr": max_frr,
-        "prefer": prefer,
-        "confidence": confidence,
-    }
-    asked = asked_of(config, flags)
+    asked = asked_of(config, given)
     run = run_of(run_or_source, config, quiet)
     chosen = run.recommend(**asked)
     if output is not None:

@@ -1,23 +1,22 @@
 """The commands that judge and compare; with those of ``cli.py``, all of ``opis``."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from opis_cli.cli.commands import app
-from opis_cli.cli.options import Config, Json, Quiet
+from opis_cli.cli.options import Config, Given, Json, Quiet, options_in_place_of
 from opis_cli.cli.shared import evaluate_source, on_github, print_json, run_of, settings_of, show
-from opis_cli.judging.limits import RULE, RULES
-from opis_cli.settings import CONFIG_FILE, load_config
+from opis_cli.config import CONFIG_FILE, load_config
+from opis_cli.judging.limits import RULES, Rule
+from opis_cli.settings import Settings
 
 __all__ = ["app"]
 
 if TYPE_CHECKING:
-    from opis_cli.judging.gate import Verdict
-    from opis_cli.run import Run
+    from opis_cli.judging.gate import Outcome
 
 Judged = Annotated[
     str | None,
@@ -27,14 +26,15 @@ Judged = Annotated[
 ]
 
 
-def _limit(name: str) -> Any:
+def _limit(rule: Rule) -> Any:
     """The option of a limit."""
-    rule = RULE[name]
     metavar = "N|N%" if rule.against_baseline else "N"
-    return typer.Option(help=f"{rule.about[0].upper()}{rule.about[1:]}.", metavar=metavar)
+    option = typer.Option(help=f"{rule.about[0].upper()}{rule.about[1:]}.", metavar=metavar)
+    return Annotated[(str if rule.against_baseline else float) | None, option]
 
 
 @app.command()
+@options_in_place_of("limits", {rule.field: _limit(rule) for rule in RULES})
 def gate(
     run_or_source: Judged = None,
     threshold: Annotated[
@@ -45,23 +45,11 @@ def gate(
             show_default="the run's",
         ),
     ] = None,
-    max_opis: Annotated[float | None, _limit("max-opis")] = None,
-    max_eps_opis: Annotated[float | None, _limit("max-eps-opis")] = None,
-    max_far: Annotated[float | None, _limit("max-far")] = None,
-    max_frr: Annotated[float | None, _limit("max-frr")] = None,
-    min_recall_at_1: Annotated[float | None, _limit("min-recall-at-1")] = None,
-    min_classes_meeting_bounds: Annotated[
-        float | None, _limit("min-classes-meeting-bounds")
-    ] = None,
-    max_class_far: Annotated[float | None, _limit("max-class-far")] = None,
-    max_class_frr: Annotated[float | None, _limit("max-class-frr")] = None,
     baseline: Annotated[
         str | None, typer.Option(help="An earlier run to judge against.", metavar="RUN")
     ] = None,
-    max_opis_increase: Annotated[str | None, _limit("max-opis-increase")] = None,
-    max_frr_increase: Annotated[str | None, _limit("max-frr-increase")] = None,
-    max_recall_drop: Annotated[str | None, _limit("max-recall-drop")] = None,
-    max_threshold_shift: Annotated[str | None, _limit("max-threshold-shift")] = None,
+    *,
+    limits: Given,
     confidence: Annotated[
         float | None,
         typer.Option(
@@ -98,19 +86,26 @@ def gate(
     quiet: Quiet = False,
 ) -> None:
     """Pass (exit code 0) or fail (1) a run by limits, for CI; with reports for people."""
-    given = dict(locals())
     if init:
         _write_example(config or Path(CONFIG_FILE), quiet)
         return
     if run_or_source is None:
         raise typer.BadParameter("give a run or a source, or --init", param_hint="RUN_OR_SOURCE")
-    names = [rule.field for rule in RULES] + ["baseline", "confidence", "family"]
-    verdict, run, base = _judge(given, {name: given[name] for name in names})
-    _write_reports(verdict, run, base, given)
+    flags = limits | {"baseline": baseline, "confidence": confidence, "family": family}
+    settings = settings_of(config, {"threshold": threshold, "seed": seed})
+    outcome = _judge(run_or_source, config, flags, settings, quiet)
+    files = {
+        "junit": junit,
+        "markdown": markdown,
+        "gitlab": gitlab_metrics,
+        "html": html,
+        "json": json_file,
+    }
+    _write_reports(outcome, files)
     if as_json:
-        print_json(verdict)
-    _tell(verdict, run, silent=as_json or quiet, aside=as_json)
-    raise typer.Exit(0 if verdict.passed else 1)
+        print_json(outcome.verdict)
+    _tell(outcome, silent=as_json or quiet, aside=as_json)
+    raise typer.Exit(0 if outcome.verdict.passed else 1)
 
 
 @app.command()
@@ -184,64 +179,45 @@ def _write_example(file: Path, quiet: bool) -> None:
         typer.echo(f"[gate] written to {file}; edit it, then: opis gate RUN")
 
 
-def _judge(given: dict[str, Any], flags: dict[str, Any]) -> "tuple[Verdict, Run, Run | None]":
+def _judge(
+    path: str, config: Path | None, flags: Given, settings: Settings, quiet: bool
+) -> "Outcome":
     """The verdict on a run, or on a source evaluated with the settings of the file."""
-    from opis_cli.judging.gate import judge
+    from opis_cli.judging.gate import Outcome, judge
     from opis_cli.judging.limits import read_demands
     from opis_cli.run import is_run, load_run
 
-    path, config = given["run_or_source"], given["config"]
     demands = read_demands(load_config(config).get("gate", {}), flags, str(config or CONFIG_FILE))
-    settings = settings_of(config, {name: given[name] for name in ("threshold", "seed")})
     # The baseline first: it costs nothing to refuse one before the work.
     base = None if demands.baseline is None else load_run(demands.baseline)
-    run = load_run(path) if is_run(Path(path)) else evaluate_source(path, settings, given["quiet"])
+    run = load_run(path) if is_run(Path(path)) else evaluate_source(path, settings, quiet)
     verdict = judge(
         run, demands, threshold=settings.threshold, baseline=base, path=path, seed=settings.seed
     )
-    return verdict, run, base
+    return Outcome(verdict, run, base)
 
 
-def _write_reports(
-    verdict: "Verdict", run: "Run", base: "Run | None", given: dict[str, Any]
-) -> None:
+def _write_reports(outcome: "Outcome", files: dict[str, Path | None]) -> None:
     """Every report that was asked for, and GitHub's where it asks by its variables."""
     from opis_cli.files import write_text
-    from opis_cli.render import verdicts
-    from opis_cli.report.report_json import to_json
+    from opis_cli.render.verdicts import FORMATS
 
-    writers: dict[str, Callable[[], str]] = {
-        "junit": lambda: verdicts.junit(verdict),
-        "markdown": lambda: verdicts.markdown(verdict, run.report),
-        "gitlab_metrics": lambda: verdicts.gitlab_metrics(verdict),
-        "json_file": lambda: to_json(verdict),
-        "html": lambda: _page(verdict, run, base),
-    }
-    for name, text in writers.items():
-        if given[name] is not None:
-            write_text(given[name], text())
-    for variable, make in (
-        ("GITHUB_STEP_SUMMARY", writers["markdown"]),
-        ("GITHUB_OUTPUT", lambda: verdicts.github_outputs(verdict)),
-    ):
+    for kind, file in files.items():
+        if file is not None:
+            write_text(file, FORMATS[kind](outcome))
+    for variable, kind in (("GITHUB_STEP_SUMMARY", "markdown"), ("GITHUB_OUTPUT", "github")):
         if os.environ.get(variable):
-            with Path(os.environ[variable]).open("a", encoding="utf-8") as file:
-                file.write(make())
+            with Path(os.environ[variable]).open("a", encoding="utf-8") as stream:
+                stream.write(FORMATS[kind](outcome))
 
 
-def _page(verdict: "Verdict", run: "Run", base: "Run | None") -> str:
-    from opis_cli.render.html import page
-
-    return page(verdict, run, base)
-
-
-def _tell(verdict: "Verdict", run: "Run", *, silent: bool, aside: bool) -> None:
+def _tell(outcome: "Outcome", *, silent: bool, aside: bool) -> None:
     """The verdict on the terminal, and on GitHub as annotations; ``aside`` on standard error."""
     from opis_cli.render.terminal.gate import verdict as table
-    from opis_cli.render.verdicts import annotations
+    from opis_cli.render.verdicts.github import annotations
 
     if not silent:
-        show(table(verdict, run.report))
+        show(table(outcome.verdict, outcome.run.report))
     if on_github():
-        for line in annotations(verdict):
+        for line in annotations(outcome.verdict):
             typer.echo(line, err=aside)

@@ -1,9 +1,17 @@
-"""Options that several commands have: one name, one help text, whichever command it is."""
+"""Options that several commands have: one name, one help text, whichever command it is.
 
+Those of settings are made from their declaration in ``settings.py``.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
+
+from opis_cli.settings import ABOUT, Settings, choices_of
 
 Source = Annotated[
     list[str],
@@ -19,148 +27,82 @@ Config = Annotated[
     Path | None,
     typer.Option(help="Settings file.", show_default="opis.toml, if there is one"),
 ]
-EmbeddingColumn = Annotated[
-    str | None,
-    typer.Option(
-        help="Column of vectors, or a pattern of numeric columns: 'emb_*'.", show_default="guessed"
-    ),
-]
-LabelColumn = Annotated[
-    str | None, typer.Option(help="Column of class labels.", show_default="guessed")
-]
-Labels = Annotated[
-    str | None,
-    typer.Option(help="Labels file, one a row: .npy, .parquet, .csv, .tsv, text.", metavar="FILE"),
-]
-GroupColumn = Annotated[
-    str | None,
-    typer.Option(
-        help="Column of groups (customer, device, language) to judge instead of the classes.",
-        show_default="the label",
-    ),
-]
-WithinColumn = Annotated[
-    str | None, typer.Option(help="Only rows that share this column's value are pairs: tenant.")
-]
-ExcludeSame = Annotated[
-    str | None,
-    typer.Option(
-        help="Rows that share this column's value are no pair: photo, session.", metavar="COLUMN"
-    ),
-]
-Gallery = Annotated[
-    str | None,
-    typer.Option(help="Embeddings to search SOURCE's rows in, its queries.", metavar="SOURCE"),
-]
-GalleryLabels = Annotated[
-    str | None, typer.Option(help="Labels file of the gallery.", metavar="FILE")
-]
-Pairs = Annotated[
-    bool | None,
-    typer.Option(
-        "--pairs",
-        help="SOURCE has scored pairs: columns score or distance, and genuine.",
-        show_default=False,
-    ),
-]
-ScoreColumn = Annotated[
-    str | None,
-    typer.Option(help="Column of scores of --pairs.", show_default="score or distance"),
-]
-HigherIsCloser = Annotated[
-    bool | None,
-    typer.Option(
-        "--higher-is-closer/--lower-is-closer",
-        help="Which way round the scores of --pairs are.",
-        show_default="told from name or data",
-    ),
-]
-Metric = Annotated[str | None, typer.Option(help="cosine or euclidean.", show_default="cosine")]
-CalibrationText = Annotated[
-    str | None,
-    typer.Option(
-        "--calibration",
-        help="Range to judge consistency over: far:LOW..HIGH, frr:LOW..HIGH, distance:LOW..HIGH.",
-        show_default="far:0.01..0.10",
-    ),
-]
-Beta = Annotated[
-    float | None,
-    typer.Option(help="Weight of few false rejects in the utility.", show_default="1.0"),
-]
-Eps = Annotated[
-    float | None, typer.Option(help="Share of classes that count as worst.", show_default="0.1")
-]
-MaxFar = Annotated[
-    float | None,
-    typer.Option(help="Bound on the pooled FAR.", show_default="0.01 if no bound is given"),
-]
-MaxFrr = Annotated[float | None, typer.Option(help="Bound on the pooled FRR.")]
-Threshold = Annotated[
-    str | None,
-    typer.Option(help="A deployed threshold to judge too.", metavar="T|threshold.json"),
-]
-Prefer = Annotated[
-    str | None,
-    typer.Option(
-        help="Choice within the bounds: utility, low-far, low-frr, worst-classes.",
-        show_default="utility",
-    ),
-]
-OnBadRows = Annotated[
-    str | None,
-    typer.Option(help="error or drop: nulls, NaN, zero vectors.", show_default="error"),
-]
-Engine = Annotated[
-    str | None, typer.Option(help="auto, numpy, numba, torch or dask.", show_default="auto")
-]
-Device = Annotated[
-    str | None,
-    typer.Option(help="cpu or cuda, for --engine torch.", show_default="cuda if there is one"),
-]
-Dtype = Annotated[
-    str | None,
-    typer.Option(help="float32, or tf32 for --engine torch.", show_default="float32"),
-]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(
-        help="A cluster for --engine dask: tcp://HOST:PORT.",
-        metavar="ADDRESS",
-        show_default="a local one",
-    ),
-]
-Threads = Annotated[
-    int | None, typer.Option(help="Counting threads.", show_default="all processors")
-]
-MemoryLimit = Annotated[
-    str | None, typer.Option(help="Memory of the whole process: 4GB, 500MB.", metavar="SIZE")
-]
-Checkpoint = Annotated[
-    str | None,
-    typer.Option(help="Keep partial counts here, and go on from them.", metavar="DIR"),
-]
-Seed = Annotated[int | None, typer.Option(help="Seed of random choices.", show_default="0")]
-Confidence = Annotated[
-    float | None,
-    typer.Option(
-        help="Let the bounds hold on other classes with this confidence, as 0.95.",
-        show_default="they hold on these",
-    ),
-]
-Folds = Annotated[
-    int | None,
-    typer.Option(help="Try the threshold on held-out classes, in so many folds.", metavar="K"),
-]
-MaxPairs = Annotated[
-    int | None,
-    typer.Option(
-        help="Estimate from whole classes drawn at random, with at most so many pairs.",
-        metavar="P",
-        show_default="all pairs",
-    ),
-]
 Out = Annotated[Path | None, typer.Option(help="Write a run into this new folder.", metavar="DIR")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a run that is there.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No summary, no progress.")]
+
+Given = dict[str, Any]
+"""Settings by name, as given on the command line; None where one was not."""
+Command = Callable[..., None]
+
+
+def settings_as_options(*names: str) -> Callable[[Command], Command]:
+    """Give a command an option for each of some settings, all of them by default.
+
+    The command's parameter ``given`` is handed their values.
+    """
+    return options_in_place_of("given", {name: _option(name) for name in names or ABOUT})
+
+
+def options_in_place_of(placeholder: str, options: dict[str, Any]) -> Callable[[Command], Command]:
+    """Let options stand in place of one parameter of a command.
+
+    Parameters
+    ----------
+    placeholder : str
+        The parameter; the command is handed the options' values there, as ``Given``.
+    options : dict
+        What Typer reads of each option, by its name: an annotated type. None is the default.
+    """
+
+    def decorate(command: Command) -> Command:
+        signature = inspect.signature(command)
+
+        @functools.wraps(command)
+        def with_options(**values: Any) -> None:
+            given = {name: values.pop(name) for name in options}
+            command(**values, **{placeholder: given})
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        parameters = []
+        for name, parameter in signature.parameters.items():
+            if name == placeholder:
+                parameters += [
+                    inspect.Parameter(one, keyword, default=None, annotation=annotation)
+                    for one, annotation in options.items()
+                ]
+            else:
+                parameters.append(parameter.replace(kind=keyword))
+        with_options.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=parameters
+        )
+        with_options.__annotations__ = {one.name: one.annotation for one in parameters}
+        return with_options
+
+    return decorate
+
+
+def _option(name: str) -> Any:
+    """The option of a setting, as Typer reads it."""
+    about, hint = ABOUT[name], get_type_hints(Settings)[name]
+    default = Settings.__dataclass_fields__[name].default
+    shown = about.shown or ("" if default is None or default is False else str(default))
+    words = about.choices or choices_of(hint)
+    option = typer.Option(
+        *about.flags,
+        help=about.help.format(choices=_listed(words)),
+        metavar=about.metavar,
+        show_default=shown or False,
+    )
+    return Annotated[_plain_type(hint) | None, option]
+
+
+def _plain_type(hint: Any) -> Any:
+    """The type that Typer reads: words are checked by the settings, which say what is allowed."""
+    kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
+    return str if get_origin(hint) is Literal or get_origin(kinds[0]) is Literal else kinds[0]
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    return " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

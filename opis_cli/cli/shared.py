@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console, RenderableType
 
-from opis_cli.settings import Settings, load_config, merge
+from opis_cli.config import load_config, merge
+from opis_cli.settings import Settings
 
 if TYPE_CHECKING:
     from opis_cli.embeddings.sources import Given

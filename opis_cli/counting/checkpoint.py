@@ -15,16 +15,20 @@ from opis_cli.counting.tally import Tally
 from opis_cli.errors import RunError
 from opis_cli.files import replacing
 from opis_cli.records import Embeddings, Grid
-from opis_cli.settings import Settings
+from opis_cli.settings import ABOUT, Settings
 
 _FILE = "partial-counts.npz"
 _LAYOUT = 2
 """To be raised when a tally's arrays change, so that older ones are not added to."""
-_COUNTING = (
-    *("metric", "calibration", "max_far", "max_frr", "threshold", "on_bad_rows", "seed"),
-    *("embedding_column", "label_column", "group_column", "within_column", "exclude_same"),
-    *("folds", "max_pairs"),
-)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A count that was begun: its grid, and the tally of its first so many tiles."""
+
+    grid: Grid
+    tally: Tally
+    tiles: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +40,27 @@ class Checkpoint:
 
     @classmethod
     def of(
-        cls, folder: str, embeddings: Embeddings, settings: Settings, engine: str
+        cls, folder: str, embeddings: Embeddings, settings: Settings, engine: str, side: int
     ) -> "Checkpoint":
-        """The checkpoint of counting these embeddings with these settings."""
-        facts = {name: getattr(settings, name) for name in _COUNTING}
+        """The checkpoint of counting these embeddings with these settings.
+
+        ``engine`` is the one that counts, in tiles of ``side`` rows, which depends on the device.
+        """
+        facts = {name: getattr(settings, name) for name in ABOUT if ABOUT[name].changes_counts}
+        facts["engine"] = engine
         digests = embeddings.source.digests
-        text = json.dumps([_LAYOUT, facts, digests, engine, embeddings.dropped_rows])
+        text = json.dumps([_LAYOUT, facts, digests, side, embeddings.dropped_rows])
         return cls(Path(folder), hashlib.sha256(text.encode()).hexdigest())
 
-    def save(self, grid: Grid, tally: Tally, tiles: int) -> None:
-        """Keep the tally of the first so many tiles; the one before is replaced at once."""
-        arrays = {name: getattr(tally, name) for name in Tally.__dataclass_fields__}
+    def save(self, begun: Begun) -> None:
+        """Keep what is counted; what was kept before is replaced at once."""
+        arrays = {name: getattr(begun.tally, name) for name in Tally.__dataclass_fields__}
         with replacing(self.folder / _FILE) as scratch, scratch.open("wb") as stream:
-            facts = {"work": self.work, "tiles": tiles}
-            store.write(stream, facts | grid_arrays(grid) | arrays)
+            facts = {"work": self.work, "tiles": begun.tiles}
+            store.write(stream, facts | grid_arrays(begun.grid) | arrays)
 
-    def load(self) -> tuple[Grid, Tally, int] | None:
-        """Grid, tally and tiles done; None where there is none yet.
+    def load(self) -> Begun | None:
+        """What was begun; None where nothing is kept yet.
 
         Raises
         ------
@@ -68,7 +76,7 @@ class Checkpoint:
                     "settings; choose another folder, or delete it"
                 )
             tally = Tally(**{name: arrays[name] for name in Tally.__dataclass_fields__})
-            return grid_of(arrays), tally, int(arrays["tiles"])
+            return Begun(grid_of(arrays), tally, int(arrays["tiles"]))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from distributed import Client, KilledWorker, LocalCluster, as_completed
@@ -20,7 +21,8 @@ import opis_cli
 from opis_cli.counting.engines import numba
 from opis_cli.counting.plan import Plan, plan_pairs
 from opis_cli.counting.rows import Rows
-from opis_cli.counting.tally import Advance, Tally, Tile
+from opis_cli.counting.tally import Advance, CountPairs, Opened, Tally, Tile
+from opis_cli.embeddings.clean import ARRAYS
 from opis_cli.embeddings.read import read_as
 from opis_cli.embeddings.sources import everywhere
 from opis_cli.errors import RunError
@@ -148,6 +150,19 @@ def _sum(client: Client, tallies: Sequence[Any]) -> Any:
             for start in range(0, len(tallies), _FAN_IN)
         ]
     return tallies[0]
+
+
+@contextmanager
+def opened(embeddings: Embeddings, settings: Settings, threads: int) -> Iterator[Opened]:
+    """The cluster of the settings, ready to count; workers read files themselves."""
+    with connected(settings.scheduler, threads) as client:
+
+        def of_pass(number: int) -> CountPairs:
+            in_memory = embeddings.source.path == ARRAYS
+            recipe = None if in_memory else Recipe.of(embeddings, settings, number)
+            return partial(count_pairs, client=client, recipe=recipe)
+
+        yield Opened(TILE_SIDE, of_pass)
 
 
 @contextmanager

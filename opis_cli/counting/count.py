@@ -1,42 +1,34 @@
 """Count all pairs: pilot, grid, tiles, engine, and the check that the grid was a good one."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
 from itertools import islice
 
 import numpy as np
 
 from opis_cli.counting import engines, grid, halves, nearest, pilot
 from opis_cli.counting.calibration import range_ends, unresolved
-from opis_cli.counting.checkpoint import Checkpoint
+from opis_cli.counting.checkpoint import Begun, Checkpoint
+from opis_cli.counting.memory import Announce, announce_work, refuse_memory
 from opis_cli.counting.plan import Plan, plan_pairs
 from opis_cli.counting.rows import ROUNDING, Rows
-from opis_cli.counting.tally import CountPairs, Tally
-from opis_cli.embeddings.clean import ARRAYS
-from opis_cli.errors import InputError, SettingsError
-from opis_cli.machine import processors, resident_memory
+from opis_cli.counting.tally import Opened, Tally
+from opis_cli.errors import InputError
+from opis_cli.machine import processors
 from opis_cli.records import Embeddings, Floats, Grid, Ints, PairCounts
 from opis_cli.settings import Settings
 
 Progress = Callable[[int, int], None]
 """Told ``(pairs counted, pairs in all)``."""
-Announce = Callable[[str], None]
-"""Told, before long work starts, what it will take."""
 
 _NUMBA_PAYS_AT = 10_000_000
 """Pairs from which the numba engine repays its import."""
 _ATTEMPTS = 4
 _LEAST_WIDTH = 50
 """Roundings that a calibration range must be wide."""
-_LONG_WORK = 2_000_000_000
 # Writing partial counts should cost little beside counting: so many pairs at least, and so many for
 # each byte to write.
 _CHECKPOINT_PAIRS, _PAIRS_PER_BYTE = 4_000_000_000, 20
-# A grid's thresholds with counts by class: 1,650 to 3,220 of sets of ours.
-_THRESHOLDS = 3_300
-_SCORING_BYTES, _WORKER_BYTES = 150_000_000, 25_000_000
 
 
 def choose_engine(name: str, pairs: int) -> str:
@@ -75,28 +67,33 @@ def count_pairs(
     RunError
         The checkpoint is damaged, or of other work.
     """
-    _refuse_memory(embeddings, settings)
+    refuse_memory(embeddings, settings)
     threads = settings.threads or processors()
     plan = plan_pairs(embeddings, settings, threads)
     rows, engine = plan.rows, choose_engine(settings.engine, plan.pairs)
-    _announce_work(embeddings, settings, plan.pairs, announce)
+    announce_work(embeddings, settings, plan.pairs, announce)
     needs = grid.needs_of(settings.calibration_range, *settings.bounds, deployed)
+    folds = settings.folds or 0
     checkpoint, begun = None, None
-    if settings.checkpoint is not None:
-        checkpoint = Checkpoint.of(settings.checkpoint, embeddings, settings, engine)
-        begun = checkpoint.load()
     seen = pilot.run_pilot(plan, needs, settings.seed)
-    placed = begun[0] if begun else grid.place_grid(seen, needs, rows)
     in_gaps = seen.gaps(rows) is not None
-    for _ in range(_ATTEMPTS):
-        with engines.announced(engine, announce):
-            tally = _tally(embeddings, plan, placed, engine, settings, progress, checkpoint, begun)
-        counts = _counts(embeddings, plan, placed, plan.settle(tally))
-        low, high = range_ends(counts, settings.calibration_range)
-        _check_width(rows, low, high)
-        if grid.grid_serves(counts, needs, low, high, in_gaps=in_gaps):
-            break
-        placed, begun = grid.place_grid(grid.pilot_of_counts(counts), needs, rows), None
+    with engines.opened(engine, embeddings, settings, threads) as ready:
+        if settings.checkpoint is not None:
+            checkpoint = Checkpoint.of(
+                settings.checkpoint, embeddings, settings, engine, ready.side
+            )
+            begun = checkpoint.load()
+        placed = begun.grid if begun else grid.place_grid(seen, needs, rows)
+        for _ in range(_ATTEMPTS):
+            begun = begun or Begun(placed, Tally.empty(rows, placed, folds), 0)
+            with engines.announced(engine, announce):
+                tally = _count_tiles(plan, begun, ready, threads, progress, checkpoint)
+            counts = _counts(embeddings, plan, placed, plan.settle(tally))
+            low, high = range_ends(counts, settings.calibration_range)
+            _check_width(rows, low, high)
+            if grid.grid_serves(counts, needs, low, high, in_gaps=in_gaps):
+                break
+            placed, begun = grid.place_grid(grid.pilot_of_counts(counts), needs, rows), None
     if not grid.range_is_resolved(counts, low, high):
         raise unresolved(
             settings.calibration_range,
@@ -112,16 +109,6 @@ def count_pairs(
         return counts
     split = halves.count(rows, counts, (low, high), engine, threads, settings.seed)
     return dataclasses.replace(counts, halves=split)
-
-
-def memory_needed(embeddings: Embeddings, settings: Settings) -> int:
-    """Bytes that the whole process will hold, about, when it counts and then scores these pairs."""
-    count, dim = embeddings.vectors.shape
-    group, threads = settings.group_column, settings.threads or processors()
-    names = embeddings.class_names if group is None else embeddings.columns[group].names
-    rows = count * (4 * dim + 40)
-    tally = 2 * 4 * len(names) * _THRESHOLDS
-    return int(resident_memory() + rows + tally + max(_SCORING_BYTES, threads * _WORKER_BYTES))
 
 
 def _borderline(rows: Rows, placed: Grid, distances: Floats) -> Ints:
@@ -143,65 +130,17 @@ def _check_width(rows: Rows, low: float, high: float) -> None:
         )
 
 
-def _refuse_memory(embeddings: Embeddings, settings: Settings) -> None:
-    """Refuse work that takes more memory than the limit, before it starts."""
-    needed = memory_needed(embeddings, settings)
-    limit = settings.memory_limit_bytes
-    if limit is not None and needed > limit:
-        raise SettingsError(
-            f"--memory-limit {settings.memory_limit}: {len(embeddings.labels):,} rows of "
-            f"{len(embeddings.class_names):,} classes need about {needed / 1e9:.2g} GB; "
-            "raise the limit, or evaluate fewer classes at a time"
-        )
-
-
-def _announce_work(
-    embeddings: Embeddings, settings: Settings, total: int, announce: Announce
-) -> None:
-    """Say what the work takes, if that may matter."""
-    if settings.memory_limit is not None or total >= _LONG_WORK:
-        needed = memory_needed(embeddings, settings)
-        announce(f"{total:,} pairs to count, in about {needed / 1e9:.2g} GB of memory")
-
-
-@contextmanager
-def _engine(
-    name: str, embeddings: Embeddings, settings: Settings, threads: int
-) -> Iterator[tuple[Callable[[int], CountPairs], int]]:
-    """An engine for each pass of a plan, with the settings that are its own; and the side of the
-    tiles that it likes."""
-    module = engines.load(name)
-    if name == "torch":
-        tf32 = settings.dtype == "tf32"
-        count_tiles = partial(module.count_pairs, device=settings.device, tf32=tf32)
-        yield lambda part: count_tiles, module.tile_side(settings.device)
-    elif name == "dask":
-        with module.connected(settings.scheduler, threads) as client:
-
-            def on_cluster(part: int) -> CountPairs:
-                in_memory = embeddings.source.path == ARRAYS
-                recipe = None if in_memory else module.Recipe.of(embeddings, settings, part)
-                return partial(module.count_pairs, client=client, recipe=recipe)
-
-            yield on_cluster, module.TILE_SIDE
-    else:
-        yield lambda part: module.count_pairs, module.TILE_SIDE
-
-
-def _tally(
-    embeddings: Embeddings,
+def _count_tiles(
     plan: Plan,
-    placed: Grid,
-    engine: str,
-    settings: Settings,
+    begun: Begun,
+    engine: Opened,
+    threads: int,
     progress: Progress,
     checkpoint: Checkpoint | None,
-    begun: tuple[Grid, Tally, int] | None,
 ) -> Tally:
-    """Run the engine over all tiles, or over those that a checkpoint has not."""
+    """Run the engine over all tiles, or over those that were not counted yet."""
     total = sum(part.pairs for part in plan.passes)
-    empty = Tally.empty(plan.rows, placed, settings.folds or 0)
-    tally, tiles_done = (begun[1], begun[2]) if begun else (empty, 0)
+    placed, tally = begun.grid, begun.tally
     done, seen = 0, 0
 
     def advance(pairs: int) -> None:
@@ -209,27 +148,25 @@ def _tally(
         done += pairs
         progress(done, total)
 
-    threads = settings.threads or processors()
-    with _engine(engine, embeddings, settings, threads) as (engine_of_pass, side):
-        at_once = None
-        if checkpoint is not None:
-            between = max(_CHECKPOINT_PAIRS, _PAIRS_PER_BYTE * tally.nbytes)
-            at_once = max(1, between // side**2)
-        for number, part in enumerate(plan.passes):
-            tiles, count_tiles = part.tiles(side), engine_of_pass(number)
-            for tile in islice(tiles, max(tiles_done - seen, 0)):
-                done, seen = done + tile.pairs, seen + 1
-            while some := list(islice(tiles, at_once)):
-                before = tally.pooled_impostor.copy()
-                count_tiles(part.rows, placed, some, tally, threads, advance)
-                if part.fold is not None:
-                    tally.inside[part.fold] += tally.pooled_impostor - before
-                seen += len(some)
-                if checkpoint is not None:
-                    checkpoint.save(placed, tally, seen)
-    found = int(tally.pooled_genuine.sum() + tally.pooled_impostor.sum())
-    if found != total:
-        raise AssertionError(f"counted {found} pairs of {total}")
+    at_once = None
+    if checkpoint is not None:
+        between = max(_CHECKPOINT_PAIRS, _PAIRS_PER_BYTE * tally.nbytes)
+        at_once = max(1, between // engine.side**2)
+    for number, part in enumerate(plan.passes):
+        tiles, count_tiles = part.tiles(engine.side), engine.of_pass(number)
+        for tile in islice(tiles, max(begun.tiles - seen, 0)):
+            done, seen = done + tile.pairs, seen + 1
+        while some := list(islice(tiles, at_once)):
+            before = tally.pooled_impostor.copy()
+            count_tiles(part.rows, placed, some, tally, threads, advance)
+            if part.fold is not None:
+                tally.inside[part.fold] += tally.pooled_impostor - before
+            seen += len(some)
+            if checkpoint is not None:
+                checkpoint.save(Begun(placed, tally, seen))
+    counted = int(tally.pooled_genuine.sum() + tally.pooled_impostor.sum())
+    if counted != total:
+        raise AssertionError(f"counted {counted} pairs of {total}")
     return tally
 
 

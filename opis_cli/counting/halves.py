@@ -14,7 +14,7 @@ import numpy as np
 
 from opis_cli.counting import engines
 from opis_cli.counting.rows import Rows
-from opis_cli.counting.tally import Tally, Tile, cut, tiles_along
+from opis_cli.counting.tally import Tally, Tile, cut
 from opis_cli.records import Curve, Grid, Halves, Ints, PairCounts
 
 POINTS = 128
@@ -30,7 +30,6 @@ GALLERY, PAIRS, FEW_ROWS = 512, 1 << 22, 1_024
 """Rows of a gallery, and pairs with it, at most. It has all rows where there are but few."""
 
 _BEYOND = 100
-_SIDE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,18 +182,6 @@ def _accepted(
     module.count_pairs(vetoing, grid, tiles, outer, threads, lambda pairs: None)
     kept = slice(grid.window)
     impostor = np.cumsum(outer.impostor[:-1, kept], axis=1, dtype=np.uint32)
-    genuine = np.cumsum(_inside(some, both, grid, engine, threads), axis=1, dtype=np.uint32)
+    genuine = np.cumsum(module.count_inside(some, both, grid, threads), axis=1, dtype=np.uint32)
     shape = (2, len(chosen.classes), -1)
     return genuine.reshape(shape), impostor.reshape(shape)
-
-
-def _inside(rows: Rows, count: int, grid: Grid, engine: str, threads: int) -> Ints:
-    """Pairs inside each half, of the first ``count`` rows, by cell of the window."""
-    if engine == "numba":
-        from opis_cli.counting.engines.numba import count_inside
-
-        return count_inside(rows, count, grid, threads)
-    tally = Tally.empty(rows, grid)
-    tiles = tiles_along(rows.class_ends[:count], _SIDE)
-    engines.load(engine).count_pairs(rows, grid, tiles, tally, threads, lambda pairs: None)
-    return tally.genuine[:-1, : grid.window] // 2

@@ -59,7 +59,7 @@ def count(
     extra = np.concatenate([_near_equal_error(found.genuine, found.impostor), few])
     for _ in range(_ATTEMPTS):
         placed = _place(found, pilot, needs, extra)
-        _refuse_memory(found, placed, settings)
+        refuse_memory(found, placed, settings)
         counts = _count_at(found, placed, needs.distances, settings, progress)
         low, high = ends_if_needed(counts, calibration)
         # Of all pairs, or of few distances, no other thresholds would show more.
@@ -130,7 +130,7 @@ def _place(found: Scored, pilot: Pilot, needs: Needs, extra: Doubles) -> Grid:
     return Grid(thresholds, len(thresholds), kept)
 
 
-def _refuse_memory(found: Scored, placed: Grid, settings: Settings) -> None:
+def refuse_memory(found: Scored, placed: Grid, settings: Settings) -> None:
     """Refuse to count where that takes more memory than the limit."""
     limit = settings.memory_limit_bytes
     needed = resident_memory() + 8 * len(found.names) * len(placed.by_class) + _READING_BYTES

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli.embeddings import arrow
-from opis_cli.embeddings.parquet import check_file, choose, parquet_files, reading, show
+from opis_cli.embeddings.columns import check_file, choose, reading, show
+from opis_cli.embeddings.parquet import parquet_files
 from opis_cli.errors import InputError
 from opis_cli.records import Ints
 

@@ -130,6 +130,22 @@ class CountPairs(Protocol):
     ) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An engine that is ready to count.
+
+    Attributes
+    ----------
+    side : int
+        Rows of a side of the tiles that it likes.
+    of_pass : callable
+        What counts the tiles of a pass, by its number in the plan.
+    """
+
+    side: int
+    of_pass: Callable[[int], CountPairs]
+
+
 def tiles_of(stop: int, side: int, start: int = 0) -> Iterator[Tile]:
     """Every unordered pair of the rows ``start:stop`` once, in square tiles."""
     return cut(Tile(start, stop, start, stop), side)

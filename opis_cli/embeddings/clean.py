@@ -6,7 +6,7 @@ a label, and that there are pairs of both kinds.
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,75 +15,59 @@ from numpy.typing import NDArray
 from opis_cli.embeddings import arrow, sampling
 from opis_cli.errors import InputError
 from opis_cli.records import Column, Embeddings, Floats, Ints, Source
+from opis_cli.settings import Settings
 
 ARRAYS = "<arrays>"
 CHUNK_BYTES = 16 << 20
 ROWS_SHOWN = 5
 
 
-def from_arrays(
-    vectors: Any,
-    labels: Any,
-    *,
-    columns: Mapping[str, Any] | None = None,
-    needed: Mapping[str, bool] | None = None,
-    metric: str = "cosine",
-    on_bad_rows: str = "error",
-    paired: bool = True,
-    max_pairs: int | None = None,
-    seed: int = 0,
-) -> Embeddings:
-    """Clean embeddings from array-likes: NumPy arrays, lists, pandas Series.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What to read of rows, and which of them are bad.
 
-    Parameters
+    Attributes
     ----------
-    vectors : array-like of shape (N, D), or N rows of D numbers each
-        Floats of 16, 32 or 64 bits are kept as they are, integers become floats.
-    labels : array-like of shape (N,)
-        Integers or text; None and NaN are missing.
-    columns : mapping of names to array-likes of shape (N,), optional
-        Further columns, of integers or text.
-    needed : mapping of names to bool, optional
-        Which of them to keep, and whether a row without a value there is bad.
+    embedding_column : str, optional
+        Column of lists, or a pattern such as ``emb_*`` of columns of numbers; in a ``.npz`` the
+        name of an array. A usual name is found by itself.
+    label_column : str, optional
+        Likewise; where labels have a file of their own, a column of that.
+    columns : mapping of names to bool
+        Further columns to read, from where the labels are, and whether a row that has no value
+        there is bad.
     metric : {"cosine", "euclidean"}
         Under cosine a vector of zeros is a bad row.
     on_bad_rows : {"error", "drop"}
+        What to do about rows that are null, not finite, or zero under cosine.
     paired : bool
-        Whether the rows make pairs among themselves.
+        Whether the rows must make pairs among themselves.
     max_pairs, seed : int, optional
         Keep classes drawn at random that make at most so many pairs.
-
-    Raises
-    ------
-    InputError
-        As ``clean`` does, and for types that are no vectors or no labels.
     """
-    matrix, nulls = _matrix(vectors)
-    plain = arrow.join_labels(arrow.label_chunks(labels, ARRAYS), ARRAYS)
-    check_lengths(len(plain), len(matrix), ARRAYS)
-    others, needed = {}, needed or {}
-    for name in needed:
-        if name not in (columns or {}):
-            raise InputError(f"{ARRAYS}: no column {name!r}; give it: columns={{{name!r}: values}}")
-        where = f"{ARRAYS}, column {name!r}"
-        others[name] = arrow.join_labels(arrow.label_chunks((columns or {})[name], where), where)
-        check_lengths(len(others[name]), len(matrix), where, "values")
-    sample = Sample.of(plain, ARRAYS, max_pairs, seed)
-    if sample is not None:
-        matrix, nulls, plain = matrix[sample.rows], nulls[sample.rows], sample.labels
-        others = {name: values.take(sample.rows) for name, values in others.items()}
-    return clean(
-        matrix,
-        nulls,
-        plain,
-        Source(ARRAYS, sha256_of_rows(matrix, plain, *others.values())),
-        columns=others,
-        needed=needed,
-        metric=metric,
-        on_bad_rows=on_bad_rows,
-        paired=paired,
-        sample=sample,
-    )
+
+    embedding_column: str | None = None
+    label_column: str | None = None
+    columns: Mapping[str, bool] = field(default_factory=dict)
+    metric: str = "cosine"
+    on_bad_rows: str = "error"
+    paired: bool = True
+    max_pairs: int | None = None
+    seed: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings, *, gallery: bool = False) -> "Reading":
+        """What settings ask for, of the queries or of the gallery that they are searched in."""
+        return cls(
+            embedding_column=settings.embedding_column,
+            label_column=settings.label_column,
+            columns=settings.gallery_columns if gallery else settings.columns,
+            metric=settings.metric,
+            on_bad_rows=settings.on_bad_rows,
+            paired=settings.gallery is None,
+            max_pairs=settings.max_pairs,
+            seed=settings.seed,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +95,54 @@ class Sample:
             return None
         rows = np.union1d(rows, np.flatnonzero(codes < 0))
         return cls(rows, labels.take(rows), len(codes), len(names))
+
+    def take(self, values: arrow.Array, where: str) -> arrow.Array:
+        """Values of a column of the source, of the rows of the sample alone."""
+        check_lengths(len(values), self.source_rows, where, "values")
+        return values.take(self.rows)
+
+
+def from_arrays(
+    vectors: Any,
+    labels: Any,
+    asked: Reading = Reading(),
+    *,
+    columns: Mapping[str, Any] | None = None,
+) -> Embeddings:
+    """Clean embeddings from array-likes: NumPy arrays, lists, pandas Series.
+
+    Parameters
+    ----------
+    vectors : array-like of shape (N, D), or N rows of D numbers each
+        Floats of 16, 32 or 64 bits are kept as they are, integers become floats.
+    labels : array-like of shape (N,)
+        Integers or text; None and NaN are missing.
+    asked : Reading
+        What to keep of them.
+    columns : mapping of names to array-likes of shape (N,), optional
+        Further columns, of integers or text, of which ``asked`` names those to keep.
+
+    Raises
+    ------
+    InputError
+        As ``clean`` does, and for types that are no vectors or no labels.
+    """
+    matrix, nulls = _matrix(vectors)
+    plain = arrow.join_labels(arrow.label_chunks(labels, ARRAYS), ARRAYS)
+    check_lengths(len(plain), len(matrix), ARRAYS)
+    others, given = {}, columns or {}
+    for name in asked.columns:
+        if name not in given:
+            raise InputError(f"{ARRAYS}: no column {name!r}; give it: columns={{{name!r}: values}}")
+        where = f"{ARRAYS}, column {name!r}"
+        others[name] = arrow.join_labels(arrow.label_chunks(given[name], where), where)
+        check_lengths(len(others[name]), len(matrix), where, "values")
+    sample = Sample.of(plain, ARRAYS, asked.max_pairs, asked.seed)
+    if sample is not None:
+        matrix, nulls, plain = matrix[sample.rows], nulls[sample.rows], sample.labels
+        others = {name: values.take(sample.rows) for name, values in others.items()}
+    source = Source(ARRAYS, sha256_of_rows(matrix, plain, *others.values()))
+    return clean(matrix, nulls, plain, source, asked, columns=others, sample=sample)
 
 
 def check_lengths(labels: int, vectors: int, where: str, what: str = "labels") -> None:
@@ -149,13 +181,10 @@ def clean(
     nulls: arrow.Bools,
     labels: arrow.Array,
     source: Source,
+    asked: Reading,
     *,
     labels_path: str | None = None,
     columns: Mapping[str, arrow.Array] | None = None,
-    needed: Mapping[str, bool] | None = None,
-    metric: str,
-    on_bad_rows: str,
-    paired: bool = True,
     sample: Sample | None = None,
 ) -> Embeddings:
     """Check rows, leave bad ones out if asked to, and index the classes.
@@ -168,15 +197,10 @@ def clean(
         Rows without a vector.
     labels : Arrow array of ``arrow.join_labels``, length N
     source : Source
+    asked : Reading
     labels_path : str, optional
         The separate file that the labels come from, to be named in errors.
     columns : mapping of names to Arrow arrays of ``arrow.join_labels``, length N, optional
-    needed : mapping of names to bool, optional
-        Whether a row without a value in a column is bad.
-    metric : {"cosine", "euclidean"}
-    on_bad_rows : {"error", "drop"}
-    paired : bool
-        Whether the rows must make pairs among themselves.
     sample : Sample, optional
         What of the source these rows are, if not all.
 
@@ -193,13 +217,13 @@ def clean(
     where = labels_path or source.path
     codes, names = arrow.encode_labels(labels, where)
     others = _columns(columns or {}, count, where)
-    kinds = _bad_rows(vectors, nulls, codes, metric)
+    kinds = _bad_rows(vectors, nulls, codes, asked.metric)
     for name in others:
-        if (needed or {}).get(name):
+        if asked.columns.get(name):
             kinds[f"nulls in column {name!r}"] = np.flatnonzero(others[name].codes < 0)
     numbers = np.arange(count) if sample is None else sample.rows
     bad = np.unique(np.concatenate(list(kinds.values())))
-    if bad.size and on_bad_rows != "drop":
+    if bad.size and asked.on_bad_rows != "drop":
         named = {kind: numbers[rows] for kind, rows in kinds.items()}
         raise InputError(_describe(named, bad.size, source.path))
     if bad.size:
@@ -209,7 +233,7 @@ def clean(
             name: replace(column, codes=column.codes[rows]) for name, column in others.items()
         }
     sizes = np.bincount(codes, minlength=len(names))
-    if paired:
+    if asked.paired:
         _check_pairs(sizes, names, bad.size, source.path)
     used = sizes > 0
     # Classes that lost all their rows are gone, and those behind them move up.

@@ -1,4 +1,4 @@
-"""Parquet files and folders: columns found by name and read a few rows at a time."""
+"""Parquet files and folders, read a few rows at a time."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -10,82 +10,22 @@ from typing import Any
 import numpy as np
 
 from opis_cli.embeddings import arrow
+from opis_cli.embeddings.columns import (
+    EMBEDDING_NAMES,
+    LABEL_NAMES,
+    check_file,
+    choose,
+    reading,
+    show,
+)
 from opis_cli.embeddings.sources import natural
 from opis_cli.errors import InputError
 from opis_cli.records import Floats, Ints
 
-EMBEDDING_NAMES = ("embedding", "embeddings", "emb", "vector")
-LABEL_NAMES = ("label", "labels", "class", "identity", "subject_id")
-NAMES_SHOWN = 20
 # Small, as each batch is held beside the matrix that it is copied into.
 BATCH_ROWS = 4096
 COLUMNS_AT_ONCE = 16
 BUFFER_BYTES = 256 << 10
-
-
-@contextmanager
-def reading(path: Path, kind: str) -> Iterator[None]:
-    """Turn what a library raises over a file into an ``InputError`` that names the file.
-
-    What a damaged file makes NumPy, zipfile and Arrow raise is of any kind, so all is caught. To
-    be put around their calls only, that faults of ours stay what they are.
-    """
-    try:
-        yield
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file or folder; check the path") from None
-    except PermissionError:
-        raise InputError(f"{path}: permission denied; make it readable for this user") from None
-    except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"{path}: not a readable {kind} ({reason}); check that it is whole and of the type "
-            "that its name says"
-        ) from None
-
-
-def check_file(path: Path) -> None:
-    """Refuse a file that is missing or empty before anything else is read."""
-    with reading(path, "file"):
-        empty = path.stat().st_size == 0 and path.is_file()
-    if empty:
-        raise InputError(f"{path}: empty, 0 bytes; write it anew")
-
-
-def show(names: Sequence[str]) -> str:
-    """Names for an error; they are untrusted and may be many."""
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(map(repr, names[:NAMES_SHOWN])) + more
-
-
-def choose(
-    names: Sequence[str],
-    wanted: str | None,
-    guesses: Sequence[str],
-    what: str,
-    where: Path,
-    sought: str | None = None,
-) -> str:
-    """The column that is wanted, else the only one with a usual name.
-
-    ``what`` names the option, and ``sought`` what an error calls the column, if not the same.
-
-    Raises
-    ------
-    InputError
-        There is none, or more than one.
-    """
-    found = [name for name in names if (name in guesses if wanted is None else name == wanted)]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        usual = sought or f"{what} column"
-        problem = f"no {usual}" if wanted is None else f"no column {wanted!r}"
-    else:
-        problem = f"{len(found)} columns may be the {what} column, {show(found)}"
-    raise InputError(f"{where}: {problem}; give --{what}-column. The columns are {show(names)}")
 
 
 def parquet_files(path: Path) -> list[Path]:
@@ -109,52 +49,68 @@ def digest_of(paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def read_parquet(
-    paths: Sequence[Path],
-    embedding_column: str | None,
-    label_column: str | None,
-    *,
-    with_labels: bool,
-    rows: Ints | None = None,
-) -> tuple[Floats, arrow.Bools, list[arrow.Array]]:
-    """Vectors, which of them are null, and labels (none unless wanted) of files or folders.
+class ParquetFiles:
+    """Files and folders of Parquet parts, read as one.
 
-    Of some rows alone, if their rising numbers are given, row groups without any are not read.
+    Parameters
+    ----------
+    paths : sequence of Path
+        In the order of their rows; the parts of a folder in the order of their names.
 
     Raises
     ------
     InputError
-        Unreadable; a column is missing, not to be guessed, or of another type; lengths differ.
+        By every method: a file is unreadable, or a column is missing or of another type.
     """
-    files = [file for path in paths for file in parquet_files(path)]
-    names = _names(files[0])
-    label = choose(names, label_column, LABEL_NAMES, "label", files[0]) if with_labels else None
-    columns = _vector_columns(names, embedding_column, label, files[0])
-    surveys = [_survey(file, columns) for file in files]
-    count = sum(count for count, _ in surveys) if rows is None else len(rows)
-    dtype = np.result_type(*(dtype for _, dtype in surveys))
-    if len(columns) == 1:
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+
+    @property
+    def _files(self) -> list[Path]:
+        return [file for path in self.paths for file in parquet_files(path)]
+
+    def rows(self, embedding_column: str | None) -> int:
+        """Number of rows, from the metadata."""
+        total = 0
+        for part in self._files:
+            with _open(part, ()) as file:
+                total += file.metadata.num_rows
+        return total
+
+    def label_name(self, column: str | None) -> str:
+        """The column of labels: the one that is wanted, or one of a usual name."""
+        first = self._files[0]
+        return choose(_names(first), column, LABEL_NAMES, "label", first)
+
+    def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
+        """The labels, in chunks."""
+        return self.column(self.label_name(column), expected)
+
+    def column(self, name: str, expected: int | None) -> list[arrow.Array]:
+        """The values of any other column, in chunks."""
+        return [batch.column(name) for _, batch in _batches(self._files, [name])]
+
+    def vectors(
+        self, column: str | None, rows: Ints | None, but: str | None
+    ) -> tuple[Floats, arrow.Bools]:
+        """Vectors, and which of them are null, in one matrix that is allocated once.
+
+        Of some rows alone, if their rising numbers are given, row groups without any are not read.
+        A pattern of columns does not match ``but``.
+        """
+        files = self._files
+        columns = _vector_columns(_names(files[0]), column, but, files[0])
+        surveys = [_survey(file, columns) for file in files]
+        count = sum(count for count, _ in surveys) if rows is None else len(rows)
+        dtype = np.result_type(*(dtype for _, dtype in surveys))
+        if len(columns) > 1:
+            return _stack_columns(files, columns, count, dtype, rows)
         blocks = (
             arrow.list_block(batch.column(columns[0]), str(file))
             for file, batch in _batches(files, columns, rows)
         )
-        vectors, nulls = arrow.stack(blocks, count, dtype)
-    else:
-        vectors, nulls = _stack_columns(files, columns, count, dtype, rows)
-    return vectors, nulls, [] if label is None else _label_column(files, label)
-
-
-def read_parquet_labels(path: Path, label_column: str | None) -> list[arrow.Array]:
-    """Labels alone of a file or folder."""
-    files = parquet_files(path)
-    return _label_column(
-        files, choose(_names(files[0]), label_column, LABEL_NAMES, "label", files[0])
-    )
-
-
-def read_parquet_column(path: Path, column: str) -> list[arrow.Array]:
-    """Any other column of a file or folder."""
-    return _label_column(parquet_files(path), column)
+        return arrow.stack(blocks, count, dtype)
 
 
 def _vector_columns(
@@ -215,15 +171,6 @@ def _survey(path: Path, columns: Sequence[str]) -> tuple[int, np.dtype[Any]]:
         return metadata.num_rows, np.result_type(*dtypes)
 
 
-def count_rows(path: Path) -> int:
-    """Rows of a file or folder."""
-    total = 0
-    for part in parquet_files(path):
-        with _open(part, ()) as file:
-            total += file.metadata.num_rows
-    return total
-
-
 def _batches(
     files: Sequence[Path], columns: Sequence[str], rows: Ints | None = None
 ) -> Iterator[tuple[Path, Any]]:
@@ -268,7 +215,3 @@ def _stack_columns(
                 nulls[start:stop] |= arrow.to_numpy(batch.column(name).is_null())
             start = stop
     return vectors, nulls
-
-
-def _label_column(files: Sequence[Path], column: str) -> list[arrow.Array]:
-    return [batch.column(column) for _, batch in _batches(files, [column])]

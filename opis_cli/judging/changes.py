@@ -13,14 +13,8 @@ from opis_cli.records import Curve, Ints
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.operating import Operating, rates_at
 from opis_cli.scoring.opis import SCALES
+from opis_cli.settings import ABOUT, Compares
 from opis_cli.statistics import bootstrap
-
-# What must be alike for any figure to compare, and for thresholds that each run recommends.
-SCALE = (
-    *("metric", "beta", "calibration"),
-    *("group_column", "within_column", "exclude_same", "gallery"),
-)
-CHOICE = ("max_far", "max_frr", "prefer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +57,9 @@ class ClassChange:
 
 
 def check_comparable(
-    run: Evaluation, base: Evaluation, names: tuple[str, ...], what: str, of: str
+    run: Evaluation, base: Evaluation, compared: tuple[Compares, ...], what: str, of: str
 ) -> None:
-    """Refuse runs whose settings differ where they must not.
+    """Refuse runs whose settings differ where what is compared depends on them.
 
     ``what`` and ``of`` name the run and the other one in the message.
 
@@ -74,7 +68,9 @@ def check_comparable(
     SettingsError
         With the first difference named.
     """
-    for name in names:
+    for name, about in ABOUT.items():
+        if about.compares not in compared:
+            continue
         one, two = _setting(run, name), _setting(base, name)
         if one != two:
             shown = ["not given" if value is None else value for value in (one, two)]

@@ -7,8 +7,6 @@ from typing import Literal
 import opis_cli
 from opis_cli.judging import changes
 from opis_cli.judging.changes import (
-    CHOICE,
-    SCALE,
     ClassChange,
     check_comparable,
     class_changes,
@@ -21,6 +19,7 @@ from opis_cli.judging.limits import DEFAULT_CONFIDENCE, Demands
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.threshold_file import read_threshold
 from opis_cli.scoring.operating import Operating
+from opis_cli.settings import Compares
 from opis_cli.statistics import bootstrap
 from opis_cli.text import rate, shown
 
@@ -74,6 +73,15 @@ class Verdict:
     def failed(self) -> tuple[Check, ...]:
         """The checks that do not hold."""
         return tuple(check for check in self.checks if not check.passed)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A verdict, with the run that was judged and the baseline: what reports of it need."""
+
+    verdict: Verdict
+    run: Evaluation
+    base: Evaluation | None = None
 
 
 def judge(
@@ -151,11 +159,11 @@ def _check_comparable(
     """Refuse a baseline of other settings; those of the recommendation only where it is used."""
     asked = {limit.rule.name for limit in demands.limits}
     chosen = at is None or at.kind == "recommended"
-    names: tuple[str, ...] = SCALE
+    compared: tuple[Compares, ...] = ("figures",)
     if "max-threshold-shift" in asked or (chosen and "max-frr-increase" in asked):
-        names += CHOICE
+        compared += ("recommendation",)
     of = f"the baseline {demands.baseline}"
-    check_comparable(run, baseline, names, path or "the run", of)
+    check_comparable(run, baseline, compared, path or "the run", of)
 
 
 def _figures(run: Evaluation, at: Operating | None) -> dict[str, float | None]:

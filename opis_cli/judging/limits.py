@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from opis_cli.config import load_config
 from opis_cli.errors import SettingsError
 from opis_cli.files import write_text
-from opis_cli.settings import load_config
 
 Unit = Literal["number", "rate", "distance"]
 

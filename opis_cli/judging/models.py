@@ -4,12 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from opis_cli.errors import SettingsError
 from opis_cli.judging import changes
 from opis_cli.judging.changes import (
-    CHOICE,
-    SCALE,
     Change,
     ClassChange,
     check_comparable,
@@ -20,6 +19,7 @@ from opis_cli.judging.changes import (
 )
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.opis import OpisBy, opis_by
+from opis_cli.settings import Compares
 from opis_cli.statistics import bootstrap
 
 SUFFIXES = (".parquet", ".npy", ".npz")
@@ -116,7 +116,7 @@ def compare(
         raise SettingsError(f"--confidence is {confidence:g}; it must be at least 0.5 and below 1")
     names = model_names(paths)
     for run, path in zip(runs[1:], paths[1:], strict=True):
-        check_comparable(runs[0], run, (*SCALE, "eps", *CHOICE), paths[0], path)
+        check_comparable(runs[0], run, get_args(Compares), paths[0], path)
     given = {name: _number(text) for name, text in _named(sizes, names, "--size")}
     pairs = tuple(_named(twins, names, "--twin"))
     for _, twin in pairs:

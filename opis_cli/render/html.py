@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opis_cli.judging.changes import class_changes, intervals
-from opis_cli.judging.gate import Verdict
+from opis_cli.judging.gate import Outcome, Verdict
 from opis_cli.judging.limits import Unit
 from opis_cli.render.plots import draw
-from opis_cli.render.verdicts import cells, evidence, headline, shown, signed, subject
+from opis_cli.render.verdicts.words import cells, evidence, headline, shown, signed, subject
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.axis import exact_to
 from opis_cli.scoring.deployed import Deployed
@@ -45,19 +45,11 @@ COLUMNS = (
 )
 
 
-def page(verdict: Verdict, run: Evaluation, base: Evaluation | None = None) -> str:
-    """The page as HTML text.
-
-    Parameters
-    ----------
-    verdict : Verdict
-    run : Evaluation
-        That was judged.
-    base : Evaluation, optional
-        The baseline.
-    """
+def page(outcome: Outcome) -> str:
+    """The page as HTML text."""
     from jinja2 import Environment, StrictUndefined
 
+    verdict, run, base = outcome.verdict, outcome.run, outcome.base
     files = resources.files("opis_cli.render").joinpath("web")
     read = {name: files.joinpath(name).read_text("utf-8") for name in _FILES}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)

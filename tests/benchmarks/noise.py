@@ -1,4 +1,4 @@
-"""Draws the README's picture of OPIS with and without noise: ``python tests/benchmarks/noise.py``.
+"""Draws the picture of OPIS with and without noise: ``python tests/benchmarks/noise.py``.
 
 Synthetic classes of one size each: in the upper panel all are alike, so that any OPIS is noise; in
 the lower one they differ by a known spread, and the truth is OPIS of the same classes with many

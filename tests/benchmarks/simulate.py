@@ -1,4 +1,4 @@
-"""How often intervals hold the truth: ``python tests/benchmarks/simulate.py``, the README's table.
+"""How often intervals hold the truth: ``python tests/benchmarks/simulate.py``, for README.md.
 
 A set of embeddings is the population, and all its pairs are the truth. Draws of some of its
 classes, without replacement, are evaluated as if they were all that is known. An interval covers if

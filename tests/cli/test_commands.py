@@ -242,9 +242,9 @@ def test_an_interrupt_is_130_and_leaves_nothing(tmp_path):
     words = ["evaluate", "x.npy", "--labels", "y.npy", "--out", "run", "--engine", "numpy"]
     code = (
         "import sys\nfrom opis_cli import __main__\nfrom opis_cli.counting import count\n"
-        "real = count._tally\n"
+        "real = count._count_tiles\n"
         "def told(*args):\n    print('counting', flush=True)\n    return real(*args)\n"
-        "count._tally = told\n"
+        "count._count_tiles = told\n"
         f"sys.argv = ['opis', *{words!r}]\n__main__.main()"
     )
     process = subprocess.Popen(

@@ -9,7 +9,9 @@ from conftest import optional
 
 import opis_cli as opis
 from opis_cli.counting import count
-from opis_cli.embeddings.clean import from_arrays
+from opis_cli.counting.checkpoint import Checkpoint
+from opis_cli.counting.memory import memory_needed
+from opis_cli.embeddings.clean import Reading, from_arrays
 from opis_cli.errors import InputError, RunError, SettingsError
 from opis_cli.settings import Settings
 
@@ -95,7 +97,7 @@ def test_credits_of_large_classes_fit(engine):
 
 def test_many_threads_need_more_memory():
     embeddings = from_arrays(*data.blobs(200, 10, 8))
-    few, many = (count.memory_needed(embeddings, Settings(threads=n)) for n in (2, 64))
+    few, many = (memory_needed(embeddings, Settings(threads=n)) for n in (2, 64))
     assert many - few > 1_000_000_000
 
 
@@ -119,6 +121,17 @@ def test_a_range_is_resolved_or_refused_for_a_reason(make, asked, seed):
         assert re.search("cannot be resolved|too narrow", str(error))
     else:
         assert report.calibration_range.points >= 1_024
+
+
+def test_a_checkpoint_is_of_one_precision_and_one_size_of_tiles():
+    embeddings = from_arrays(*data.blobs(60, 3))
+    plain, rounded = Settings(engine="torch"), Settings(engine="torch", dtype="tf32")
+    works = {
+        Checkpoint.of("folder", embeddings, settings, "torch", side).work
+        for settings in (plain, rounded)
+        for side in (1_024, 4_096)
+    }
+    assert len(works) == 4
 
 
 COLUMNS = {"photo": np.arange(300) % 7, "day": np.arange(300) % 5}
@@ -159,7 +172,9 @@ def test_a_checkpoint_of_other_settings_that_change_counts_is_refused(
     monkeypatch.setattr(count, "_PAIRS_PER_BYTE", 0)
     monkeypatch.setattr("opis_cli.counting.engines.numpy.TILE_SIDE", 128)
     vectors, labels = data.blobs(300, 8)
-    embeddings = from_arrays(vectors, labels, columns=COLUMNS, needed=dict.fromkeys(COLUMNS, True))
+    embeddings = from_arrays(
+        vectors, labels, Reading(columns=dict.fromkeys(COLUMNS, True)), columns=COLUMNS
+    )
     asked, other = (
         Settings(**{"engine": "numpy", "checkpoint": str(tmp_path / "partial")} | settings)
         for settings in (begun, changed)

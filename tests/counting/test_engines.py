@@ -19,7 +19,7 @@ from opis_cli.counting.pilot import run_pilot
 from opis_cli.counting.plan import plan_pairs
 from opis_cli.counting.rows import CODES, Codes, code_step, prepare
 from opis_cli.counting.tally import Tally, Tile, tiles_along, tiles_of
-from opis_cli.embeddings.clean import from_arrays
+from opis_cli.embeddings.clean import Reading, from_arrays
 from opis_cli.records import PairCounts
 from opis_cli.settings import Calibration, Settings
 
@@ -38,7 +38,7 @@ def calibration(request, monkeypatch):
 
 
 def count(vectors, labels, engine, metric="cosine", **settings) -> PairCounts:
-    embeddings = from_arrays(vectors, labels, metric=metric)
+    embeddings = from_arrays(vectors, labels, Reading(metric=metric))
     chosen = Settings(engine=engine, metric=metric, **{"calibration": WHOLE} | settings)
     return count_pairs(embeddings, chosen)
 
@@ -123,7 +123,9 @@ def test_engines_count_the_same(engine, calibration, request):
 
 
 def prepared(vectors, labels, metric="cosine", high=1.5):
-    planned = plan_pairs(from_arrays(vectors, labels, metric=metric), Settings(metric=metric))
+    planned = plan_pairs(
+        from_arrays(vectors, labels, Reading(metric=metric)), Settings(metric=metric)
+    )
     needs = grid_needs(Calibration("distance", 0.05, high), 0.01, None, None)
     return planned.rows, place_grid(run_pilot(planned, needs, 0), needs, planned.rows)
 

@@ -17,7 +17,7 @@ from opis_cli.counting.count import count_pairs
 from opis_cli.counting.grid import needs_of
 from opis_cli.counting.plan import plan_pairs
 from opis_cli.counting.tally import Tally
-from opis_cli.embeddings.clean import from_arrays
+from opis_cli.embeddings.clean import Reading, from_arrays
 from opis_cli.embeddings.gallery import with_gallery
 from opis_cli.embeddings.read import read_as
 from opis_cli.records import Grid
@@ -120,10 +120,8 @@ def count(vectors, labels, columns, parts, metric="cosine", **settings):
         return from_arrays(
             vectors[part],
             labels[part],
+            Reading(columns=chosen.columns, metric=metric, paired=paired),
             columns={name: values[part] for name, values in columns.items()},
-            needed=chosen.columns,
-            metric=metric,
-            paired=paired,
         )
 
     if "gallery" not in parts:
@@ -239,7 +237,7 @@ def test_labels_as_groups_give_the_figures_of_classes():
 def test_pairs_of_other_tenants_are_never_multiplied(wordnet):
     vectors, labels, _ = wordnet
     tenants = np.arange(len(labels)) % 200
-    embeddings = from_arrays(vectors, labels, columns={"t": tenants}, needed={"t": True})
+    embeddings = from_arrays(vectors, labels, Reading(columns={"t": True}), columns={"t": tenants})
     plan = plan_pairs(embeddings, Settings(within_column="t"))
     sizes = np.bincount(tenants)
     assert sum(part.pairs for part in plan.passes) == (sizes * (sizes - 1) // 2).sum()
@@ -253,7 +251,7 @@ def test_pairs_of_other_tenants_are_never_multiplied(wordnet):
 def test_one_tenant_of_many_rows_is_not_all_rows(wordnet):
     vectors, labels, _ = wordnet
     tenants = np.maximum(np.arange(len(labels)) - 200, 0)
-    embeddings = from_arrays(vectors, labels, columns={"t": tenants}, needed={"t": True})
+    embeddings = from_arrays(vectors, labels, Reading(columns={"t": True}), columns={"t": tenants})
     plan = plan_pairs(embeddings, Settings(within_column="t"))
     assert len(plan.passes[0].blocks) == 1 and not plan.is_plain
     assert plan_pairs(from_arrays(vectors, labels), Settings()).is_plain
@@ -266,9 +264,8 @@ def embeddings_of_search(vectors, labels, columns, queries, needed):
             from_arrays(
                 vectors[part],
                 labels[part],
+                Reading(columns=needed, paired=False),
                 columns={name: values[part] for name, values in columns.items()},
-                needed=needed,
-                paired=False,
             )
             for part in parts
         )
@@ -298,7 +295,7 @@ def test_a_look_at_all_pairs_sees_those_that_there_are(parts, wordnet):
     chosen = Settings(**{part: NAMES[part] for part in parts if part in NAMES})
     queries = QUERIES if "gallery" in parts else None
     embeddings = (
-        from_arrays(vectors, labels, columns=columns, needed=chosen.columns)
+        from_arrays(vectors, labels, Reading(columns=chosen.columns), columns=columns)
         if queries is None
         else embeddings_of_search(vectors, labels, columns, queries, chosen.columns)
     )
@@ -414,6 +411,7 @@ def test_an_older_run_is_read_with_defaults(saved):
         for name in names:
             del where[name]
     kept = store.read(saved / "counts.npz")
+    raw["schema_version"] = 1
     for name in ("searches", "excluded", "duplicates"):
         del kept[name]
     np.savez(saved / "counts.npz", **kept)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from opis_cli.embeddings.clean import from_arrays
+from opis_cli.embeddings.clean import Reading, from_arrays
 from opis_cli.embeddings.read import read
 from opis_cli.errors import InputError
 
@@ -99,18 +99,18 @@ def test_number_columns_in_natural_order(source):
     columns = {f"emb_{k}": wide[:, k] for k in order}
     table = pa.table({"emb_label": LABELS, **columns, "emb_": wide[:, 0], "class": LABELS})
     pq.write_table(table, source)
-    check(read(source, embedding_column="emb_[0-9]*"), wide)
+    check(read(source, Reading(embedding_column="emb_[0-9]*")), wide)
     with refused("'emb_label' is of type 'string'", "wanted"):
-        read(source, embedding_column="emb_*")
+        read(source, Reading(embedding_column="emb_*"))
     with refused("no column 'vec_", "--embedding-column", "'emb_label', "):
-        read(source, embedding_column="vec_*")
+        read(source, Reading(embedding_column="vec_*"))
 
 
 def test_pattern_leaves_the_label_column_out_and_a_literal_name_wins(source):
     pq.write_table(pa.table({"a": [1.0, 2, 3], "b": [4, 5, 6], "label": [1, 1, 2]}), source)
-    check(read(source, embedding_column="*"), [[1, 4], [2, 5], [3, 6]], [0, 0, 1], [1, 2])
+    check(read(source, Reading(embedding_column="*")), [[1, 4], [2, 5], [3, 6]], [0, 0, 1], [1, 2])
     parquet(source, pa.array([""] * 5), **{"e[m]b": fixed(), "eb": LABELS})
-    check(read(source, embedding_column="e[m]b"))
+    check(read(source, Reading(embedding_column="e[m]b")))
 
 
 def test_slices_chunks_and_nulls(source):
@@ -125,7 +125,7 @@ def test_slices_chunks_and_nulls(source):
     with refused("2 bad rows", "null vectors: 2 .rows 987, 988.", "--on-bad-rows drop"):
         read(source)
     keep = np.delete(np.arange(1989), [987, 988])
-    found = read(source, on_bad_rows="drop")
+    found = read(source, Reading(on_bad_rows="drop"))
     expected = np.delete(many, np.arange(13), axis=0)
     check(found, expected, ((keep + 3) % 5).tolist(), list(range(5)), keep, 2)
 
@@ -134,7 +134,7 @@ def test_null_in_a_number_column_is_a_null_vector(source):
     columns = {"e0": [1, None, 3, 4, 5], "e1": [1.5, 2, 3, 4, 5]}
     parquet(source, False, **columns)
     with refused("1 bad row ", "null vectors: 1 .row 1."):
-        read(source, embedding_column="e?")
+        read(source, Reading(embedding_column="e?"))
 
 
 def test_folder_of_parts(tmp_path, source):
@@ -195,7 +195,7 @@ def test_integers_with_missing_values_as_pandas_writes_them(source):
     frame.to_parquet(source)
     with refused("null labels: 1 .row 1."):
         read(source)
-    found = read(source, on_bad_rows="drop")
+    found = read(source, Reading(on_bad_rows="drop"))
     check(found, VECTORS[[0, 2, 3, 4]], [1, 1, 2, 0], [1, 7, 300], [0, 2, 3, 4], 1)
 
 
@@ -268,7 +268,7 @@ def test_label_files(tmp_path, name, content):
 
 def test_labels_in_text_stay_text(tmp_path):
     labels = write(tmp_path / "l.csv", 'label,who\nx,007\nx,"a,b"\nx,NA\nx,7\nx,007\n')
-    found = read(npy(tmp_path / "v.npy"), labels=labels, label_column="who")
+    found = read(npy(tmp_path / "v.npy"), Reading(label_column="who"), labels=labels)
     check(found, codes=[0, 3, 2, 1, 0], names=["007", "7", "NA", "a,b"])
 
 
@@ -313,7 +313,7 @@ def test_bad_label_files(tmp_path, name, content, words):
 def test_a_header_that_is_asked_for_must_exist(tmp_path):
     labels = write(tmp_path / "l.csv", "label\n" + TEXT)
     with refused("no column 'who'", "'label'"):
-        read(npy(tmp_path / "v.npy"), labels=labels, label_column="who")
+        read(npy(tmp_path / "v.npy"), Reading(label_column="who"), labels=labels)
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "npz"])
@@ -372,7 +372,7 @@ def test_bad_npz(tmp_path):
     np.savez(path, x=VECTORS, y=LABELS)
     with refused("no array 'embeddings'", "'x', 'y'"):
         read(path)
-    check(read(path, embedding_column="x", label_column="y"))
+    check(read(path, Reading(embedding_column="x", label_column="y")))
     np.savez(path, embeddings=np.array([{}]), labels=LABELS)
     with refused("not a readable .npz", "allow_pickle"):
         read(path)
@@ -492,9 +492,12 @@ def test_all_kinds_of_bad_rows_in_one_message():
     assert "NaN or infinity: 7 (rows 3, 4, 5, 6, 7, ...)" in str(at.value)
     assert "norm zero: 1 (row 10)" in str(at.value)
     keep = [0, 2, 11, 12, 14, 15]
-    found = from_arrays(vectors, labels, on_bad_rows="drop")
+    found = from_arrays(vectors, labels, Reading(on_bad_rows="drop"))
     check(found, np.ones((6, 2)), [0, 1, 0, 0, 1, 0], [1, 2], keep, 10)
-    assert from_arrays(vectors, labels, metric="euclidean", on_bad_rows="drop").dropped_rows == 9
+    assert (
+        from_arrays(vectors, labels, Reading(metric="euclidean", on_bad_rows="drop")).dropped_rows
+        == 9
+    )
 
 
 @pytest.mark.parametrize(
@@ -516,9 +519,9 @@ def test_checks_reach_past_the_first_chunk(monkeypatch):
 def test_dropping_rows_of_a_memory_map_and_their_classes(tmp_path):
     path = npy(tmp_path / "v.npy", np.vstack([VECTORS, np.zeros((1, 3), np.float32)]))
     labels = write(tmp_path / "l.txt", TEXT + "\n0")
-    found = read(path, labels=labels, on_bad_rows="drop")
+    found = read(path, Reading(on_bad_rows="drop"), labels=labels)
     check(found, dropped=1)
-    found = read(path, labels=labels, metric="euclidean")
+    found = read(path, Reading(metric="euclidean"), labels=labels)
     assert found.class_names.tolist() == ["0", *NAMES]
 
 
@@ -537,11 +540,11 @@ def test_dropping_rows_of_a_memory_map_and_their_classes(tmp_path):
 def test_rows_without_pairs(source, rows, labels, words):
     words = [*words, "needed are two classes or more|one label for each"]
     with refused("<arrays>", *words):
-        from_arrays(np.ones((rows, 2)), labels, on_bad_rows="drop")
+        from_arrays(np.ones((rows, 2)), labels, Reading(on_bad_rows="drop"))
     if len(labels) == rows:
         parquet(source, pa.array([[1.0, 1]] * rows, pa.list_(pa.float32())), labels)
         with refused("source.parquet", *words):
-            read(source, on_bad_rows="drop")
+            read(source, Reading(on_bad_rows="drop"))
 
 
 # --- arrays ----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """``--max-pairs``: whole classes at random, only their rows read, and a report that says so."""
 
 import json
+from dataclasses import replace
 
 import data
 import numpy as np
@@ -11,6 +12,7 @@ from conftest import optional
 
 import opis_cli as opis
 from opis_cli.embeddings import parquet
+from opis_cli.embeddings.clean import Reading
 from opis_cli.embeddings.read import read
 from opis_cli.embeddings.sampling import draw
 from opis_cli.errors import InputError, SettingsError
@@ -101,7 +103,7 @@ def test_only_row_groups_with_drawn_rows_are_read(file, monkeypatch):
     monkeypatch.setattr(
         parquet.arrow, "list_block", lambda array, where: decoded.append(1) or real(array, where)
     )
-    sampled = read(file, max_pairs=2_000, seed=0)
+    sampled = read(file, Reading(max_pairs=2_000, seed=0))
     # Classes of about 25 rows, in order: each lies in two or three of forty row groups.
     assert len(decoded) <= 3 * len(sampled.class_names) < 20
     decoded.clear()
@@ -112,7 +114,8 @@ def test_only_row_groups_with_drawn_rows_are_read(file, monkeypatch):
 @pytest.mark.parametrize("kind", ["npy", "npz", "columns", "folder", "csv"])
 def test_all_kinds_of_files_give_the_same_sample(kind, file, tmp_path):
     whole = read(file)
-    expected = read(file, max_pairs=20_000, seed=2)
+    asked = Reading(max_pairs=20_000, seed=2)
+    expected = read(file, asked)
     names, options = whole.class_names[whole.labels].astype(str), {}
     if kind == "npz":
         np.savez(tmp_path / "a.npz", embeddings=whole.vectors, labels=names)
@@ -129,14 +132,14 @@ def test_all_kinds_of_files_give_the_same_sample(kind, file, tmp_path):
         columns = {f"emb_{k}": whole.vectors[:, k] for k in range(6)}
         path = tmp_path / "wide.parquet"
         pq.write_table(pa.table({**columns, "label": names}), path, row_group_size=100)
-        options = {"embedding_column": "emb_*"}
+        asked = replace(asked, embedding_column="emb_*")
     else:
         path = tmp_path / "parts"
         path.mkdir()
         table = pq.read_table(file)
         for k in range(4):
             pq.write_table(table.slice(250 * k, 250), path / f"{k}.parquet", row_group_size=60)
-    found = read(path, max_pairs=20_000, seed=2, **options)
+    found = read(path, asked, **options)
     assert np.array_equal(found.rows, expected.rows)
     assert np.array_equal(found.vectors, expected.vectors)
     assert found.class_names.tolist() == expected.class_names.tolist()

@@ -10,7 +10,7 @@ import pytest
 
 import opis_cli as opis
 from opis_cli.files import write_text
-from opis_cli.judging.gate import judge
+from opis_cli.judging.gate import Outcome, judge
 from opis_cli.judging.limits import RULES, Demands, Limit
 from opis_cli.render import html
 
@@ -47,7 +47,7 @@ def made():
 
 @pytest.fixture(scope="module")
 def text(made):
-    return html.page(*made)
+    return html.page(Outcome(*made))
 
 
 def test_the_page_is_whole_without_a_browser(made, text):
@@ -72,7 +72,7 @@ def test_a_page_of_little():
     """No threshold, no class to compare with, no baseline."""
     run = opis.evaluate(data.blobs(30, 3)[0], [0] * 10 + list(range(1, 21)), max_far=1e-9)
     verdict = judge(run, Demands((Limit(RULES[0], 1.0),), None, None))
-    assert "Gate failed: 1 of 1 check" in html.page(verdict, run)
+    assert "Gate failed: 1 of 1 check" in html.page(Outcome(verdict, run))
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_ten_thousand_classes_sort_and_filter(browser, made, tmp_path, monkeypat
     ]
     rows[5][4] = None
     monkeypatch.setattr(html, "_classes", lambda *_: rows)
-    visit(browser, tmp_path, html.page(*made))
+    visit(browser, tmp_path, html.page(Outcome(*made)))
     count = browser.find_element("id", "count")
     assert count.text == "10,000 of 10,000 classes, 200 shown"
     # The worst come first: the utility rises.

@@ -13,12 +13,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from rich.console import Console
 
 import opis_cli as opis
-from opis_cli.judging.gate import judge
+from opis_cli.judging.gate import Outcome, judge
 from opis_cli.judging.limits import RULES, Demands, Limit
 from opis_cli.judging.models import compare
-from opis_cli.render import html, verdicts
+from opis_cli.render import html
 from opis_cli.render.terminal.gate import comparison
 from opis_cli.render.terminal.gate import verdict as terminal
+from opis_cli.render.verdicts import FORMATS
+from opis_cli.render.verdicts.github import annotations
 from opis_cli.report.report_json import to_json
 
 HOSTILE = (
@@ -66,7 +68,7 @@ ALLOWED = {
 
 
 def test_junit_holds_to_the_published_schema_and_other_parsers_read_it(failed, tmp_path):
-    text = verdicts.junit(failed)
+    text = FORMATS["junit"](Outcome(failed, None))
     for element in ET.fromstring(text.encode()).iter():
         allowed, required, children = ALLOWED[element.tag]
         assert required <= set(element.attrib) <= allowed
@@ -90,15 +92,13 @@ def test_a_passing_check_is_listed_without_failure():
     limit = Limit(RULES[0], 1.0)
     run = hostile_run(0.5)
     verdict = judge(run, Demands((limit,), None, None))
-    (suite,) = JUnitXml.fromstring(verdicts.junit(verdict).encode())
+    (suite,) = JUnitXml.fromstring(FORMATS["junit"](Outcome(verdict, None)).encode())
     assert (suite.tests, suite.failures) == (1, 0)
-    assert (
-        "✅" in verdicts.markdown(verdict, run.report) and list(verdicts.annotations(verdict)) == []
-    )
+    assert "✅" in FORMATS["markdown"](Outcome(verdict, run)) and list(annotations(verdict)) == []
 
 
 def test_markdown_has_no_markup_of_the_data(failed, failing):
-    text = verdicts.markdown(failed, failing.report)
+    text = FORMATS["markdown"](Outcome(failed, failing))
     for linkify in (False, True):
         parser = MarkdownIt("commonmark", {"linkify": linkify}).enable("table")
         tokens = parser.parse(text)
@@ -113,7 +113,7 @@ def test_markdown_has_no_markup_of_the_data(failed, failing):
 
 
 def test_metrics_are_openmetrics(failed):
-    text = verdicts.gitlab_metrics(failed)
+    text = FORMATS["gitlab"](Outcome(failed, None))
     samples = {
         sample.name: sample.value
         for family in text_string_to_metric_families(text)
@@ -126,7 +126,7 @@ def test_metrics_are_openmetrics(failed):
 
 
 def test_annotations_are_ten_at_most_and_one_line_each(failed):
-    lines = list(verdicts.annotations(failed))
+    lines = list(annotations(failed))
     assert len(lines) == 10
     for line in lines:
         assert re.fullmatch(r"::error title=[^:,\r\n]*(%3A[^:,\r\n]*)?::[^\r\n]*", line), line
@@ -136,7 +136,7 @@ def test_annotations_are_ten_at_most_and_one_line_each(failed):
 
 
 def test_outputs_are_one_line_each(failed):
-    lines = verdicts.github_outputs(failed).splitlines()
+    lines = FORMATS["github"](Outcome(failed, None)).splitlines()
     values = dict(line.split("=", 1) for line in lines)
     assert values["passed"] == "false" and values["failed"].split(",")[0] == "max-opis"
     assert float(values["opis"]) == pytest.approx(failed.figures["opis"])
@@ -193,9 +193,9 @@ def test_groups_are_called_groups(capsys):
     assert verdict.baseline.most_worse
     Console(width=80).print(terminal(verdict, new.report))
     Console(width=80).print(comparison(compare([old, new], ["old", "new"]), old.report))
-    for text in (capsys.readouterr().out, verdicts.markdown(verdict, new.report)):
+    for text in (capsys.readouterr().out, FORMATS["markdown"](Outcome(verdict, new))):
         assert "Groups that lost most" in text and "lass" not in text
-    shown = html.page(verdict, new, old).partition("<body>")[2].partition("<script>")[0]
+    shown = html.page(Outcome(verdict, new, old)).partition("<body>")[2].partition("<script>")[0]
     shown = re.sub(r"data:image[^\"]*|<[^>]*>", "", shown)
     assert "Groups that lost most" in shown and "lass" not in shown
 

@@ -181,12 +181,12 @@ def test_a_misplaced_grid_is_noticed_and_counted_again(monkeypatch):
 
     def watched(*args):
         grids.append(args[1])
-        return real_tally(*args)
+        return real(*args)
 
-    real_tally = count._tally
+    real = count._count_tiles
     monkeypatch.setattr(pilot, "_ROWS", 300)
     monkeypatch.setattr(pilot, "run_pilot", wrong_pilot)
-    monkeypatch.setattr(count, "_tally", watched)
+    monkeypatch.setattr(count, "_count_tiles", watched)
     run = opis.evaluate(vectors, labels)
     assert len(grids) > 1
     assert run.report.opis == pytest.approx(oracle.opis(vectors, labels).opis, rel=5e-3)

@@ -10,7 +10,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
+from opis_cli.counting.tally import Opened
 from opis_cli.errors import MissingExtra
+from opis_cli.records import Embeddings
+from opis_cli.settings import Settings
 
 ENGINES = ("numpy", "numba", "torch", "dask")
 EXTRAS = {"torch": "torch", "dask": "distributed"}
@@ -35,6 +38,20 @@ def load(engine: str) -> ModuleType:
     return import_module(
         "opis_cli.counting.cluster" if engine == "dask" else f"{__name__}.{engine}"
     )
+
+
+def opened(
+    engine: str, embeddings: Embeddings, settings: Settings, threads: int
+) -> AbstractContextManager[Opened]:
+    """An engine, ready to count these embeddings with these settings while the context lasts.
+
+    Raises
+    ------
+    MissingExtra
+        Its packages are not installed.
+    """
+    ready: AbstractContextManager[Opened] = load(engine).opened(embeddings, settings, threads)
+    return ready
 
 
 def announced(engine: str, announce: Callable[[str], None]) -> AbstractContextManager[None]:

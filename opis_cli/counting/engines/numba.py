@@ -17,6 +17,7 @@ tile is done. Genuine pairs, which are few, are credited there at once.
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +34,9 @@ from opis_cli.counting.engines.numba_credits import (
 from opis_cli.counting.engines.numba_scan import PADDING, ZONES, scan, subtract_halves, veto
 from opis_cli.counting.engines.numba_tables import CROWDED, Buffers, Cells, Table
 from opis_cli.counting.rows import CODES, ROUNDING, Codes, Rows
-from opis_cli.counting.tally import Advance, Tally, Tile
-from opis_cli.records import Grid, Ints
+from opis_cli.counting.tally import Advance, Opened, Tally, Tile
+from opis_cli.records import Embeddings, Grid, Ints
+from opis_cli.settings import Settings
 
 TILE_SIDE = 3_072
 # The best side of blocks that was found. Those on the diagonal are cut finer, since half of what
@@ -43,6 +45,12 @@ _BLOCK, _DIAGONAL_PARTS = 1_536, 6
 _FEW = 16
 # A branch for every cut inside a code costs less than a comparison of every score while so few are.
 _FEW_CROWDED = CODES // 100
+
+
+@contextmanager
+def opened(embeddings: Embeddings, settings: Settings, threads: int) -> Iterator[Opened]:
+    """This engine, ready to count."""
+    yield Opened(TILE_SIDE, lambda number: count_pairs)
 
 
 def count_pairs(

@@ -1,14 +1,23 @@
 """The reference engine: plain NumPy, a tile at a time. Read this one first."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
 from opis_cli.counting.rows import ROUNDING, Rows
-from opis_cli.counting.tally import Advance, Tally, Tile
-from opis_cli.records import Grid, Ints
+from opis_cli.counting.tally import Advance, Opened, Tally, Tile, tiles_along
+from opis_cli.records import Embeddings, Grid, Ints
+from opis_cli.settings import Settings
 
 TILE_SIDE = 512
+_INSIDE_SIDE = 64
+
+
+@contextmanager
+def opened(embeddings: Embeddings, settings: Settings, threads: int) -> Iterator[Opened]:
+    """This engine, ready to count."""
+    yield Opened(TILE_SIDE, lambda number: count_pairs)
 
 
 def count_pairs(
@@ -49,6 +58,17 @@ def count_pairs(
             np.maximum(nearest[left], best.max(axis=1), out=nearest[left])
             np.maximum(nearest[right], best.max(axis=0), out=nearest[right])
         advance(tile.pairs)
+
+
+def count_inside(rows: Rows, count: int, grid: Grid, threads: int) -> Ints:
+    """Pairs inside each class of the first ``count`` rows, by cell of the window, (keys, W).
+
+    The rows of a class stand beside one another, and those of the last class are left out.
+    """
+    tally = Tally.empty(rows, grid)
+    tiles = tiles_along(rows.class_ends[:count], _INSIDE_SIDE)
+    count_pairs(rows, grid, tiles, tally, threads, lambda pairs: None)
+    return tally.genuine[:-1, : grid.window] // 2
 
 
 def _credit(credits: Ints, keys: Ints, cells: Ints) -> None:

@@ -7,6 +7,7 @@ counts by class are sums of comparisons, and pooled counts a histogram.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from opis_cli.counting.rows import ROUNDING, Rows
-from opis_cli.counting.tally import COUNTS, Advance, Tally, Tile
+from opis_cli.counting.tally import COUNTS, Advance, Opened, Tally, Tile
 from opis_cli.errors import SettingsError
-from opis_cli.records import Grid, Ints
+from opis_cli.records import Embeddings, Grid, Ints
+from opis_cli.settings import Settings
 
 _SIDES = {"cpu": 1_024, "cuda": 8_192}
 
@@ -40,6 +42,13 @@ def device_of(name: str | None) -> str:
 def tile_side(device: str | None) -> int:
     """The side of the tiles that a device likes."""
     return _SIDES[device_of(device)]
+
+
+@contextmanager
+def opened(embeddings: Embeddings, settings: Settings, threads: int) -> Iterator[Opened]:
+    """This engine, ready to count on the device of the settings."""
+    on_device = partial(count_pairs, device=settings.device, tf32=settings.dtype == "tf32")
+    yield Opened(tile_side(settings.device), lambda number: on_device)
 
 
 def count_pairs(

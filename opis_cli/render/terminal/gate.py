@@ -12,7 +12,7 @@ from opis_cli.judging.gate import Verdict
 from opis_cli.judging.limits import Unit
 from opis_cli.judging.models import Comparison, Difference
 from opis_cli.render.terminal.blocks import marked
-from opis_cli.render.verdicts import cells, evidence, headline, shown, signed, subject
+from opis_cli.render.verdicts.words import cells, evidence, headline, shown, signed, subject
 from opis_cli.report.records import Report
 from opis_cli.scoring.opis import SCALES
 from opis_cli.text import number, plain, rate

@@ -1,0 +1,239 @@
+"""Files that rows are read from, a class a format: ``.parquet``, ``.npy``, ``.npz``, CSV, text.
+
+Nothing is ever unpickled, and a ``.npy`` is mapped into memory rather than read.
+"""
+
+import csv
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opis_cli.embeddings import arrow
+from opis_cli.embeddings.clean import as_matrix
+from opis_cli.embeddings.columns import LABEL_NAMES, choose, reading, show
+from opis_cli.embeddings.parquet import ParquetFiles
+from opis_cli.errors import InputError
+from opis_cli.records import Floats, Ints
+
+
+class Shard(Protocol):
+    """A file with a row for each embedding. It refuses to be asked for what it does not hold."""
+
+    def rows(self, embedding_column: str | None) -> int:
+        """Number of rows, without reading the vectors."""
+
+    def label_name(self, column: str | None) -> str | None:
+        """The column that labels come from, where there are columns."""
+
+    def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
+        """The labels, in chunks; ``expected`` is how many vectors want one, if that is known."""
+
+    def column(self, name: str, expected: int | None) -> list[arrow.Array]:
+        """The values of a further column, in chunks."""
+
+    def vectors(
+        self, column: str | None, rows: Ints | None, but: str | None
+    ) -> tuple[Floats, arrow.Bools]:
+        """Vectors of shape (N, D), or of some rows alone, rising; and which of them are null."""
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a path is a Parquet file, or a folder, which is taken for one of Parquet parts."""
+    return path.is_dir() or path.suffix.lower() == ".parquet"
+
+
+def shard_of_vectors(path: Path) -> Shard:
+    """The reader of a file of embeddings, by its suffix.
+
+    Raises
+    ------
+    InputError
+        The suffix is not known.
+    """
+    suffix = path.suffix.lower()
+    if is_parquet(path):
+        return ParquetFiles([path])
+    if suffix == ".npy":
+        return _Npy(path)
+    if suffix == ".npz":
+        return _Npz(path)
+    raise InputError(
+        f"{path}: the suffix {suffix!r} is not known; embeddings are read from .parquet, .npy "
+        "or .npz, or from a folder of .parquet files"
+    )
+
+
+def shard_of_labels(path: Path) -> Shard:
+    """The reader of a file of labels, by its suffix; any other file is text, a label a line."""
+    suffix = path.suffix.lower()
+    if is_parquet(path):
+        return ParquetFiles([path])
+    if suffix == ".npy":
+        return _NpyLabels(path)
+    return _Delimited(path) if suffix in (".csv", ".tsv") else _Lines(path)
+
+
+class _File:
+    """A file, and the refusal of what it has not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rows(self, embedding_column: str | None) -> int:
+        raise NotImplementedError
+
+    def label_name(self, column: str | None) -> str | None:
+        return None
+
+    def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
+        raise NotImplementedError
+
+    def column(self, name: str, expected: int | None) -> list[arrow.Array]:
+        raise InputError(
+            f"{self.path}: a {self.path.suffix.lower()} file has no column {name!r}; columns are "
+            "read from where the labels are: Parquet, CSV, TSV or .npz"
+        )
+
+    def vectors(
+        self, column: str | None, rows: Ints | None, but: str | None
+    ) -> tuple[Floats, arrow.Bools]:
+        raise NotImplementedError
+
+    def _matrix(self, array: NDArray[Any], rows: Ints | None) -> tuple[Floats, arrow.Bools]:
+        vectors = as_matrix(array, str(self.path))
+        if rows is not None:
+            vectors = vectors[rows]
+        return vectors, np.zeros(len(vectors), np.bool_)
+
+
+class _Npy(_File):
+    """One array of vectors."""
+
+    def rows(self, embedding_column: str | None) -> int:
+        return len(np.atleast_1d(_map_npy(self.path)))
+
+    def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
+        raise InputError(
+            f"{self.path}: a .npy file has no labels; give --labels FILE, or --gallery-labels FILE "
+            "for a gallery"
+        )
+
+    def vectors(
+        self, column: str | None, rows: Ints | None, but: str | None
+    ) -> tuple[Floats, arrow.Bools]:
+        return self._matrix(_map_npy(self.path), rows)
+
+
+class _NpyLabels(_File):
+    """One array of labels."""
+
+    def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
+        return arrow.label_chunks(_map_npy(self.path), str(self.path))
+
+
+class _Npz(_File):
+    """Arrays by name, of which only those that are asked for are read."""
+
+    def rows(self, embedding_column: str | None) -> int:
+        with self._member(embedding_column or "embeddings") as file:
+            if np.lib.format.read_magic(file) == (1, 0):
+                shape = np.lib.format.read_array_header_1_0(file)[0]
+            else:
+                shape = np.lib.format.read_array_header_2_0(file)[0]
+        return int(shape[0]) if shape else 1
+
+    def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
+        return self.column(column or "labels", expected)
+
+    def column(self, name: str, expected: int | None) -> list[arrow.Array]:
+        return arrow.label_chunks(self._array(name), str(self.path))
+
+    def vectors(
+        self, column: str | None, rows: Ints | None, but: str | None
+    ) -> tuple[Floats, arrow.Bools]:
+        return self._matrix(self._array(column or "embeddings"), rows)
+
+    def _array(self, name: str) -> NDArray[Any]:
+        with self._member(name) as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+
+    @contextmanager
+    def _member(self, name: str) -> Iterator[IO[bytes]]:
+        """The file of an array in the archive."""
+        with (
+            reading(self.path, ".npz file of numbers or text"),
+            zipfile.ZipFile(self.path) as archive,
+        ):
+            there = [member.removesuffix(".npy") for member in archive.namelist()]
+            if name not in there:
+                raise InputError(
+                    f"{self.path}: no array {name!r}; the arrays are {show(there)}. Save "
+                    "embeddings and labels under these names, or give labels by --labels"
+                )
+            with archive.open(f"{name}.npy") as file:
+                yield file
+
+
+class _Delimited(_File):
+    """A table of text: CSV, or TSV, by the suffix."""
+
+    def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
+        return _texts(self._cells(column, expected))
+
+    def column(self, name: str, expected: int | None) -> list[arrow.Array]:
+        return _texts(self._cells(name, expected))
+
+    def _cells(self, column: str | None, expected: int | None) -> list[str]:
+        """A column as it is written."""
+        delimiter = "," if self.path.suffix.lower() == ".csv" else "\t"
+        with (
+            reading(self.path, "UTF-8 CSV file"),
+            self.path.open(encoding="utf-8-sig", newline="") as file,
+        ):
+            lines = csv.reader(file, delimiter=delimiter, strict=True)
+            first = next(lines, []) or [""]
+            # A lone column without a usual name is all labels, but for a header if a line is left
+            # over.
+            lone = column is None and len(first) == 1 and first[0] not in LABEL_NAMES
+            index = (
+                0 if lone else first.index(choose(first, column, LABEL_NAMES, "label", self.path))
+            )
+            texts = [first[index]]
+            for cells in lines:
+                if cells and len(cells) != len(first):
+                    raise InputError(
+                        f"{self.path}: line {lines.line_num} has {len(cells)} fields, the first "
+                        f"line {len(first)}; quote fields that contain {delimiter!r}"
+                    )
+                texts.append(cells[index] if cells else "")
+        has_header = not lone or (expected is not None and len(texts) == expected + 1)
+        return texts[1:] if has_header else texts
+
+
+class _Lines(_File):
+    """Text with a label a line."""
+
+    def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
+        with reading(self.path, "UTF-8 text file"):
+            texts = self.path.read_text(encoding="utf-8-sig").split("\n")
+        if texts[-1] == "":  # what the last line's newline ends is no line more
+            texts.pop()
+        return _texts(texts)
+
+
+def _texts(texts: list[str]) -> list[arrow.Array]:
+    """Texts as a chunk; an empty one is missing."""
+    import pyarrow as pa
+
+    return [pa.array([text or None for text in texts], pa.large_string())]
+
+
+def _map_npy(path: Path) -> NDArray[Any]:
+    # Unlike numpy.load this takes nothing but .npy for .npy, and has no way to unpickle.
+    with reading(path, ".npy file of numbers or text"):
+        return np.lib.format.open_memmap(path, mode="r")

@@ -1,0 +1,32 @@
+"""A verdict as text for other programs and people: a file a format, all of one signature."""
+
+from collections.abc import Callable
+
+from opis_cli.judging.gate import Outcome
+from opis_cli.render.verdicts.github import github
+from opis_cli.render.verdicts.gitlab import gitlab
+from opis_cli.render.verdicts.junit import junit
+from opis_cli.render.verdicts.markdown import markdown
+from opis_cli.report.report_json import to_json
+
+
+def _json(outcome: Outcome) -> str:
+    return to_json(outcome.verdict)
+
+
+def _html(outcome: Outcome) -> str:
+    # It draws pictures, and others shall not wait for Matplotlib.
+    from opis_cli.render.html import page
+
+    return page(outcome)
+
+
+FORMATS: dict[str, Callable[[Outcome], str]] = {
+    "junit": junit,
+    "markdown": markdown,
+    "gitlab": gitlab,
+    "github": github,
+    "json": _json,
+    "html": _html,
+}
+"""What makes the text of each format, by its name."""

@@ -1,0 +1,46 @@
+"""A verdict for GitHub: outputs of a step, and annotations.
+
+A runner reads commands from what is printed, so whatever could end a line is written as GitHub
+wants it.
+"""
+
+from collections.abc import Iterator
+
+from opis_cli.judging.gate import Outcome, Verdict
+from opis_cli.render.verdicts.words import sentence
+
+MOST_ANNOTATIONS = 10
+
+
+def github(outcome: Outcome) -> str:
+    """Lines ``name=value`` for the later steps of a job."""
+    verdict = outcome.verdict
+    values = {
+        "passed": str(verdict.passed).lower(),
+        "failed": ",".join(check.name for check in verdict.failed),
+    }
+    values |= {
+        name.replace("_", "-"): "" if value is None else f"{value:.9g}"
+        for name, value in verdict.figures.items()
+    }
+    return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+def annotations(verdict: Verdict) -> Iterator[str]:
+    """GitHub's error annotations, one a failed check, no more than a step may have."""
+    failed = verdict.failed
+    fits = len(failed) <= MOST_ANNOTATIONS
+    for check in failed if fits else failed[: MOST_ANNOTATIONS - 1]:
+        title = _property(f"opis gate: {check.name}")
+        yield f"::error title={title}::{_data(sentence(check))}"
+    if not fits:
+        rest = ", ".join(check.name for check in failed[MOST_ANNOTATIONS - 1 :])
+        yield f"::error title=opis gate::{_data(f'and {rest}')}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,44 @@
+"""A verdict as JUnit XML, for the test reports of CI systems."""
+
+import re
+
+from opis_cli.judging.gate import Outcome
+from opis_cli.render.verdicts.words import sentence
+from opis_cli.text import plain
+
+# What XML 1.0 has no place for, beside the control characters that `plain` replaces.
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def junit(outcome: Outcome) -> str:
+    """A suite, with a test case for each check."""
+    from junitparser import Failure, JUnitXml, TestCase, TestSuite
+
+    verdict = outcome.verdict
+    suite = TestSuite(_xml(f"opis gate {plain(verdict.run, 120)}"))
+    suite.timestamp = verdict.created[:19]
+    told = {"confidence": verdict.confidence, "false_alarm": verdict.false_alarm}
+    for name, value in (verdict.figures | told).items():
+        if value is not None:
+            suite.add_property(name, f"{value:.9g}")
+    for check in verdict.checks:
+        case = TestCase(check.name, "opis.gate", 0.0)
+        if not check.passed:
+            # Some programs show the message, others the text, and hardly any the properties.
+            text = _xml(" ".join([sentence(check) + ".", *verdict.notes]))
+            failure = Failure(text, "limit")
+            failure.text = text
+            case.result = [failure]
+        suite.add_testcase(case)
+    suite.update_statistics()  # type: ignore[no-untyped-call]
+    report = JUnitXml("opis gate")
+    report.add_testsuite(suite)
+    # By hand, as the library would add `skipped`, which the published schema has no place for.
+    report.tests, report.failures, report.errors = suite.tests, suite.failures, suite.errors
+    report.time = suite.time
+    xml = report.tostring().decode()  # type: ignore[no-untyped-call]
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{xml}\n'
+
+
+def _xml(text: str) -> str:
+    return _NO_XML.sub("\ufffd", text)

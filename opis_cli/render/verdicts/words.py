@@ -1,0 +1,79 @@
+"""A verdict in words, the same in every format.
+
+Class names come from the data. Wherever one is shown it is on one line and of bounded length.
+"""
+
+from opis_cli import decimals
+from opis_cli.judging.checks import Check
+from opis_cli.judging.gate import Verdict
+from opis_cli.judging.limits import Unit
+from opis_cli.text import number, on_scale, plain, rate
+
+_AGAINST = ("max-opis-increase", "max-frr-increase", "max-recall-drop", "max-threshold-shift")
+
+
+def shown(value: float | None, unit: Unit, *, points: bool = False) -> str:
+    """A figure for people; ``points`` for a difference of rates, in percentage points."""
+    if value is None:
+        return "–"
+    if unit == "distance":
+        return number(value, 4) if points else decimals.text(value)
+    if unit == "number":
+        return number(value, 3 if points else 4)
+    if points:
+        return f"{100 * value:.3g} pp"
+    return rate(value) if value >= 0 else "-" + rate(-value)
+
+
+def signed(value: float | None, unit: Unit) -> str:
+    """A difference with its sign, of rates in percentage points."""
+    text = shown(value, unit, points=True)
+    return text if value is None or value < 0 else f"+{text}"
+
+
+def cells(check: Check) -> tuple[str, str, str]:
+    """Value, limit and margin of a check for people, the limit with its direction."""
+    worse = check.baseline is not None or check.name in _AGAINST
+    sign = ">=" if check.least else "<="
+    return (
+        shown(check.value, check.unit, points=worse),
+        f"{sign} {shown(check.limit, check.unit, points=worse)}",
+        signed(check.margin, check.unit),
+    )
+
+
+def evidence(check: Check) -> str:
+    """What the classes show of a worsening: its interval, and the least that they could."""
+    if check.interval is None or check.detectable is None or check.confidence is None:
+        return ""
+    low, high = (shown(end, check.unit, points=True) for end in check.interval)
+    least = shown(check.detectable, check.unit, points=True)
+    level = f"{100 * check.confidence:.4g} %"
+    return f"{low} to {high}, each end at {level}; the least that these classes can show is {least}"
+
+
+def sentence(check: Check) -> str:
+    """A check in one line, with everything that decided it."""
+    value, limit, margin = cells(check)
+    parts = [f"{check.name}: {value}, limit {limit}, margin {margin}"]
+    parts += [text for text in (check.remark, evidence(check)) if text]
+    return ". ".join(parts)
+
+
+def headline(verdict: Verdict) -> str:
+    """The verdict in a few words."""
+    checks = "check" if len(verdict.checks) == 1 else "checks"
+    if verdict.passed:
+        return f"Gate passed: {len(verdict.checks)} {checks}"
+    return f"Gate failed: {len(verdict.failed)} of {len(verdict.checks)} {checks}"
+
+
+def subject(verdict: Verdict) -> str:
+    """What was judged, and where, in one line."""
+    parts = [plain(verdict.run, 120)]
+    if verdict.baseline is not None:
+        parts.append(f"against {plain(verdict.baseline.path, 120)}")
+    if verdict.judged is not None:
+        at = verdict.judged
+        parts.append(f"at the {at.kind} {on_scale(at.threshold, verdict.metric)}")
+    return " ".join(parts)

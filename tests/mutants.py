@@ -483,14 +483,14 @@ MUTANTS = (
     ),
     Mutant(
         "one annotation more than a step may have",
-        "render/verdicts.py",
+        "render/verdicts/github.py",
         "failed[: MOST_ANNOTATIONS - 1]:",
         "failed[:MOST_ANNOTATIONS]:",
         ("render/test_verdicts.py::test_annotations_are_ten_at_most_and_one_line_each",),
     ),
     Mutant(
         "a percent sign of a name is not escaped",
-        "render/verdicts.py",
+        "render/verdicts/github.py",
         '.replace("%", "%25")',
         "",
         ("render/test_verdicts.py::test_annotations_are_ten_at_most_and_one_line_each",),

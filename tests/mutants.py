@@ -511,6 +511,20 @@ MUTANTS = (
         ("test_caches.py::test_a_folder_that_others_can_write_is_not_used[open]",),
     ),
     Mutant(
+        "a folder on a full disk is used",
+        "caches.py",
+        "_ROOM if new else 0",
+        "0",
+        ("test_caches.py::test_a_full_disk_is_none_that_can_be_written",),
+    ),
+    Mutant(
+        "the root is a home",
+        "caches.py",
+        "home.is_absolute() and home.is_dir() and home != home.parent",
+        "home.is_absolute() and home.is_dir()",
+        ("test_caches.py::test_a_home_that_is_none_is_not_made[/]",),
+    ),
+    Mutant(
         "compiled code is kept by the outermost file alone",
         "counting/engines/numba_cache.py",
         'caches.key_of(_HERE.glob("numba*.py"), ',

@@ -22,6 +22,8 @@ from pathlib import Path
 
 _KEPT = 4
 """How many caches of a kind stay: those of the versions and environments used last."""
+_ROOM = 4_000_000
+"""Bytes that a folder must have room for: more than what compiled code and a list of fonts take."""
 
 
 def key_of(files: Iterable[Path], *facts: object) -> str:
@@ -47,7 +49,7 @@ def folder(kind: str, key: str, *first: Path) -> Path | None:
     for base in chain(first, _own_bases()):
         chosen = base / f"{kind}-{key}"
         new = not chosen.is_dir()
-        if not _is_writable(chosen):
+        if not _is_writable(chosen, _ROOM if new else 0):
             continue
         with contextlib.suppress(OSError):
             # The last use, by which old folders are told.
@@ -66,7 +68,7 @@ def find_folder_for_matplotlib() -> None:
     if all(map(_may_be_written, _matplotlib_folders())):
         return
     for base in _own_bases():
-        if _is_writable(base / "matplotlib"):
+        if _is_writable(base / "matplotlib", _ROOM):
             os.environ["MPLCONFIGDIR"] = str(base / "matplotlib")
             return
 
@@ -138,12 +140,16 @@ def _owned(path: Path) -> list[Path]:
     return []
 
 
-def _is_writable(path: Path) -> bool:
-    """Whether a folder can be written; it is made if it can be."""
+def _is_writable(path: Path, room: int) -> bool:
+    """Whether so many bytes can be written in a folder, which is made if need be."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(bytes(room))
     except OSError:
+        # A disk may be full: then nothing of ours is left on it.
+        with contextlib.suppress(OSError):
+            path.rmdir()
         return False
     return True
 

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import resource
 import shutil
 import stat
 import subprocess
@@ -122,11 +123,14 @@ def test_an_edited_kernel_is_not_run_from_what_the_old_one_compiled(tmp_path):
         "print(counts.genuine.sum(), counts.genuine_total)"
     )
 
+    variables = os.environ | {"PYTHONPATH": str(tmp_path)}
+    variables.pop("NUMBA_CACHE_DIR", None)
+
     def counted():
         done = subprocess.run(
             [sys.executable, "-P", "-c", code],
             cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            env=variables,
             capture_output=True,
             text=True,
             check=True,
@@ -215,6 +219,26 @@ def test_the_first_folder_that_can_be_written_is_taken(places, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(places / "cwd"))
     assert caches.folder("code", "1", package) is None
     assert list((places / "cwd").iterdir()) == []
+
+
+def test_a_full_disk_is_none_that_can_be_written(places):
+    """Numba writes while it counts: what it cannot write then would end the count."""
+    usual, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, most))
+    try:
+        assert caches.folder("code", "1", places / "package") is None
+        assert not list(places.rglob("code-*"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (usual, most))
+    assert caches.folder("code", "1", places / "package") == places / "package/code-1"
+
+
+def test_code_without_a_file_is_compiled_and_not_kept():
+    from opis_cli.counting.engines.numba_cache import compiler
+
+    space = {}
+    exec(compile("def more(x):\n    return x + 1", "<nowhere>", "exec"), space)
+    assert compiler()(space["more"])(2) == 3
 
 
 @pytest.mark.parametrize("home", ["", "/", "relative", "/nonexistent"])

@@ -244,17 +244,31 @@ def test_a_worker_counts_beyond_32_bits(monkeypatch):
     assert beyond.sum() > 0
 
 
-def test_zones_that_hold_more_pairs_than_16_bits(monkeypatch):
-    """Clouds so tight that a block puts all its pairs into a few zones."""
+def test_a_block_off_the_diagonal_that_holds_more_pairs_than_16_bits(monkeypatch):
+    """Two clouds so tight that neighbours of a row fall into the same two zones.
+
+    A block off the diagonal is whole, so these have more neighbours than 16 bits can count.
+    """
+    from opis_cli.counting.engines import numba
+    from opis_cli.counting.engines.numba_scan import ZONES
+
     monkeypatch.setattr(opis_cli.counting.grid, "_SMALL_PAIRS", 0)
+    labels = np.repeat([0, 1, 2], [1_000, 1_000, 400])
     centres = np.random.default_rng(0).standard_normal((3, 8))
-    labels = np.arange(2_000) % 3
-    vectors = centres[labels] + 1e-3 * np.random.default_rng(1).standard_normal((2_000, 8))
-    vectors[:600] = np.random.default_rng(2).standard_normal((600, 8))
+    vectors = centres[labels] + 1e-3 * np.random.default_rng(1).standard_normal((2_400, 8))
+    # Rows that are near to others of another class, so that the window has impostors.
+    vectors[2_000:] = np.random.default_rng(2).standard_normal((400, 8))
     rows, grid = prepared(vectors, labels, high=0.1)
-    tiles = list(tiles_of(2_000, 2_048))
-    one, other = (tally_of(engine, rows, grid, tiles) for engine in ("numpy", "numba"))
-    assert other.pooled_impostor[grid.window :].max() > 2 * 2**16
+    cells = numba._cells_of(rows, grid)
+    assert not cells.everywhere
+    tile = Tile(0, 1_000, 1_000, 2_000)
+    scores = rows.scores_of(slice(0, 1_000), slice(1_000, 2_000))
+    zones = np.clip(scores * cells.scale + cells.shift, 0, ZONES).astype(np.int64)
+    # Two zones at a time, as neighbours in a row.
+    neighbours = np.bincount((zones[:, ::2] * 256 + zones[:, 1::2]).ravel())
+    assert neighbours.max() > 2**16
+    one, other = (tally_of(engine, rows, grid, [tile]) for engine in ("numpy", "numba"))
+    assert one.pooled_impostor.sum() == other.pooled_impostor.sum() == 1_000_000
     moved = np.abs(one.pooled_impostor - other.pooled_impostor).sum()
     assert moved <= 2 * within_a_rounding(rows, grid)
 
@@ -322,35 +336,6 @@ def test_the_ends_of_codes_are_found_where_scores_pass_zero(end):
     assert np.all(below > every)
 
 
-def test_a_block_off_the_diagonal_that_holds_more_pairs_than_16_bits(monkeypatch):
-    """Two clouds so tight that neighbours of a row fall into the same two zones.
-
-    A block off the diagonal is whole, so these have more neighbours than 16 bits can count.
-    """
-    from opis_cli.counting.engines import numba
-    from opis_cli.counting.engines.numba_scan import ZONES
-
-    monkeypatch.setattr(opis_cli.counting.grid, "_SMALL_PAIRS", 0)
-    labels = np.repeat([0, 1, 2], [1_000, 1_000, 400])
-    centres = np.random.default_rng(0).standard_normal((3, 8))
-    vectors = centres[labels] + 1e-3 * np.random.default_rng(1).standard_normal((2_400, 8))
-    # Rows that are near to others of another class, so that the window has impostors.
-    vectors[2_000:] = np.random.default_rng(2).standard_normal((400, 8))
-    rows, grid = prepared(vectors, labels, high=0.1)
-    cells = numba._cells_of(rows, grid)
-    assert not cells.everywhere
-    tile = Tile(0, 1_000, 1_000, 2_000)
-    scores = rows.scores_of(slice(0, 1_000), slice(1_000, 2_000))
-    zones = np.clip(scores * cells.scale + cells.shift, 0, ZONES).astype(np.int64)
-    # Two zones at a time, as neighbours in a row.
-    neighbours = np.bincount((zones[:, ::2] * 256 + zones[:, 1::2]).ravel())
-    assert neighbours.max() > 2**16
-    one, other = (tally_of(engine, rows, grid, [tile]) for engine in ("numpy", "numba"))
-    assert one.pooled_impostor.sum() == other.pooled_impostor.sum() == 1_000_000
-    # A score on a cut may fall to its other side.
-    assert np.abs(one.pooled_impostor - other.pooled_impostor).sum() <= 2_000
-
-
 @pytest.mark.parametrize("engine", KERNELS)
 def test_the_nearest_row_is_told_where_float32_cannot(engine):
     """Triples of a row, one of its class, and a stranger that is nearer by the tenth digit."""
@@ -367,3 +352,19 @@ def test_the_nearest_row_is_told_where_float32_cannot(engine):
     assert np.all((gap > 1e-9) & (gap < 3e-8))
     # The row itself finds the stranger first, its fellow finds the row.
     assert counts.nearest_hits[:count_of].tolist() == [1] * count_of
+
+
+def test_pairs_inside_classes_are_those_found_one_by_one():
+    """The compiled bisection against its plain twin, on products that are exact."""
+    from opis_cli.counting.engines.numba import count_inside
+
+    rows, grid = prepared(*data.signs(240, 12), high=0.4)
+    cuts = rows.cuts_of(grid)[: grid.window]
+    expected = np.zeros((12, grid.window), int)
+    for i in range(240):
+        for j in range(i + 1, 240):
+            reached = np.flatnonzero(rows.vectors[i] @ rows.vectors[j] >= cuts)
+            if rows.labels[i] == rows.labels[j] and len(reached):
+                expected[rows.labels[i], reached[0]] += 1
+    assert np.count_nonzero(expected.sum(axis=0)) > 5 and expected.sum() > 500
+    assert np.array_equal(count_inside(rows, 240, grid, 2), expected)

@@ -10,7 +10,7 @@ import pytest
 
 import opis_cli as opis
 from opis_cli.errors import SettingsError
-from opis_cli.judging import gate
+from opis_cli.judging import checks, gate
 from opis_cli.judging.changes import drawn_changes, operating_of
 from opis_cli.judging.limits import RULE, Demands, Limit
 from opis_cli.statistics import family
@@ -258,6 +258,13 @@ def test_a_shift_either_way_has_the_share_of_its_own_side(run, worse):
     assert first.p == pytest.approx(back.p) and first.p < 0.5
     far = check_of(judge(run, demands(0.95, max_threshold_shift=2.0), baseline=worse))
     assert far.p == 1.0 and far.passed
+
+
+def test_a_shift_down_is_as_large_as_one_up():
+    """Limits of a difference, and of its size: the least is 0 where the difference may be."""
+    assert checks._either_way((0.2, 0.3)) == (0.2, 0.3)
+    assert checks._either_way((-0.3, -0.2)) == (0.2, 0.3)
+    assert checks._either_way((-0.3, 0.2)) == (0.0, 0.3)
 
 
 def test_without_an_interval_or_a_confidence_there_is_no_chance_to_tell(run, worse):

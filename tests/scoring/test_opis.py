@@ -14,6 +14,7 @@ from opis_cli.errors import InputError
 from opis_cli.records import Grid
 from opis_cli.scoring import curves
 from opis_cli.scoring.opis import consistency, consistency_by, opis_by, trapezoid_weights
+from opis_cli.scoring.pooled import EqualError, equal_error
 from opis_cli.scoring.recommend import recommend
 from opis_cli.statistics import bootstrap
 
@@ -488,3 +489,14 @@ def test_false_accepts_per_query_are_those_that_a_row_meets(searched):
     met = accepted[:queries, queries:] if searched else accepted
     assert met.sum(axis=1).mean() > 1
     assert chosen.false_accepts_per_query == pytest.approx(met.sum(axis=1).mean(), rel=1e-3)
+
+
+def test_the_eer_lies_between_the_two_rates_that_are_closest():
+    # FAR 0, 1/5, 3/5, 1; FRR 1, 2/5, 3/10, 0: closest at the second threshold.
+    counts = data.hand_made(
+        genuine=[[0, 3, 3, 5], [0, 3, 4, 5]],
+        impostor=[[0, 2, 6, 10], [0, 2, 6, 10]],
+        sizes=[4, 4],
+        thresholds=[0.1, 0.2, 0.3, 0.4],
+    )
+    assert equal_error(counts) == EqualError(pytest.approx(0.3), 0.2)

@@ -15,7 +15,12 @@ import opis_cli as opis
 from opis_cli.scoring.opis import consistency
 from opis_cli.scoring.recommend import recommend
 from opis_cli.settings import Calibration
-from opis_cli.statistics.intervals import _threshold, mean_band, replicates_of_consistency
+from opis_cli.statistics.intervals import (
+    _log_interval,
+    _threshold,
+    mean_band,
+    replicates_of_consistency,
+)
 from opis_cli.statistics.jackknife import (
     _design_effect,
     band_columns,
@@ -386,3 +391,32 @@ def test_where_errors_are_few_the_design_effect_is_that_of_the_nearest_column():
     error = np.sqrt(np.array([0, 5, 0]) * few / 1_000 * (1 - few / 1_000) / 1_000)
     assert _design_effect(few, 1_000, error) == pytest.approx([5, 5, 5])
     assert _design_effect(np.zeros(2), 1_000, np.zeros(2)).tolist() == [1, 1]
+
+
+def test_the_interval_of_opis_is_freed_of_the_bias_of_draws():
+    """Draws that are a quarter too low on the logarithmic scale say that the figure is so too."""
+    replicates = 0.01 * np.exp(0.2 * np.random.default_rng(0).standard_normal(1_000) - 0.25)
+    low, high = _log_interval(0.01, replicates, 20.0, 0.95)
+    assert np.sqrt(low * high) == pytest.approx(0.01 * np.exp(0.25), rel=0.02)
+    assert np.log(high / low) == pytest.approx(2 * stdtrit(20, 0.975) * 0.2, rel=0.1)
+
+
+def test_the_mean_far_of_classes_varies_by_both_classes_of_a_pair():
+    """Left out, a class takes its pairs along from the FAR of every other class."""
+    vectors, labels = data.MADE["blobs"]
+    report = opis.evaluate(vectors, labels, max_far=0.05).report
+    accepted = oracle.distances(vectors) <= report.recommendation.threshold + 5e-7
+
+    def mean_far(kept):
+        return np.mean(
+            [
+                accepted[np.ix_(kept == k, (kept != k) & (kept >= 0))].mean()
+                for k in set(kept) - {-1}
+            ]
+        )
+
+    assert mean_far(labels) == pytest.approx(report.recommendation.class_mean_far, rel=1e-3)
+    without = np.array([mean_far(np.where(labels == k, -1, labels)) for k in range(12)])
+    error = np.sqrt(11 / 12 * np.sum((without - without.mean()) ** 2))
+    low, high = report.intervals.class_mean_far
+    assert 1.9 * error < (high - low) / 2 < 4 * error

@@ -41,6 +41,9 @@ def compiler(**options: Any) -> Callable[[Any], Any]:
         before, _CONFIG.CACHE_DIR = _CONFIG.CACHE_DIR, str(FOLDER)
         try:
             return njit(cache=True, **options)(function)
+        except RuntimeError:
+            # There is no source file to keep it by.
+            return njit(**options)(function)
         finally:
             _CONFIG.CACHE_DIR = before
 

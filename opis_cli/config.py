@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from opis_cli.errors import SettingsError
-from opis_cli.settings import Settings, plain_value
+from opis_cli.settings import Settings
+from opis_cli.values import plain_value
 
 CONFIG_FILE = "opis.toml"
 

@@ -1,30 +1,18 @@
 """The records that travel through opis, and the way they travel.
 
-::
+Data goes one way, and so do imports: a folder imports from those before it alone. ::
 
-    Embeddings --> PairCounts --> curves --> scores, recommendation --> Report --> JSON, PNG, text
-    readers.py     pairs.py       curves.py  scores.py                  report.py  report_json.py
-    remote.py      protocols.py              recommend.py                          runs.py
-    parquet.py     pilot.py                  confidence.py                         files.py
-    arrow.py       grid.py                   folds.py                              plots.py
-    embeddings.py  distance.py               noise.py                              drawing.py
-    sampling.py    engines/                  differentials.py                      exports.py
-    gallery.py     search.py                 uncertainty.py                        summary.py
-                   halves.py                 axis.py                           store.py
-                   gaps.py                   borderline.py
-    scored pairs   checkpoint.py
-    tables.py -->  scored.py
-                   scored_counts.py
-
-``uncertainty.py`` rests on ``intervals.py``, the jackknife, and ``bootstrap.py``. ``decimals.py``
-makes numbers that a person can copy.
-
-``pipeline.py`` joins these; ``cli.py`` and ``cli_gate.py`` show them. From a report, and the counts
-that it is on::
-
-    Run, Run, limits --> draws of classes --> changes --> Verdict, Comparison --> JUnit, HTML, text
-    limits.py            bootstrap.py         comparison.py  gate.py              verdicts.py
-    operating.py         resampled.py         checks.py      models.py            page.py
+    embeddings/   files, arrays                      --> Embeddings
+    counting/     Embeddings, or scored pairs        --> PairCounts
+    scoring/      PairCounts                         --> curves, OPIS, rates, Recommendation
+    statistics/   PairCounts, draws of classes       --> intervals, bounds with confidence
+    report/       all of these                       --> Report, Evaluation, tables, threshold.json
+    judging/      Evaluations and limits             --> Verdict, Comparison
+    render/       Evaluation, Verdict, Comparison    --> pictures, pages, text
+    run.py        Run: an Evaluation that can be plotted, saved and loaded
+    pipeline.py   evaluate: the few lines that join reading, counting and scoring
+    torch.py      the metric for training
+    cli/          the commands
 
 Three rules hold everywhere:
 

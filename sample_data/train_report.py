@@ -1,7 +1,7 @@
 """What came out of ``train_tcm.py``: a table of all models, and three figures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
+from train_cases import Model
 
 import opis_cli as opis
 from opis_cli.files import replacing
@@ -17,9 +18,6 @@ from opis_cli.judging.models import compare
 from opis_cli.render import comparison_plots
 from opis_cli.render.axes import CHOSEN, DEPLOYED, FAR, FRR, WORST, new_figure
 from opis_cli.render.pictures import save_figure
-
-if TYPE_CHECKING:
-    from train_tcm import Model
 
 _HEIGHT, _SHARPNESS = 0.9, 400
 
@@ -44,7 +42,7 @@ _LOOKS = {
 }
 
 
-def show(models: "dict[Model, Path]", folder: Path) -> None:
+def show(models: dict[Model, Path], folder: Path) -> None:
     """Score every model with opis; print and write the table, and draw the figures."""
     results = pd.DataFrame([scores(model, file) for model, file in models.items()])
     # What is undefined is None, and would make a column of it one of objects.
@@ -68,7 +66,7 @@ def show(models: "dict[Model, Path]", folder: Path) -> None:
     print(f"Look closer:\n{compare_command(results, Path(one['file']).parent)}")
 
 
-def scores(model: "Model", file: Path) -> dict[str, Any]:
+def scores(model: Model, file: Path) -> dict[str, Any]:
     """The scores of one model's embeddings, by the defaults of ``opis evaluate``."""
     report = opis.evaluate(file).report
     at = report.recommendation.at_max_far

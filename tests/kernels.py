@@ -53,7 +53,7 @@ def plan(machine: str, own: dict[str, Any]) -> Iterator[tuple[str, dict[str, str
         variables = {"OPENBLAS_CORETYPE": kernel}
         if kernel == "Prescott":
             # Compiled code and NumPy too as on any x86-64 processor. AVX-512 has an instruction
-            # for the list of pairs (engines/vectors.py): this is the way without it.
+            # for the list of pairs (numba_simd.py): this is the way without it.
             variables["NUMBA_CPU_NAME"] = "generic"
             variables["NPY_DISABLE_CPU_FEATURES"] = " ".join(own["loops"])
         missing = needed not in own["has"]

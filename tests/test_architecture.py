@@ -21,18 +21,8 @@ HEAVY = (
 )
 TERMINAL = ("cli", "render/terminal", "__main__")
 ORDER = (
-    *(
-        "errors",
-        "caches",
-        "quantities",
-        "settings",
-        "config",
-        "records",
-        "decimals",
-        "text",
-        "machine",
-    ),
-    "files",
+    *("errors", "caches", "quantities", "values", "settings", "config"),
+    *("records", "decimals", "text", "machine", "files"),
     *("embeddings", "counting", "scoring", "statistics", "report", "judging", "render"),
     *("run", "pipeline", "torch", "cli", "__main__"),
 )

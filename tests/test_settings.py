@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from opis_cli.config import load_config, merge
 from opis_cli.errors import SettingsError
 from opis_cli.report.records import SCHEMA_VERSION
-from opis_cli.settings import ABOUT, Calibration, Settings, parse_size
+from opis_cli.settings import ABOUT, Settings
+from opis_cli.values import Calibration, parse_size
 
 
 def test_flag_over_file_over_default(tmp_path):

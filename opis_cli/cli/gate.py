@@ -1,4 +1,4 @@
-"""The commands that judge and compare; with those of ``cli.py``, all of ``opis``."""
+"""The commands that judge and compare; with those of ``commands.py``, all of ``opis``."""
 
 import os
 from pathlib import Path

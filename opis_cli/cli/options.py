@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from opis_cli.settings import ABOUT, Settings, choices_of
+from opis_cli.settings import ABOUT, Settings
+from opis_cli.values import choices_of
 
 Source = Annotated[
     list[str],

@@ -6,7 +6,7 @@ import numpy as np
 
 from opis_cli.errors import InputError
 from opis_cli.records import Curve, PairCounts
-from opis_cli.settings import Calibration
+from opis_cli.values import Calibration
 
 OPERATING_FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 

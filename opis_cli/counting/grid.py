@@ -16,7 +16,7 @@ from opis_cli.counting.rows import ROUNDING, Rows, code_step
 from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.decimals import multiples, shortest, significant, step_below
 from opis_cli.records import Floats, Grid
-from opis_cli.settings import Calibration
+from opis_cli.values import Calibration
 
 RANGE_POINTS = 1_024
 """Least number of thresholds inside the calibration range."""

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli.embeddings import arrow, sampling
+from opis_cli.embeddings import arrow
+from opis_cli.embeddings.columns import check_lengths
+from opis_cli.embeddings.sampling import Sample
 from opis_cli.errors import InputError
 from opis_cli.records import Column, Embeddings, Floats, Ints, Source
 from opis_cli.settings import Settings
@@ -70,38 +72,6 @@ class Reading:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Rows of classes drawn at random: their numbers and labels, and what they were drawn from."""
-
-    rows: Ints
-    labels: arrow.Array
-    source_rows: int
-    source_classes: int
-
-    @classmethod
-    def of(
-        cls, labels: arrow.Array, where: str, max_pairs: int | None, seed: int
-    ) -> "Sample | None":
-        """A sample that makes at most so many pairs; None where none is wanted, or needed.
-
-        Rows without a label are not drawn, but kept, as it is ``clean`` that deals with them.
-        """
-        if max_pairs is None:
-            return None
-        codes, names = arrow.encode_labels(labels, where)
-        rows = sampling.draw(codes, max_pairs, seed)
-        if rows is None:
-            return None
-        rows = np.union1d(rows, np.flatnonzero(codes < 0))
-        return cls(rows, labels.take(rows), len(codes), len(names))
-
-    def take(self, values: arrow.Array, where: str) -> arrow.Array:
-        """Values of a column of the source, of the rows of the sample alone."""
-        check_lengths(len(values), self.source_rows, where, "values")
-        return values.take(self.rows)
-
-
 def from_arrays(
     vectors: Any,
     labels: Any,
@@ -143,15 +113,6 @@ def from_arrays(
         others = {name: values.take(sample.rows) for name, values in others.items()}
     source = Source(ARRAYS, sha256_of_rows(matrix, plain, *others.values()))
     return clean(matrix, nulls, plain, source, asked, columns=others, sample=sample)
-
-
-def check_lengths(labels: int, vectors: int, where: str, what: str = "labels") -> None:
-    """Refuse another number of labels, or of another column's values, than of vectors."""
-    if labels != vectors:
-        raise InputError(
-            f"{where}: {labels} {what} for {vectors} vectors; there must be one {what[:-1]} for "
-            "each vector, in the same order"
-        )
 
 
 def as_matrix(values: NDArray[Any], where: str) -> Floats:

@@ -78,3 +78,12 @@ def choose(
     else:
         problem = f"{len(found)} columns may be the {what} column, {show(found)}"
     raise InputError(f"{where}: {problem}; give --{what}-column. The columns are {show(names)}")
+
+
+def check_lengths(labels: int, vectors: int, where: str, what: str = "labels") -> None:
+    """Refuse another number of labels, or of another column's values, than of vectors."""
+    if labels != vectors:
+        raise InputError(
+            f"{where}: {labels} {what} for {vectors} vectors; there must be one {what[:-1]} for "
+            "each vector, in the same order"
+        )

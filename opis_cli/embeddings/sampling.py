@@ -5,8 +5,12 @@ ones drawn, and what is found is an estimate whose intervals, with the class as 
 of any evaluation.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from opis_cli.embeddings import arrow
+from opis_cli.embeddings.columns import check_lengths
 from opis_cli.errors import InputError
 from opis_cli.records import Ints
 
@@ -76,3 +80,35 @@ def _how_many(sizes: Ints, max_pairs: int) -> int:
     spread = np.sqrt(drawn * (count - drawn) / max(count - 1, 1)) * sizes.std()
     rows = drawn * sizes.mean() + _DEVIATIONS * spread
     return max(2, int(np.count_nonzero(rows * (rows - 1) / 2 <= max_pairs)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Rows of classes drawn at random: their numbers and labels, and what they were drawn from."""
+
+    rows: Ints
+    labels: arrow.Array
+    source_rows: int
+    source_classes: int
+
+    @classmethod
+    def of(
+        cls, labels: arrow.Array, where: str, max_pairs: int | None, seed: int
+    ) -> "Sample | None":
+        """A sample that makes at most so many pairs; None where none is wanted, or needed.
+
+        Rows without a label are not drawn, but kept, as it is ``clean`` that deals with them.
+        """
+        if max_pairs is None:
+            return None
+        codes, names = arrow.encode_labels(labels, where)
+        rows = draw(codes, max_pairs, seed)
+        if rows is None:
+            return None
+        rows = np.union1d(rows, np.flatnonzero(codes < 0))
+        return cls(rows, labels.take(rows), len(codes), len(names))
+
+    def take(self, values: arrow.Array, where: str) -> arrow.Array:
+        """Values of a column of the source, of the rows of the sample alone."""
+        check_lengths(len(values), self.source_rows, where, "values")
+        return values.take(self.rows)

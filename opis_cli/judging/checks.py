@@ -190,9 +190,9 @@ def worsenings(
     Parameters
     ----------
     changes : dict
-        By the names of ``comparison.figures``.
+        By the names of ``changes.figures``.
     draws : dict
-        The ``comparison.drawn_changes``.
+        The ``changes.drawn_changes``.
     demands : Demands
     """
     alpha = 1 - (demands.confidence or DEFAULT_CONFIDENCE)

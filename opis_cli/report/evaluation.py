@@ -23,11 +23,6 @@ from opis_cli.statistics.confidence import recommended
 if TYPE_CHECKING:
     import pandas as pd
 
-COUNTS_FILE = "counts.npz"
-CLASSES_FILE = "classes.parquet"
-THRESHOLD_FILE = "threshold.json"
-PLOT_FILE = "utility.png"
-
 
 @dataclass(frozen=True)
 class Evaluation:

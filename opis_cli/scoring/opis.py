@@ -19,7 +19,7 @@ from opis_cli.counting.calibration import ends_if_needed
 from opis_cli.quantities import Count, OpenShare, Share, Signed
 from opis_cli.records import Curve, Ints, PairCounts
 from opis_cli.scoring import curves
-from opis_cli.settings import Calibration
+from opis_cli.values import Calibration
 
 Scale = Literal["euclidean_unit", "log_far"]
 SCALES: tuple[Scale, ...] = get_args(Scale)

@@ -1,10 +1,10 @@
 """What a report says of its own uncertainty: intervals and standard errors of its figures.
 
-Pooled rates and the threshold have the jackknife of ``intervals.py``, class means its limits of a
+Pooled rates and the threshold have the jackknife of ``jackknife.py``, class means its limits of a
 skewed mean. OPIS and eps-OPIS have the bootstrap over classes, with the calibration range held as
 it is. OPIS is skewed, so its interval lies on the logarithmic scale, freed of the bias that
 the bootstrap shows, and with t quantiles for the classes that carry it; its upper end is at least
-that of a skewed mean (``intervals.mean_limits``). Where a few odd classes make up most of OPIS, and
+that of a skewed mean (``jackknife.mean_limits``). Where a few odd classes make up most of OPIS, and
 such a class may be missing here, no interval is wide enough: ``effective_classes`` warn of that.
 """
 
@@ -14,21 +14,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from opis_cli import decimals
-from opis_cli.quantities import Amount, AtLeastOne, OpenShare
-from opis_cli.records import Curve, Ends, Ints, PairCounts
+from opis_cli.quantities import Amount, OpenShare
+from opis_cli.records import Curve, Ends, PairCounts
 from opis_cli.scoring import curves
 from opis_cli.scoring.curves import class_rates
-from opis_cli.scoring.opis import Consistency, trapezoid_weights
+from opis_cli.scoring.opis import Consistency
 from opis_cli.scoring.recommend import Recommendation
 from opis_cli.statistics import bootstrap
 from opis_cli.statistics.bootstrap import REPLICATES
+from opis_cli.statistics.carriers import EffectiveClasses, effective_classes, points_of_range
 from opis_cli.statistics.jackknife import (
     LEAST_FREEDOM,
     LEVEL,
     Rate,
     Spread,
     band_columns,
-    carriers,
     freedom_of,
     mean_limits,
     spread,
@@ -42,7 +42,6 @@ METHOD = (
     "scale, t quantiles; class means, and upper end of OPIS: Hall's transformation, t quantiles"
 )
 _WEIGHT_VALUES = 2_000_000
-_CURVE_POINTS = 128
 _MOST_OPIS, _MOST_EPS_OPIS = 0.25, 1.0
 
 
@@ -66,34 +65,6 @@ class StandardErrors:
     eps_opis: Amount | None
     far: Amount | None
     frr: Amount | None
-
-
-@dataclass(frozen=True, slots=True)
-class EffectiveClasses:
-    """How many classes of equal parts would carry a figure as evenly: pairs of ``far`` and
-    ``frr``, accepted impostor pairs at the recommended threshold, contributions to OPIS.
-
-    Attributes
-    ----------
-    far : float
-        By impostor pairs.
-    frr : float
-        By genuine pairs.
-    far_accepted : float | None
-        By accepted impostor pairs at the recommended threshold; null where there is none, or
-        nothing is accepted.
-    opis : float | None
-        By contributions to OPIS; null where there is no OPIS, or it is 0.
-    eps_opis : float | None
-        Of the worst classes, by what each adds to eps-OPIS; null where there is none, or it is
-        0.
-    """
-
-    far: Amount
-    frr: Amount
-    far_accepted: AtLeastOne | None = None
-    opis: AtLeastOne | None = None
-    eps_opis: AtLeastOne | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,40 +168,8 @@ def intervals(
             far=far_error,
             frr=frr_error,
         ),
-        effective_classes=EffectiveClasses(
-            far=carriers(counts.impostor_pairs) or 0.0,
-            frr=carriers(counts.genuine_pairs) or 0.0,
-            far_accepted=carriers_of_far(counts, chosen.threshold),
-            opis=None if found.opis is None else carriers(found.contributions),
-            eps_opis=_carriers_of_eps_opis(counts, found, beta),
-        ),
+        effective_classes=effective_classes(counts, found, chosen.threshold, beta),
     )
-
-
-def carriers_of_far(counts: PairCounts, threshold: float | None) -> float | None:
-    """The effective number of classes by their accepted impostor pairs at a threshold.
-
-    None where nothing is accepted, or classes are not credited with all pairs of their rows.
-    """
-    column = None if threshold is None else counts.grid.column_of(threshold)
-    if not counts.classes_are_units or column is None:
-        return None
-    return carriers(counts.impostor[:, column])
-
-
-def _carriers_of_eps_opis(counts: PairCounts, found: Consistency, beta: float) -> float | None:
-    """The effective number of the worst classes, by how much each adds to eps-OPIS.
-
-    What a class adds is its own gap to the rest times that of all, over the calibration range.
-    """
-    if found.eps_opis is None:
-        return None
-    columns, span = _range(counts, found)
-    rest = np.setdiff1d(found.classes, found.worst)
-    gaps = curves.mean_utility(counts, beta, rest, columns) - curves.class_utility(
-        counts, beta, found.worst, columns
-    )
-    return carriers(gaps @ (span * gaps.mean(axis=0)))
 
 
 def rate_interval(
@@ -293,7 +232,7 @@ def replicates_of_consistency(
     At some hundred thresholds of the calibration range.
     """
     classes = found.classes
-    columns, span = _range(counts, found)
+    columns, span = points_of_range(counts, found)
     mean = curves.mean_utility(counts, beta, classes, columns)
     values: tuple[list[Curve], list[Curve]] = ([], [])
     for drawn in _weights(counts, seed):
@@ -306,13 +245,6 @@ def replicates_of_consistency(
         values[0].append(bootstrap.opis(inner, found.contributions, means, mean, span))
         values[1].append(bootstrap.eps_opis(inner, worst, means, worst_means, span))
     return np.concatenate(values[0]), np.concatenate(values[1])
-
-
-def _range(counts: PairCounts, found: Consistency) -> tuple[Ints, Curve]:
-    """Some hundred columns of the calibration range, and the weights of the integral over it."""
-    places = np.linspace(0, found.points - 1, min(_CURVE_POINTS, found.points)).astype(int)
-    columns = found.columns[np.unique(places)]
-    return columns, trapezoid_weights(counts.grid.class_thresholds[columns])
 
 
 def _opis_interval(found: Consistency, replicates: Curve, level: float) -> Ends | None:

@@ -28,8 +28,8 @@ import opis_cli as opis
 from opis_cli.embeddings.read import read
 from opis_cli.judging.changes import drawn_changes, figure_changes
 from opis_cli.scoring.curves import utility
+from opis_cli.statistics.carriers import carriers_of_far
 from opis_cli.statistics.confidence import spreads
-from opis_cli.statistics.intervals import carriers_of_far
 from opis_cli.statistics.jackknife import threshold_interval
 
 FARS = (1e-3, 1e-2, 5e-2)

@@ -22,7 +22,8 @@ from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.counting.tally import Tally, Tile, tiles_along, tiles_of
 from opis_cli.embeddings.clean import Reading, from_arrays
 from opis_cli.records import PairCounts
-from opis_cli.settings import Calibration, Settings
+from opis_cli.settings import Settings
+from opis_cli.values import Calibration
 
 ROUNDING = 1e-6
 KERNELS = ["numpy", "numba", optional("torch")]

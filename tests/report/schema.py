@@ -46,8 +46,8 @@ def schema() -> dict[str, Any]:
     # An infeasible recommendation has no threshold.
     made["$defs"]["Recommendation"] |= {
         "if": {"properties": {"status": {"const": "infeasible"}}},
-        "then": {"properties": dict.fromkeys(_OF_A_THRESHOLD + _PER_PAIR, {"type": "null"})},
-        "else": {"properties": dict.fromkeys(_OF_A_THRESHOLD, {"not": {"type": "null"}})},
+        "then": {"properties": {name: {"type": "null"} for name in _OF_A_THRESHOLD + _PER_PAIR}},
+        "else": {"properties": {name: {"not": {"type": "null"}} for name in _OF_A_THRESHOLD}},
     }
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

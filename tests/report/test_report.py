@@ -91,7 +91,7 @@ def test_the_schema_names_every_field_and_no_other():
 
 
 def test_the_schema_says_of_every_field_what_its_record_says():
-    """It is made by ``python tests/report/schema.py``; forms of other releases of Pydantic serve."""
+    """``python tests/report/schema.py`` makes it; what another Pydantic would make serves too."""
     for record in schema.records(rep.Report):
         made = SCHEMA if record is rep.Report else SCHEMA["$defs"][record.__name__]
         said = schema.descriptions(record)

@@ -281,7 +281,7 @@ def test_opis_by_hand():
 
 
 def opis_range(by, low, high):
-    from opis_cli.settings import Calibration
+    from opis_cli.values import Calibration
 
     return Calibration(by, low, high)
 

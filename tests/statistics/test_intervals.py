@@ -14,7 +14,6 @@ from scipy.special import expit, logit, stdtrit
 import opis_cli as opis
 from opis_cli.scoring.opis import consistency
 from opis_cli.scoring.recommend import recommend
-from opis_cli.settings import Calibration
 from opis_cli.statistics.intervals import (
     _log_interval,
     _threshold,
@@ -29,6 +28,7 @@ from opis_cli.statistics.jackknife import (
     spread,
     threshold_interval,
 )
+from opis_cli.values import Calibration
 
 
 def left_out(vectors, labels, threshold):

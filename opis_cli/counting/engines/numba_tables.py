@@ -20,7 +20,7 @@ CROWDED = np.uint32(1 << 15)
 class Table(NamedTuple):
     """A table from scores to cells among ``cuts``, which fall to -inf.
 
-    ``first[code]`` is the cell of a score with this code (``distance.Codes``); where its highest
+    ``first[code]`` is the cell of a score with this code (``rows.Codes``); where its highest
     bit is set, cuts lie inside the code, and the cell is this one or one of the next. Where
     ``compares`` is not None, a code may have one cut inside without that bit. (It is None, not
     False, as Numba compiles code for each type.)

@@ -11,7 +11,7 @@ from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.scoring.borderline import Borderline
 from opis_cli.scoring.recommend import Recommendation
-from opis_cli.statistics.intervals import carriers_of_far
+from opis_cli.statistics.carriers import carriers_of_far
 from opis_cli.text import number, plain, rate, scale, shown
 
 

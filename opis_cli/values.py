@@ -1,0 +1,94 @@
+"""Values as users write them: ranges, sizes, words, and the plain types of settings."""
+
+import numbers
+import os
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from opis_cli.errors import SettingsError
+
+_NUMBERS_AS_TEXT = ("threshold", "memory-limit", "memory_limit")
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The range of thresholds over which consistency is judged, as asked for.
+
+    ``by`` is ``far`` or ``frr`` (``low`` and ``high`` are pooled rates) or ``distance``.
+    """
+
+    by: Literal["far", "frr", "distance"]
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.by}:{self.low!r}..{self.high!r}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Calibration":
+        """Read ``far:0.01..0.10``, ``frr:LOW..HIGH`` or ``distance:LOW..HIGH``."""
+        match = re.fullmatch(r"\s*(far|frr|distance)\s*:\s*(\S+?)\s*\.\.\s*(\S+)\s*", text)
+        try:
+            if match is None:
+                raise ValueError
+            by, low, high = match[1], float(match[2]), float(match[3])
+        except ValueError:
+            raise SettingsError(
+                f"--calibration {text!r} is not understood; write it as far:0.01..0.10, "
+                "frr:0.01..0.10 or distance:0.3..0.5"
+            ) from None
+        if not low < high:
+            raise SettingsError(f"--calibration {text}: the low end must be below the high end")
+        if by != "distance" and not (low > 0 and high < 1):
+            raise SettingsError(f"--calibration {text}: rates must lie between 0 and 1")
+        if by == "distance" and not (low >= 0 and high < float("inf")):
+            raise SettingsError(f"--calibration {text}: distances must be finite and not negative")
+        return cls(by, low, high)  # type: ignore[arg-type]
+
+
+def option(field: str) -> str:
+    """The command line's spelling of a setting."""
+    return "--" + field.replace("_", "-")
+
+
+def parse_size(text: str | None) -> int | None:
+    """Bytes in ``4GB``, ``500MB``, ``2GiB`` or a plain number."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?\s*", str(text))
+    if match is None or float(match[1]) <= 0:
+        raise SettingsError(f"--memory-limit {text!r} is not a size; write it as 4GB or 500MB")
+    base = 1024 if match[3] else 1000
+    return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
+
+
+def plain_value(value: Any, hint: Any, where: str) -> Any:
+    """The value as the plain type that a setting has; numbers of other libraries pass.
+
+    Raises
+    ------
+    SettingsError
+        It is of another type.
+    """
+    kinds = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)]
+    kinds += [str] if choices_of(hint) else []
+    if (value is None and type(None) in kinds) or (isinstance(value, bool) and bool in kinds):
+        return value
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        if float in kinds:
+            return float(value)
+        if int in kinds and isinstance(value, numbers.Integral):
+            return int(value)
+        if where.endswith(_NUMBERS_AS_TEXT):
+            return str(value)
+    if str in kinds and isinstance(value, str | os.PathLike):
+        return os.fspath(value)
+    names = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
+    raise SettingsError(f"{where} must be a {names}, not {value!r}")
+
+
+def choices_of(hint: Any) -> tuple[str, ...]:
+    """The words that a value of a type may be; none where any may."""
+    parts = (hint, *get_args(hint))
+    return tuple(word for part in parts if get_origin(part) is Literal for word in get_args(part))

@@ -160,6 +160,11 @@ class Grid:
         """Thresholds with counts by class, shape (C,)."""
         return self.thresholds[self.by_class]
 
+    def columns_between(self, low: float, high: float) -> Ints:
+        """Which of ``class_thresholds`` lie in a range, the ends included."""
+        thresholds = self.class_thresholds
+        return np.flatnonzero((thresholds >= low) & (thresholds <= high))
+
     def index_at(self, threshold: float) -> int:
         """Index of the first threshold that is at least this one.
 

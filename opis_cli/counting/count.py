@@ -6,9 +6,11 @@ from itertools import islice
 
 import numpy as np
 
-from opis_cli.counting import engines, grid, halves, nearest, pilot
+from opis_cli.counting import engines, halves, nearest, pilot
 from opis_cli.counting.calibration import range_ends, unresolved
 from opis_cli.counting.checkpoint import Begun, Checkpoint
+from opis_cli.counting.fitting import count_on_fitting_grid, grid_serves, range_is_resolved
+from opis_cli.counting.grid import Pilot, needs_of, place_grid
 from opis_cli.counting.memory import Announce, announce_work, refuse_memory
 from opis_cli.counting.plan import Plan, plan_pairs
 from opis_cli.counting.rows import ROUNDING, Rows
@@ -23,7 +25,6 @@ Progress = Callable[[int, int], None]
 
 _NUMBA_PAYS_AT = 10_000_000
 """Pairs from which the numba engine repays its import."""
-_ATTEMPTS = 4
 _LEAST_WIDTH = 50
 """Roundings that a calibration range must be wide."""
 # Writing partial counts should cost little beside counting: so many pairs at least, and so many for
@@ -72,29 +73,38 @@ def count_pairs(
     plan = plan_pairs(embeddings, settings, threads)
     rows, engine = plan.rows, choose_engine(settings.engine, plan.pairs)
     announce_work(embeddings, settings, plan.pairs, announce)
-    needs = grid.needs_of(settings.calibration_range, *settings.bounds, deployed)
-    folds = settings.folds or 0
-    checkpoint, begun = None, None
+    needs = needs_of(settings.calibration_range, *settings.bounds, deployed)
     seen = pilot.run_pilot(plan, needs, settings.seed)
     in_gaps = seen.gaps(rows) is not None
     with engines.opened(engine, embeddings, settings, threads) as ready:
+        checkpoint, begun = None, None
         if settings.checkpoint is not None:
             checkpoint = Checkpoint.of(
                 settings.checkpoint, embeddings, settings, engine, ready.side
             )
             begun = checkpoint.load()
-        placed = begun.grid if begun else grid.place_grid(seen, needs, rows)
-        for _ in range(_ATTEMPTS):
-            begun = begun or Begun(placed, Tally.empty(rows, placed, folds), 0)
+
+        def count_on(placed: Grid) -> PairCounts:
+            nonlocal begun
+            tally = Tally.empty(rows, placed, settings.folds or 0)
+            first, begun = begun or Begun(placed, tally, 0), None
             with engines.announced(engine, announce):
-                tally = _count_tiles(plan, begun, ready, threads, progress, checkpoint)
-            counts = _counts(embeddings, plan, placed, plan.settle(tally))
+                tally = _count_tiles(plan, first, ready, threads, progress, checkpoint)
+            return _counts(embeddings, plan, placed, plan.settle(tally))
+
+        def serves(counts: PairCounts) -> bool:
             low, high = range_ends(counts, settings.calibration_range)
             _check_width(rows, low, high)
-            if grid.grid_serves(counts, needs, low, high, in_gaps=in_gaps):
-                break
-            placed, begun = grid.place_grid(grid.pilot_of_counts(counts), needs, rows), None
-    if not grid.range_is_resolved(counts, low, high):
+            return grid_serves(counts, needs, low, high, in_gaps=in_gaps)
+
+        def place(known: Pilot) -> Grid:
+            return place_grid(known, needs, rows)
+
+        placed = begun.grid if begun else place(seen)
+        counts = count_on_fitting_grid(placed, count_on, serves, place)
+    low, high = range_ends(counts, settings.calibration_range)
+    _check_width(rows, low, high)
+    if not range_is_resolved(counts, low, high):
         raise unresolved(
             settings.calibration_range,
             counts,

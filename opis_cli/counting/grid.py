@@ -14,7 +14,7 @@ from opis_cli.counting.calibration import OPERATING_FARS
 from opis_cli.counting.gaps import Gaps, shifted
 from opis_cli.counting.rows import ROUNDING, Rows, code_step
 from opis_cli.decimals import multiples, shortest, significant, step_below
-from opis_cli.records import Floats, Grid, PairCounts
+from opis_cli.records import Floats, Grid
 from opis_cli.settings import Calibration
 
 RANGE_POINTS = 1_024
@@ -30,7 +30,6 @@ _FARTHER = 1.5
 _FARS_BEYOND = (0.2, 0.38, 0.6, 0.82, 0.97)
 _SMALL_PAIRS = 20_000_000
 _SMALL_COUNTS = 8_000_000
-_FINEST_STEP = 1e-4
 # What a sample may have wrong.
 SLACK = 1.2
 # Each pair up to the largest FAR costs time, so that the slack there is so many standard errors.
@@ -149,18 +148,6 @@ def needs_of(
     distances = [deployed] if deployed is not None else []
     distances += [calibration.low, calibration.high] if calibration.by == "distance" else []
     return Needs(calibration, tuple(sorted(set(fars))), tuple(sorted(set(frrs))), tuple(distances))
-
-
-def pilot_of_counts(counts: PairCounts) -> Pilot:
-    """The distributions that counting found, for a better grid."""
-    thresholds = counts.grid.thresholds
-    genuine = counts.pooled_genuine / max(counts.genuine_total, 1)
-    impostor = counts.pooled_impostor / max(counts.impostor_total, 1)
-    return Pilot(
-        Distribution(thresholds, genuine, linear=True),
-        Distribution(thresholds, impostor, linear=True),
-        exact=False,
-    )
 
 
 def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
@@ -308,34 +295,3 @@ def _by_class(thresholds: NDArray[np.float64], window: int, pilot: Pilot) -> NDA
     kept = np.unique(np.append(places, len(thresholds) - 1))
     kept = kept[(kept >= window) & (kept < len(thresholds))]
     return np.concatenate([np.arange(window), kept])
-
-
-def grid_serves(
-    counts: PairCounts, needs: Needs, low: float, high: float, *, in_gaps: bool = False
-) -> bool:
-    """Whether the grid resolves what it must, judged by what was counted on it.
-
-    ``low`` and ``high`` are the ends of the calibration range found on this grid. Where thresholds
-    lie in the gaps between pairs (``in_gaps``), no other ones would hold a bound at less cost.
-    """
-    grid = counts.grid
-    if not range_is_resolved(counts, low, high):
-        return False
-    if in_gaps:
-        return True
-    far = counts.pooled_impostor / max(counts.impostor_total, 1)
-    frr = 1 - counts.pooled_genuine / max(counts.genuine_total, 1)
-    # The best threshold for a bound lies in the cell that begins at the last one which meets it.
-    cells = np.searchsorted(far, needs.fars, side="right") - 1
-    cells = cells[(cells >= 0) & (cells + 1 < len(far))]
-    lost = frr[cells] - frr[cells + 1]
-    wide = np.diff(grid.thresholds)[cells] > _FINEST_STEP * (high - low)
-    return not np.any(wide & (lost > max(FRR_RESOLUTION, 1.5 / max(counts.genuine_total, 1))))
-
-
-def range_is_resolved(counts: PairCounts, low: float, high: float) -> bool:
-    """Whether the grid has points enough in the calibration range, and the range in its window."""
-    grid = counts.grid
-    inside = np.count_nonzero((grid.class_thresholds >= low) & (grid.class_thresholds <= high))
-    top = grid.thresholds[grid.window - 1]
-    return bool(inside >= RANGE_POINTS and (high < top or grid.window == len(grid.thresholds)))

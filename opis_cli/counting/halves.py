@@ -118,10 +118,9 @@ def count(
     chosen = choose(rows, seed)
     if len(chosen.classes) == 0:
         return None
-    thresholds = counts.grid.class_thresholds
-    inside = np.flatnonzero((thresholds >= span[0]) & (thresholds <= span[1]))
-    columns = inside[np.linspace(0, len(inside) - 1, min(POINTS, len(inside))).astype(int)]
-    thresholds = thresholds[columns]
+    columns = counts.grid.columns_between(*span)
+    columns = columns[np.linspace(0, len(columns) - 1, min(POINTS, len(columns))).astype(int)]
+    thresholds = counts.grid.class_thresholds[columns]
     grid = _grid(rows, thresholds)
     # So few pairs are soonest counted here, whatever device or cluster counted all.
     local = "numpy" if engine == "numpy" else "numba"

@@ -92,18 +92,10 @@ def _nearest_impostors(plan: Plan, wanted: Ints) -> NDArray[np.float32]:
         for low in range(first, last, _SIDE):
             others = np.arange(low, min(low + _SIDE, last))
             scores = plan.rows.scores_of(some, others)
-            scores[~_are_pairs(plan, some[:, None], others)] = -np.inf
+            scores[~plan.are_pairs(some[:, None], others)] = -np.inf
             scores[plan.truth[some, None] == plan.truth[others]] = -np.inf
             np.maximum(part, scores.max(axis=1), out=part)
     return best
-
-
-def _are_pairs(plan: Plan, one: Ints, others: Ints) -> NDArray[np.bool_]:
-    """Which of some rows make a pair with which others."""
-    pairs = (one != others) & (plan.others.first[one] <= others) & (others < plan.others.last[one])
-    if plan.shared is not None:
-        pairs = pairs & (plan.shared[one] != plan.shared[others])
-    return np.asarray(pairs)
 
 
 def _nearest_is_genuine(embeddings: Embeddings, plan: Plan, row: int) -> bool:
@@ -112,7 +104,7 @@ def _nearest_is_genuine(embeddings: Embeddings, plan: Plan, row: int) -> bool:
     others = np.arange(plan.others.first[row], plan.others.last[row])
     scores = rows.vectors[others[0] : others[-1] + 1] @ rows.vectors[row]
     scores -= rows.half_squares[others]
-    scores[~_are_pairs(plan, np.array(row), others)] = -np.inf
+    scores[~plan.are_pairs(np.array(row), others)] = -np.inf
     near = others[scores >= scores.max() - 4 * ROUNDING * rows.scale]
     source = rows.order[near]
     distances = _exact_distances(

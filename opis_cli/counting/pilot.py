@@ -50,7 +50,7 @@ def _all_pairs(plan: Plan) -> tuple[Scores, Scores]:
     for tile in (tile for block in plan.blocks for tile in cut(block, _SIDE)):
         i, j = np.arange(tile.a, tile.b), np.arange(tile.c, tile.d)
         scores = plan.rows.scores_of(i, j)
-        kept = _are_pairs(plan, i[:, None], j) & (i[:, None] < j)
+        kept = plan.are_pairs(i[:, None], j) & (i[:, None] < j)
         alike = plan.truth[i, None] == plan.truth[j]
         found[0].append(scores[kept & alike])
         found[1].append(scores[kept & ~alike])
@@ -67,7 +67,7 @@ def _genuine(plan: Plan, rng: np.random.Generator) -> Scores:
         picks = np.sort(rng.integers(0, ends[-1], _GENUINE_PAIRS))
     i = np.searchsorted(ends, picks, side="right")
     j = plan.alike.first[i] + picks - (ends - sizes)[i]
-    kept = _are_pairs(plan, i, j)
+    kept = plan.are_pairs(i, j)
     return _scores(plan.rows, i[kept], j[kept])
 
 
@@ -76,16 +76,8 @@ def _impostors(plan: Plan, rng: np.random.Generator) -> Scores:
     sizes = plan.others.sizes
     i = rng.choice(plan.queries, _PAIRS, p=sizes / sizes.sum())
     j = plan.others.first[i] + rng.integers(0, sizes[i])
-    kept = _are_pairs(plan, i, j) & (plan.truth[i] != plan.truth[j])
+    kept = plan.are_pairs(i, j) & (plan.truth[i] != plan.truth[j])
     return _scores(plan.rows, i[kept], j[kept])
-
-
-def _are_pairs(plan: Plan, i: Ints, j: Ints) -> NDArray[np.bool_]:
-    """Which rows, of those that may be paired, are not one row, and not left out."""
-    kept = i != j
-    if plan.shared is not None:
-        kept &= plan.shared[i] != plan.shared[j]
-    return np.asarray(kept)
 
 
 def _scores(rows: Rows, i: Ints, j: Ints) -> Scores:

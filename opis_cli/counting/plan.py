@@ -72,7 +72,25 @@ class Spans:
 class Plan:
     """The pairs there are, and the passes that count them.
 
-    Rows are in the order of ``rows``: Q that search, then the gallery, if there is one.
+    Rows are in the order of ``rows``: Q that search, then the gallery, if there is one. Six rows of
+    the classes a and b, of two tenants, where rows that share a photo (p) are no pair::
+
+        row     0   1   2   3   4   5         others  alike   genuine  impostor  left out
+        tenant  1   1   1   1   2   2
+        class   a   a   b   b   a   b
+        photo   p   p   .   .   .   .
+
+        0 1a    .   v   i   i                 0:4     0:2     0        2         1 genuine
+        1 1a        .   i   i                 0:4     0:2     0        2         1 genuine
+        2 1b            .   g                 0:4     2:4     1        2         0
+        3 1b                .                 0:4     2:4     1        2         0
+        4 2a                    .   i         4:6     4:5     0        1         0
+        5 2b                        .         4:6     5:6     0        1         0
+
+    Two blocks hold all pairs, the triangles over rows 0:4 and 4:6. ``g`` is a genuine pair, ``i``
+    an impostor, and ``v`` is vetoed: an engine counts it in the last cell, where ``settle`` takes
+    it off again. ``truth`` is 0 0 1 1 2 3, that of tenant and class together. With a gallery the
+    blocks are rectangles, rows that search on the left and rows of the gallery on top.
 
     Attributes
     ----------
@@ -157,6 +175,14 @@ class Plan:
     def pairs(self) -> int:
         """All pairs, those that are left out too."""
         return int((self.genuine + self.impostor).sum()) // self.ends + self.excluded
+
+    def are_pairs(self, one: Ints, other: Ints) -> NDArray[np.bool_]:
+        """Which rows ``one`` make a pair with which rows ``other``; they are broadcast."""
+        pairs = one != other
+        pairs &= (self.others.first[one] <= other) & (other < self.others.last[one])
+        if self.shared is not None:
+            pairs &= self.shared[one] != self.shared[other]
+        return np.asarray(pairs)
 
     def by_key(self, values: Ints | NDArray[np.bool_]) -> Ints:
         """Sum of a number of each searching row over the rows of every key, shape (K,)."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from opis_cli.counting import grid
 from opis_cli.counting.calibration import ends_if_needed
+from opis_cli.counting.fitting import count_on_fitting_grid, grid_serves
 from opis_cli.counting.gaps import between
 from opis_cli.counting.grid import Distribution, Needs, Pilot
 from opis_cli.counting.scored_pairs import Doubles, Progress, Scored
@@ -18,7 +19,6 @@ from opis_cli.machine import resident_memory
 from opis_cli.records import Grid, PairCounts
 from opis_cli.settings import Settings
 
-_ATTEMPTS = 4
 _FEW_DISTANCES = 2_048
 _DENSE_CELLS = 40_000_000
 _SLACK, _TOP_SLACK = 1.2, 1.1
@@ -57,18 +57,21 @@ def count(
     pilot = Pilot(_distribution(found.genuine), _distribution(found.impostor), found.whole)
     few = _all_of_few(found)
     extra = np.concatenate([_near_equal_error(found.genuine, found.impostor), few])
-    for _ in range(_ATTEMPTS):
-        placed = _place(found, pilot, needs, extra)
+
+    def count_on(placed: Grid) -> PairCounts:
         refuse_memory(found, placed, settings)
-        counts = _count_at(found, placed, needs.distances, settings, progress)
+        return _count_at(found, placed, needs.distances, settings, progress)
+
+    def serves(counts: PairCounts) -> bool:
         low, high = ends_if_needed(counts, calibration)
         # Of all pairs, or of few distances, no other thresholds would show more.
-        if pilot.exact or len(few) or np.isnan(low):
-            break
-        if grid.grid_serves(counts, needs, low, high):
-            break
-        pilot = grid.pilot_of_counts(counts)
-    return counts
+        shown = found.whole or len(few) > 0 or bool(np.isnan(low))
+        return shown or grid_serves(counts, needs, low, high)
+
+    def place(known: Pilot) -> Grid:
+        return _place(found, known, needs, extra)
+
+    return count_on_fitting_grid(place(pilot), count_on, serves, place)
 
 
 def _distribution(distances: Doubles) -> Distribution:

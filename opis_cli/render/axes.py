@@ -79,8 +79,7 @@ def columns_in_view(run: Evaluation, span: tuple[float, float] | None = None) ->
     # Beyond the window's end thresholds lie further apart.
     marks.append(float(run.counts.grid.thresholds[run.counts.grid.window - 1]))
     wanted = np.searchsorted(thresholds, [*np.linspace(low, high, points), *marks])
-    wanted = wanted[wanted < len(thresholds)]
-    kept = wanted[(thresholds[wanted] >= low) & (thresholds[wanted] <= high)]
+    kept = np.intersect1d(wanted, run.whole.grid.columns_between(low, high))
     # One more on the right, so that curves run to the edge.
     after = min(int(np.searchsorted(thresholds, high)), len(thresholds) - 1)
     return np.unique(np.append(kept, after))

@@ -127,7 +127,7 @@ def consistency(
     """
     low, high = ends_if_needed(counts, calibration)
     thresholds, classes = counts.grid.class_thresholds, curves.evaluable_classes(counts)
-    columns = np.flatnonzero((thresholds >= low) & (thresholds <= high))
+    columns = counts.grid.columns_between(low, high)
     return _weighted(
         counts,
         beta,

@@ -155,10 +155,10 @@ def carriers_of_far(counts: PairCounts, threshold: float | None) -> float | None
 
     None where nothing is accepted, or classes are not credited with all pairs of their rows.
     """
-    place = np.flatnonzero(counts.grid.class_thresholds == threshold)
-    if not counts.classes_are_units or len(place) == 0:
+    column = None if threshold is None else counts.grid.column_of(threshold)
+    if not counts.classes_are_units or column is None:
         return None
-    return carriers(counts.impostor[:, place[0]])
+    return carriers(counts.impostor[:, column])
 
 
 def _carriers_of_eps_opis(counts: PairCounts, found: Consistency, beta: float) -> float | None:
@@ -253,11 +253,9 @@ def replicates_of_consistency(
 
 def _range(counts: PairCounts, found: Consistency) -> tuple[Ints, Curve]:
     """Some hundred columns of the calibration range, and the weights of the integral over it."""
-    thresholds = counts.grid.class_thresholds
-    inside = np.flatnonzero((thresholds >= found.low) & (thresholds <= found.high))
-    places = np.linspace(0, len(inside) - 1, min(_CURVE_POINTS, len(inside))).astype(int)
-    columns = inside[np.unique(places)]
-    return columns, trapezoid_weights(thresholds[columns])
+    places = np.linspace(0, found.points - 1, min(_CURVE_POINTS, found.points)).astype(int)
+    columns = found.columns[np.unique(places)]
+    return columns, trapezoid_weights(counts.grid.class_thresholds[columns])
 
 
 def _opis_interval(found: Consistency, replicates: Curve, level: float) -> Ends | None:

@@ -32,7 +32,7 @@ from opis_cli.counting.engines.numba_credits import (
     inside,
 )
 from opis_cli.counting.engines.numba_scan import PADDING, ZONES, scan, subtract_halves, veto
-from opis_cli.counting.engines.numba_tables import CROWDED, Buffers, Cells, Table
+from opis_cli.counting.engines.numba_tables import CROWDED, Block, Buffers, Cells, Genuine, Table
 from opis_cli.counting.rows import CODES, ROUNDING, Codes, Rows
 from opis_cli.counting.tally import Advance, Opened, Tally, Tile
 from opis_cli.records import Embeddings, Grid, Ints
@@ -252,23 +252,18 @@ class _Worker:
             subtract_halves(scores, rows.half_squares[i0:i1], rows.half_squares[j0:j1])
         for codes in rows.vetoes:
             veto(scores, codes[i0:i1], codes[j0:j1], rows.veto_score)
-        scan(scores, width, tile.a, i0, tile.c, j0, self.ends, rows.keys, cells, buffers)
+        block = Block(scores, width, tile.a, i0, tile.c, j0)
+        scan(block, self.ends, rows.keys, cells, buffers)
         if self.ends[i1 - 1] > j0:
+            rounding = np.float32(ROUNDING * rows.scale)
+            counted = Genuine(
+                tally.genuine,
+                tally.pooled_genuine,
+                tally.borderline_genuine,
+                tally.nearest_genuine,
+            )
             with self.lock:
-                credit_genuine(
-                    scores,
-                    width,
-                    i0,
-                    j0,
-                    self.ends,
-                    rows.keys,
-                    cells,
-                    tally.genuine,
-                    tally.pooled_genuine,
-                    tally.borderline_genuine,
-                    np.float32(2 * ROUNDING * rows.scale),
-                    tally.nearest_genuine,
-                )
+                credit_genuine(block, self.ends, rows.keys, cells.anywhere, rounding, counted)
 
     def deliver(self) -> None:
         """Add what this worker kept to itself."""

@@ -4,30 +4,36 @@ from typing import Any
 
 import numpy as np
 
-from opis_cli.counting.engines.numba_tables import Buffers, Cells, cell_of, compiled, summing, u64
+from opis_cli.counting.engines.numba_tables import (
+    Block,
+    Buffers,
+    Genuine,
+    Listed,
+    Table,
+    cell_of,
+    compiled,
+    summing,
+    u64,
+)
 
 
 @compiled
-def credit(
-    scores: Any,
-    i: Any,
-    first: Any,
-    row: Any,
-    j0: Any,
-    firsts: Any,
-    cuts: Any,
-    top: Any,
-    scale: Any,
-    compares: Any,
-    nearest: Any,
-    columns: Any,
-    found: Any,
-    credits: Any,
-    carried: Any,
-    own: Any,
-    others: Any,
-) -> None:
-    """Credit a row's listed pairs to the keys of both rows, and raise the nearest scores."""
+def credit(block: Block, i: Any, first: Any, found: Any, table: Table, listed: Listed) -> None:
+    """Credit listed pairs of a block's ``i``-th row to the keys of both rows; raise the nearest.
+
+    Of the pairs from column ``first`` on, ``found`` are listed.
+    """
+    scores, nearest, columns = block.scores, listed.nearest, listed.columns
+    credits, carried, others = listed.credits, listed.carried, listed.column_places
+    firsts, cuts, top, scale, compares = (
+        table.first,
+        table.cuts,
+        table.top,
+        table.scale,
+        table.compares,
+    )
+    row, j0 = u64(block.i0) + i, u64(block.j0)
+    own = listed.row_places[row - u64(block.a)]
     best = nearest[row]
     for k in range(found):
         j = first + u64(columns[k])
@@ -129,25 +135,15 @@ def credit_beyond(
 
 @compiled
 def credit_genuine(
-    scores: Any,
-    columns: int,
-    i0: int,
-    j0: int,
-    ends: Any,
-    keys: Any,
-    cells: Cells,
-    credits: Any,
-    pooled: Any,
-    borderline: Any,
-    width: Any,
-    nearest: Any,
+    block: Block, ends: Any, keys: Any, table: Table, rounding: Any, counted: Genuine
 ) -> None:
     """Credit the genuine pairs ``i < j`` of a block to the keys of both rows.
 
-    Those whose score lies less than a ``width`` above their cut are counted as borderline.
+    Those whose score lies less than two roundings above their cut are counted as borderline.
     """
-    table = cells.anywhere
-    first, cuts = table.first, table.cuts
+    scores, columns, i0, j0 = block.scores, block.width, block.i0, block.j0
+    credits, pooled, borderline, nearest = counted
+    first, cuts, width = table.first, table.cuts, np.float32(2) * rounding
     for i in range(scores.shape[0]):
         for j in range(max(i0 + i + 1 - j0, 0), min(ends[i0 + i] - j0, columns)):
             score = scores[i, j]

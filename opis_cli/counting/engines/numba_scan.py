@@ -6,7 +6,7 @@ import numpy as np
 
 from opis_cli.counting.engines.numba_credits import credit
 from opis_cli.counting.engines.numba_simd import COMPRESSES, append, compress, prefetch
-from opis_cli.counting.engines.numba_tables import Buffers, Cells, compiled, u64
+from opis_cli.counting.engines.numba_tables import Block, Buffers, Cells, Listed, compiled, u64
 
 ZONES = 128
 """Zones beyond the window; a byte holds a zone, and its highest bit says "in the window"."""
@@ -46,32 +46,23 @@ def veto(scores: Any, left: Any, right: Any, score: Any) -> None:
 
 
 @compiled
-def scan(
-    scores: Any,
-    width: int,
-    a: int,
-    i0: int,
-    c: int,
-    j0: int,
-    ends: Any,
-    keys: Any,
-    cells: Cells,
-    buffers: Buffers,
-) -> None:
-    """Look at the impostor pairs of a block once; credit those inside the window.
-
-    The block begins at row ``i0`` and column ``j0`` of a tile that begins at ``a`` and ``c``; of
-    each row of ``scores``, the first ``width`` are its columns.
-    """
+def scan(block: Block, ends: Any, keys: Any, cells: Cells, buffers: Buffers) -> None:
+    """Look at the impostor pairs of a block once; credit those inside the window."""
     # Taken out of the tuples here, once: each time costs atomic reference counts.
-    nearest, zone_pairs, zone_counts = buffers.nearest, buffers.zone_pairs, buffers.zone_counts
+    scores, width, a, i0, c, j0 = block
+    zone_pairs, zone_counts = buffers.zone_pairs, buffers.zone_counts
     zones, words, columns = buffers.zones, buffers.zones.view(np.uint64), buffers.columns
-    credits, carried, few_columns = buffers.credits, buffers.carried, buffers.few_columns
     few, everywhere, scale, shift = cells.few, cells.everywhere, cells.scale, cells.shift
-    inside, firsts, cuts = cells.inside, cells.inside.first, cells.inside.cuts
-    top, code_scale, compares = inside.top, inside.scale, inside.compares
+    few_columns = buffers.few_columns
     few_by_row, few_by_column = buffers.few_by_row, buffers.few_by_column
-    row_places, column_places = buffers.row_places, buffers.column_places[j0 - c :]
+    listed = Listed(
+        columns,
+        buffers.nearest,
+        buffers.credits,
+        buffers.carried,
+        buffers.row_places,
+        buffers.column_places[j0 - c :],
+    )
     flat, height, doubles = scores.ravel(), scores.shape[0], np.uint64(0)
     for i in range(u64(height)):
         row = u64(i0) + i
@@ -96,25 +87,7 @@ def scan(
                     u64(j0 - c),
                     u64(width),
                 )
-        credit(
-            scores,
-            i,
-            first,
-            row,
-            u64(j0),
-            firsts,
-            cuts,
-            top,
-            code_scale,
-            compares,
-            nearest,
-            columns,
-            found,
-            credits,
-            carried,
-            row_places[row - u64(a)],
-            column_places,
-        )
+        credit(block, i, first, found, cells.inside, listed)
     if not everywhere and not _gather_zones(zone_pairs, zone_counts, doubles):
         for i in range(u64(height)):
             first = u64(min(max(ends[u64(i0) + i] - j0, 0), width))

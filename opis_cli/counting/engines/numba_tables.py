@@ -55,6 +55,44 @@ class Cells(NamedTuple):
     few: Any
 
 
+class Block(NamedTuple):
+    """A block of scores, and where it lies.
+
+    The block begins at row ``i0`` and column ``j0``, of a tile that begins at row ``a`` and column
+    ``c``. Of each row of ``scores``, the first ``width`` are its columns.
+    """
+
+    scores: Any
+    width: int
+    a: int
+    i0: int
+    c: int
+    j0: int
+
+
+class Genuine(NamedTuple):
+    """Where genuine pairs are counted: by key and cell, by cell, and the nearest of each row."""
+
+    credits: Any
+    pooled: Any
+    borderline: Any
+    nearest: Any
+
+
+class Listed(NamedTuple):
+    """Where the listed pairs of a block are credited, arrays of ``Buffers`` that a row needs.
+
+    ``column_places`` begins at the block's first column.
+    """
+
+    columns: Any
+    nearest: Any
+    credits: Any
+    carried: Any
+    row_places: Any
+    column_places: Any
+
+
 class Buffers(NamedTuple):
     """A worker's own arrays.
 

@@ -10,6 +10,7 @@ from opis_cli.config import merge
 from opis_cli.counting import scored_counts, scored_pairs
 from opis_cli.counting.count import Progress, choose_engine, count_pairs
 from opis_cli.counting.memory import Announce
+from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.embeddings.clean import ARRAYS, Reading, from_arrays
 from opis_cli.embeddings.gallery import with_gallery
 from opis_cli.embeddings.read import read_as
@@ -100,15 +101,21 @@ def evaluate_file(
     settings: Settings,
     progress: Progress = lambda done, total: None,
     announce: Announce = lambda text: None,
+    sizes: Sizes = SIZES,
 ) -> Run:
     """``evaluate`` for files, with all settings in one record."""
     start = time.perf_counter()
     if settings.pairs:
-        return _evaluate_pairs(source, settings, progress)
+        return _evaluate_pairs(source, settings, progress, sizes)
     embeddings = read_as(source, settings)
     seconds = time.perf_counter() - start
     return evaluate_embeddings(
-        embeddings, settings, read_seconds=seconds, progress=progress, announce=announce
+        embeddings,
+        settings,
+        read_seconds=seconds,
+        progress=progress,
+        announce=announce,
+        sizes=sizes,
     )
 
 
@@ -119,12 +126,13 @@ def evaluate_embeddings(
     read_seconds: float = 0.0,
     progress: Progress = lambda done, total: None,
     announce: Announce = lambda text: None,
+    sizes: Sizes = SIZES,
 ) -> Run:
     """Count and score clean embeddings."""
     given = settings.threshold
     deployed = None if given is None else read_threshold(given, settings.metric)
     start = time.perf_counter()
-    counts = count_pairs(embeddings, settings, deployed, progress, announce)
+    counts = count_pairs(embeddings, settings, deployed, progress, announce, sizes)
     counted = time.perf_counter()
     engine = choose_engine(settings.engine, _total(counts) + counts.excluded)
     settings = dataclasses.replace(settings, engine=engine)  # type: ignore[arg-type]
@@ -136,15 +144,15 @@ def evaluate_embeddings(
     return _timed(counts, report, read_seconds, start, counted)
 
 
-def _evaluate_pairs(source: Given, settings: Settings, progress: Progress) -> Run:
+def _evaluate_pairs(source: Given, settings: Settings, progress: Progress, sizes: Sizes) -> Run:
     """``evaluate`` for a file of scored pairs."""
     start = time.perf_counter()
-    with scored_pairs.read(source, settings, progress) as found:
+    with scored_pairs.read(source, settings, progress, sizes) as found:
         settings = dataclasses.replace(settings, metric=found.metric, engine="numpy")
         given = settings.threshold
         deployed = None if given is None else read_threshold(given, settings.metric)
         read = time.perf_counter()
-        counts = scored_counts.count(found, settings, deployed, progress)
+        counts = scored_counts.count(found, settings, deployed, progress, sizes)
     counted = time.perf_counter()
     path = " ".join(parts_of(source))
     facts = facts_of_pairs(counts, path, found.sha256, found.rows, found.dropped_rows, settings)

@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opis_cli.counting.sizes import Sizes
+from opis_cli.embeddings.clean import Reading, from_arrays
+from opis_cli.pipeline import evaluate_embeddings
 from opis_cli.records import Grid, PairCounts
+from opis_cli.run import Run
+from opis_cli.settings import Settings
 
 SAMPLES = Path(__file__).parents[1] / "sample_data"
 Data = tuple[NDArray[Any], NDArray[Any]]
@@ -109,3 +114,10 @@ def clouds(classes, rows, *, spread=0.0, noise=1.5, dim=64, seed=0):
 
 def unit(vectors):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def evaluate(vectors: Any, labels: Any, sizes: Sizes, **settings: Any) -> Run:
+    """``opis.evaluate``, with other sizes at which counting goes another way."""
+    chosen = Settings(**settings)
+    rows = from_arrays(vectors, labels, Reading.of(chosen))
+    return evaluate_embeddings(rows, chosen, sizes=sizes)

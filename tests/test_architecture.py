@@ -21,7 +21,17 @@ HEAVY = (
 )
 TERMINAL = ("cli", "render/terminal", "__main__")
 ORDER = (
-    *("errors", "caches", "settings", "config", "records", "decimals", "text", "machine"),
+    *(
+        "errors",
+        "caches",
+        "quantities",
+        "settings",
+        "config",
+        "records",
+        "decimals",
+        "text",
+        "machine",
+    ),
     "files",
     *("embeddings", "counting", "scoring", "statistics", "report", "judging", "render"),
     *("run", "pipeline", "torch", "cli", "__main__"),

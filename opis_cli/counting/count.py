@@ -14,6 +14,7 @@ from opis_cli.counting.grid import Pilot, needs_of, place_grid
 from opis_cli.counting.memory import Announce, announce_work, refuse_memory
 from opis_cli.counting.plan import Plan, plan_pairs
 from opis_cli.counting.rows import ROUNDING, Rows
+from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.counting.tally import Opened, Tally
 from opis_cli.errors import InputError
 from opis_cli.machine import processors
@@ -27,9 +28,6 @@ _NUMBA_PAYS_AT = 10_000_000
 """Pairs from which the numba engine repays its import."""
 _LEAST_WIDTH = 50
 """Roundings that a calibration range must be wide."""
-# Writing partial counts should cost little beside counting: so many pairs at least, and so many for
-# each byte to write.
-_CHECKPOINT_PAIRS, _PAIRS_PER_BYTE = 4_000_000_000, 20
 
 
 def choose_engine(name: str, pairs: int) -> str:
@@ -45,6 +43,7 @@ def count_pairs(
     deployed: float | None = None,
     progress: Progress = lambda done, total: None,
     announce: Announce = lambda text: None,
+    sizes: Sizes = SIZES,
 ) -> PairCounts:
     """Count the pairs of embeddings at the thresholds that the settings need.
 
@@ -58,6 +57,8 @@ def count_pairs(
         Called with (pairs counted, pairs in all); starts again where a grid was misplaced.
     announce : callable
         Called with a line on pairs and memory, before work that takes long.
+    sizes : Sizes
+        From how many pairs and rows on counting goes another way.
 
     Raises
     ------
@@ -74,9 +75,10 @@ def count_pairs(
     rows, engine = plan.rows, choose_engine(settings.engine, plan.pairs)
     announce_work(embeddings, settings, plan.pairs, announce)
     needs = needs_of(settings.calibration_range, *settings.bounds, deployed)
-    seen = pilot.run_pilot(plan, needs, settings.seed)
+    seen = pilot.run_pilot(plan, needs, settings.seed, sizes)
     in_gaps = seen.gaps(rows) is not None
     with engines.opened(engine, embeddings, settings, threads) as ready:
+        ready = dataclasses.replace(ready, side=sizes.tile_side or ready.side)
         checkpoint, begun = None, None
         if settings.checkpoint is not None:
             checkpoint = Checkpoint.of(
@@ -89,7 +91,7 @@ def count_pairs(
             tally = Tally.empty(rows, placed, settings.folds or 0)
             first, begun = begun or Begun(placed, tally, 0), None
             with engines.announced(engine, announce):
-                tally = _count_tiles(plan, first, ready, threads, progress, checkpoint)
+                tally = _count_tiles(plan, first, ready, threads, progress, checkpoint, sizes)
             return _counts(embeddings, plan, placed, plan.settle(tally))
 
         def serves(counts: PairCounts) -> bool:
@@ -98,7 +100,7 @@ def count_pairs(
             return grid_serves(counts, needs, low, high, in_gaps=in_gaps)
 
         def place(known: Pilot) -> Grid:
-            return place_grid(known, needs, rows)
+            return place_grid(known, needs, rows, sizes)
 
         placed = begun.grid if begun else place(seen)
         counts = count_on_fitting_grid(placed, count_on, serves, place)
@@ -118,7 +120,7 @@ def count_pairs(
     if not plan.has_halves:
         return counts
     with engines.announced(halves.engine_for(engine), announce):
-        split = halves.count(rows, counts, (low, high), engine, threads, settings.seed)
+        split = halves.count(rows, counts, (low, high), engine, threads, settings.seed, sizes)
     return dataclasses.replace(counts, halves=split)
 
 
@@ -148,6 +150,7 @@ def _count_tiles(
     threads: int,
     progress: Progress,
     checkpoint: Checkpoint | None,
+    sizes: Sizes,
 ) -> Tally:
     """Run the engine over all tiles, or over those that were not counted yet."""
     total = sum(part.pairs for part in plan.passes)
@@ -161,7 +164,7 @@ def _count_tiles(
 
     at_once = None
     if checkpoint is not None:
-        between = max(_CHECKPOINT_PAIRS, _PAIRS_PER_BYTE * tally.nbytes)
+        between = max(sizes.checkpoint_pairs, sizes.pairs_per_byte * tally.nbytes)
         at_once = max(1, between // engine.side**2)
     for number, part in enumerate(plan.passes):
         tiles, count_tiles = part.tiles(engine.side), engine.of_pass(number)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from opis_cli.counting.calibration import OPERATING_FARS
 from opis_cli.counting.gaps import Gaps, shifted
 from opis_cli.counting.rows import ROUNDING, Rows, code_step
+from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.decimals import multiples, shortest, significant, step_below
 from opis_cli.records import Floats, Grid
 from opis_cli.settings import Calibration
@@ -28,8 +29,6 @@ _COARSE_UPPER_POINTS = 127
 _FARTHER = 1.5
 # Each costs time; between them, classes' FARs are estimated to half a percent or better.
 _FARS_BEYOND = (0.2, 0.38, 0.6, 0.82, 0.97)
-_SMALL_PAIRS = 20_000_000
-_SMALL_COUNTS = 8_000_000
 # What a sample may have wrong.
 SLACK = 1.2
 # Each pair up to the largest FAR costs time, so that the slack there is so many standard errors.
@@ -150,7 +149,7 @@ def needs_of(
     return Needs(calibration, tuple(sorted(set(fars))), tuple(sorted(set(frrs))), tuple(distances))
 
 
-def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
+def place_grid(pilot: Pilot, needs: Needs, rows: Rows, sizes: Sizes = SIZES) -> Grid:
     """Choose the thresholds at which pairs will be counted.
 
     A sample places the calibration range with a margin on both sides, for its own error; all pairs
@@ -187,11 +186,11 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows) -> Grid:
     fine = np.unique(fine[(fine >= 0) & (fine <= end)])
     upper = _upper(pilot, rows, end)
     count, classes = len(rows.labels), int(rows.keys.max()) + 1
-    if count * (count - 1) // 2 > _SMALL_PAIRS:
+    if count * (count - 1) // 2 > sizes.small_pairs:
         thresholds = np.concatenate([fine, upper])
         return Grid(thresholds, len(fine), _by_class(thresholds, len(fine), pilot))
     finer = np.union1d(upper, _to_the_last(pilot, rows, end))
-    if classes * (len(fine) + len(finer)) <= _SMALL_COUNTS:
+    if classes * (len(fine) + len(finer)) <= sizes.small_counts:
         upper = finer
     thresholds = np.concatenate([fine, upper])
     return Grid(thresholds, len(fine), np.arange(len(thresholds)))

@@ -14,20 +14,14 @@ import numpy as np
 
 from opis_cli.counting import engines
 from opis_cli.counting.rows import Rows
+from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.counting.tally import Tally, Tile, cut
 from opis_cli.records import Curve, Grid, Halves, Ints, PairCounts
 
 POINTS = 128
 """Thresholds of the calibration range at which halves are compared, at most."""
-MOST_CLASSES = 2_000
-"""Classes that are split in halves, at most: a random choice of more would tell little more."""
-LEAST_ROWS, MOST_ROWS = 4, 256
-"""Rows of a class: at least so many, so that both halves have a genuine pair; at most so many, at
-random, are used."""
-ROWS, VALUES = 1 << 15, 1 << 23
-"""Rows of all halves, and values in their vectors, at most: new memory takes time too."""
-GALLERY, PAIRS, FEW_ROWS = 512, 1 << 22, 1_024
-"""Rows of a gallery, and pairs with it, at most. It has all rows where there are but few."""
+LEAST_ROWS = 4
+"""Rows of a class that is split, at least: then both halves have a genuine pair."""
 
 _BEYOND = 100
 
@@ -58,7 +52,7 @@ class Choice:
         return np.array([[len(half) for half in side] for side in self.halves])
 
 
-def choose(rows: Rows, seed: int) -> Choice:
+def choose(rows: Rows, seed: int, sizes: Sizes = SIZES) -> Choice:
     """Split classes in halves at random, and draw the galleries; the same for the same seed."""
     rng = np.random.default_rng([seed, 1])
     count = len(rows.order)
@@ -66,21 +60,25 @@ def choose(rows: Rows, seed: int) -> Choice:
     place = np.empty(count, np.int64)
     place[rows.order] = np.arange(count)
     galleries = np.arange(count), np.arange(count)
-    if count > FEW_ROWS:
-        size = min(GALLERY, PAIRS // min(count, ROWS))
+    if count > sizes.gallery_of_all:
+        size = min(sizes.gallery_rows, sizes.gallery_pairs // min(count, sizes.half_rows))
         drawn = np.sort(place[rng.choice(count, (2, size), replace=False)])
         galleries = drawn[0], drawn[1]
     order = np.lexsort((rng.permutation(count)[rows.order], rows.keys))
-    sizes = np.bincount(rows.keys)
-    starts = np.cumsum(sizes) - sizes
-    others = np.array([len(g) - np.bincount(rows.keys[g], minlength=len(sizes)) for g in galleries])
-    classes = np.flatnonzero((sizes >= LEAST_ROWS) & (others > 0).all(axis=0))
-    classes = rng.permutation(classes)[:MOST_CLASSES]
-    taken = np.cumsum(np.minimum(sizes[classes], MOST_ROWS))
+    numbers = np.bincount(rows.keys)
+    starts = np.cumsum(numbers) - numbers
+    others = np.array(
+        [len(g) - np.bincount(rows.keys[g], minlength=len(numbers)) for g in galleries]
+    )
+    classes = np.flatnonzero((numbers >= LEAST_ROWS) & (others > 0).all(axis=0))
+    classes = rng.permutation(classes)[: sizes.half_classes]
+    taken = np.cumsum(np.minimum(numbers[classes], sizes.half_most_rows))
     # Two classes at least: with fewer there is nothing to compare.
-    most = max(min(ROWS, VALUES // rows.vectors.shape[1]), taken[:2].max(initial=0))
+    most = max(
+        min(sizes.half_rows, sizes.half_values // rows.vectors.shape[1]), taken[:2].max(initial=0)
+    )
     classes = np.sort(classes[taken <= most])
-    own = [order[starts[k] : starts[k] + min(sizes[k], MOST_ROWS)] for k in classes]
+    own = [order[starts[k] : starts[k] + min(numbers[k], sizes.half_most_rows)] for k in classes]
     middles = [(len(one) + 1) // 2 for one in own]
     firsts = [one[:middle] for one, middle in zip(own, middles, strict=True)]
     seconds = [one[middle:] for one, middle in zip(own, middles, strict=True)]
@@ -102,6 +100,7 @@ def count(
     engine: str,
     threads: int,
     seed: int,
+    sizes: Sizes = SIZES,
 ) -> Halves | None:
     """Accepted pairs of the halves of classes, over the calibration range.
 
@@ -117,13 +116,14 @@ def count(
         That which counted all pairs.
     threads : int
     seed : int
+    sizes : Sizes
 
     Returns
     -------
     Halves or None
         None where no class has rows enough.
     """
-    chosen = choose(rows, seed)
+    chosen = choose(rows, seed, sizes)
     if len(chosen.classes) == 0:
         return None
     columns = counts.grid.columns_between(*span)

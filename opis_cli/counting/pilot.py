@@ -6,21 +6,20 @@ from numpy.typing import NDArray
 from opis_cli.counting.grid import SLACK, Distribution, Needs, Pilot
 from opis_cli.counting.plan import Plan
 from opis_cli.counting.rows import Rows
+from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.counting.tally import cut
 from opis_cli.records import Ints
 
-_EXHAUSTIVE_PAIRS = 4_000_000
-_ROWS = 1_024
 _PAIRS, _GENUINE_PAIRS = 1 << 18, 1 << 15
 _SIDE, _AT_ONCE = 2_048, 4_096
 
 Scores = NDArray[np.float32]
 
 
-def run_pilot(plan: Plan, needs: Needs, seed: int) -> Pilot:
+def run_pilot(plan: Plan, needs: Needs, seed: int, sizes: Sizes = SIZES) -> Pilot:
     """Look at all pairs where they are few, else at a sample of pairs and one of genuine pairs."""
     rows = plan.rows
-    if plan.pairs <= _EXHAUSTIVE_PAIRS:
+    if plan.pairs <= sizes.exhaustive_pairs:
         alike, unlike = (Distribution.of_scores(kind, rows) for kind in _all_pairs(plan))
         return Pilot(alike, unlike, exact=True)
     rng = np.random.default_rng(seed)
@@ -28,7 +27,7 @@ def run_pilot(plan: Plan, needs: Needs, seed: int) -> Pilot:
     if not plan.is_plain:
         return Pilot(genuine, Distribution.of_scores(_impostors(plan, rng), rows), exact=False)
     # Of all pairs, those of two samples of rows come from one product.
-    chosen = rng.choice(plan.queries, min(2 * _ROWS, plan.queries), replace=False)
+    chosen = rng.choice(plan.queries, min(2 * sizes.pilot_rows, plan.queries), replace=False)
     one, two = np.split(chosen[: len(chosen) // 2 * 2], 2)
     scores = rows.scores_of(one, two)
     unlike_scores = scores[plan.truth[one, None] != plan.truth[None, two]]

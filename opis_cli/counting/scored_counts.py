@@ -14,13 +14,13 @@ from opis_cli.counting.fitting import count_on_fitting_grid, grid_serves
 from opis_cli.counting.gaps import between
 from opis_cli.counting.grid import Distribution, Needs, Pilot
 from opis_cli.counting.scored_pairs import Doubles, Progress, Scored
+from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.machine import resident_memory
 from opis_cli.records import Grid, PairCounts
 from opis_cli.settings import Settings
 
 _FEW_DISTANCES = 2_048
-_DENSE_CELLS = 40_000_000
 _SLACK, _TOP_SLACK = 1.2, 1.1
 _READING_BYTES = 250_000_000
 
@@ -30,6 +30,7 @@ def count(
     settings: Settings,
     deployed: float | None = None,
     progress: Progress = lambda done, total: None,
+    sizes: Sizes = SIZES,
 ) -> PairCounts:
     """Count scored pairs at the thresholds that the settings need.
 
@@ -42,6 +43,8 @@ def count(
         A distance that must be among the thresholds.
     progress : callable
         Called with (pairs read, pairs to read).
+    sizes : Sizes
+        From how many groups and thresholds on counting goes another way.
 
     Raises
     ------
@@ -69,7 +72,7 @@ def count(
         return shown or grid_serves(counts, needs, low, high)
 
     def place(known: Pilot) -> Grid:
-        return _place(found, known, needs, extra)
+        return _place(found, known, needs, extra, sizes.dense_cells)
 
     return count_on_fitting_grid(place(pilot), count_on, serves, place)
 
@@ -93,7 +96,7 @@ def _all_of_few(found: Scored) -> Doubles:
     return distances if len(distances) <= _FEW_DISTANCES else distances[:0]
 
 
-def _place(found: Scored, pilot: Pilot, needs: Needs, extra: Doubles) -> Grid:
+def _place(found: Scored, pilot: Pilot, needs: Needs, extra: Doubles, dense_cells: int) -> Grid:
     """Thresholds for the calibration range, every bound, and the curves between.
 
     A share that must not be exceeded gets a threshold below the pair that would exceed it.
@@ -128,7 +131,7 @@ def _place(found: Scored, pilot: Pilot, needs: Needs, extra: Doubles) -> Grid:
     thresholds = np.unique(np.concatenate([decisive, others]))
     thresholds = thresholds[(thresholds >= found.nothing) & (thresholds <= last)]
     kept = np.arange(len(thresholds))
-    if len(found.names) * len(thresholds) > _DENSE_CELLS:
+    if len(found.names) * len(thresholds) > dense_cells:
         kept = kept[np.isin(thresholds, decisive) | (kept % 16 == 0)]
     return Grid(thresholds, len(thresholds), kept)
 

@@ -16,7 +16,6 @@ from opis_cli.records import Ints
 
 SCORE_NAMES = ("score", "distance")
 GENUINE_NAMES = ("genuine",)
-_BATCH_ROWS = 1 << 17
 _CSV_BLOCK = 8 << 20
 _CHUNKS_AT_ONCE = 64
 _YES, _NO = ("true", "1", "1.0"), ("false", "0", "0.0")
@@ -59,6 +58,8 @@ class Table:
         What to call the files in an error.
     rows : int
         How many pairs there are, bad ones too; about, where files do not say.
+    batch_rows : int
+        How many are read at a time, about.
     """
 
     files: list[Path]
@@ -68,6 +69,7 @@ class Table:
     names: NDArray[Any]
     where: str
     rows: int
+    batch_rows: int
 
     def batches(self, *, drop: bool) -> Iterator[Batch]:
         """The pairs; bad rows are left out if they are to be dropped.
@@ -79,7 +81,7 @@ class Table:
         """
         for path in self.files:
             row = 0
-            for raw in _raw(path, [self.score, self.genuine, *self.groups]):
+            for raw in _raw(path, [self.score, self.genuine, *self.groups], self.batch_rows):
                 yield self._batch(raw, path, row, drop)
                 row += len(raw)
 
@@ -120,7 +122,11 @@ class Table:
 
 
 def open_table(
-    paths: Sequence[Path], score: str | None, genuine: str | None, group: str | None
+    paths: Sequence[Path],
+    score: str | None,
+    genuine: str | None,
+    group: str | None,
+    batch_rows: int,
 ) -> Table:
     """Find the columns of scored pairs.
 
@@ -131,6 +137,8 @@ def open_table(
         Names of columns; the usual ones are found by themselves.
     group : str, optional
         A column, or one for each side of a pair with a comma between.
+    batch_rows : int
+        How many pairs to read at a time.
 
     Raises
     ------
@@ -149,9 +157,10 @@ def open_table(
         score=scores,
         genuine=choose(columns, genuine, GENUINE_NAMES, "label", files[0], "column 'genuine'"),
         groups=groups,
-        names=_group_names(files, scores, groups, where),
+        names=_group_names(files, scores, groups, where, batch_rows),
         where=where,
         rows=sum(map(_rows, files)),
+        batch_rows=batch_rows,
     )
 
 
@@ -168,11 +177,13 @@ def _rows(file: Path) -> int:
 
 
 def _group_names(
-    files: Sequence[Path], score: str, groups: Sequence[str], where: str
+    files: Sequence[Path], score: str, groups: Sequence[str], where: str, batch_rows: int
 ) -> NDArray[Any]:
     """Read the columns of groups for the names of all."""
     seen: list[arrow.Array] = []
-    for raw in (raw for file in files if groups for raw in _raw(file, [score, *groups])):
+    for raw in (
+        raw for file in files if groups for raw in _raw(file, [score, *groups], batch_rows)
+    ):
         for name in groups:
             column = raw.column(raw.schema.get_field_index(name))
             seen.append(arrow.join_labels([column], f"{where}, column {name!r}").unique())
@@ -234,7 +245,7 @@ def _open_csv(path: Path, columns: Sequence[str] = ()) -> Any:
     )
 
 
-def _raw(path: Path, columns: Sequence[str]) -> Iterator[Any]:
+def _raw(path: Path, columns: Sequence[str], batch_rows: int) -> Iterator[Any]:
     """Record batches of some columns of a file."""
     columns = list(dict.fromkeys(columns))
     if _is_parquet(path):
@@ -242,7 +253,7 @@ def _raw(path: Path, columns: Sequence[str]) -> Iterator[Any]:
 
         with reading(path, "Parquet file"), pq.ParquetFile(path, pre_buffer=False) as file:
             _check_columns(path, file.schema_arrow.names, columns)
-            yield from file.iter_batches(_BATCH_ROWS, columns=columns)
+            yield from file.iter_batches(batch_rows, columns=columns)
     else:
         with reading(path, "CSV file"), _open_csv(path, columns) as reader:
             yield from reader

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from opis_cli import decimals
 from opis_cli.counting.scored_files import Table, open_table
+from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.embeddings.parquet import digest_of
 from opis_cli.embeddings.sources import Given, all_fetched
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.settings import Metric, Settings
 
 Doubles = NDArray[np.float64]
-_SAMPLE = 1 << 21
 _SURE = 0.75
 """Share of genuine pairs that must score better than impostors for the data to tell the way."""
 
@@ -79,7 +79,10 @@ class Scored:
 
 @contextmanager
 def read(
-    source: Given, settings: Settings, progress: Progress = lambda done, total: None
+    source: Given,
+    settings: Settings,
+    progress: Progress = lambda done, total: None,
+    sizes: Sizes = SIZES,
 ) -> Iterator[Scored]:
     """Read scored pairs for the first time; they can be counted inside the context.
 
@@ -90,6 +93,8 @@ def read(
     settings : Settings
     progress : callable
         Called with (pairs read, pairs to read), which is a guess until all were read once.
+    sizes : Sizes
+        How many pairs are read and held at a time.
 
     Raises
     ------
@@ -101,16 +106,20 @@ def read(
     """
     with all_fetched(source) as files:
         table = open_table(
-            files, settings.score_column, settings.label_column, settings.group_column
+            files,
+            settings.score_column,
+            settings.label_column,
+            settings.group_column,
+            sizes.batch_rows,
         )
-        yield _survey(table, digest_of(table.files), settings, progress)
+        yield _survey(table, digest_of(table.files), settings, progress, sizes.sampled_scores)
 
 
 class _Sample:
     """A uniform sample of numbers that stream by; all of them while they are few."""
 
-    def __init__(self, seed: int) -> None:
-        self.random = np.random.default_rng(seed)
+    def __init__(self, seed: int, most: int) -> None:
+        self.random, self.most = np.random.default_rng(seed), most
         self.share, self.size = 1.0, 0
         self.parts: list[tuple[Doubles, Doubles]] = []
 
@@ -120,7 +129,7 @@ class _Sample:
         kept = marks < self.share
         self.parts.append((values[kept], marks[kept]))
         self.size += int(np.count_nonzero(kept))
-        while self.size > _SAMPLE:
+        while self.size > self.most:
             self.share /= 2
             self.parts = [(v[m < self.share], m[m < self.share]) for v, m in self.parts]
             self.size = sum(len(values) for values, _ in self.parts)
@@ -131,9 +140,9 @@ class _Sample:
         return np.concatenate([values for values, _ in self.parts])
 
 
-def _survey(table: Table, sha256: str, settings: Settings, progress: Progress) -> Scored:
+def _survey(table: Table, sha256: str, settings: Settings, progress: Progress, held: int) -> Scored:
     """What one reading of the pairs shows."""
-    samples = _Sample(settings.seed), _Sample(settings.seed + 1)
+    samples = _Sample(settings.seed, held), _Sample(settings.seed + 1, held)
     numbers, dropped = np.zeros(2, np.int64), 0
     least, most = np.inf, -np.inf
     for batch in table.batches(drop=settings.on_bad_rows == "drop"):

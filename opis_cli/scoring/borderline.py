@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from opis_cli.quantities import Count
 from opis_cli.records import PairCounts
 
 
@@ -17,10 +18,20 @@ class Borderline:
 
     ``exact`` tells whether ``impostor`` was counted; else it is taken from the density of the pairs
     around.
+
+    Attributes
+    ----------
+    genuine : int
+        Genuine pairs.
+    impostor : int
+        Impostor pairs.
+    exact : bool
+        Whether the impostor pairs were counted; otherwise their number is taken from the
+        density of the pairs around.
     """
 
-    genuine: int
-    impostor: int
+    genuine: Count
+    impostor: Count
     exact: bool
 
 

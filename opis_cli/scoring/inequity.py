@@ -18,24 +18,47 @@ from dataclasses import dataclass
 import numpy as np
 
 from opis_cli.counting.calibration import MIN_PAIRS_PER_ERROR
+from opis_cli.quantities import AtLeastOne, Positive, Several, Some
 from opis_cli.records import Curve, Floats, Ints, PairCounts
 from opis_cli.scoring import curves
 
 
 @dataclass(frozen=True, slots=True)
 class Differential:
-    """How unequal the classes' rates are; ``classes`` of at least ``least_pairs`` took part."""
+    """How unequal the classes' rates are; ``classes`` of at least ``least_pairs`` took part.
 
-    max_over_geomean: float
+    Attributes
+    ----------
+    max_over_geomean : float
+        Largest rate over the geometric mean of the rates, each raised to the floor; 1 is equal.
+    gini : float
+        Gini coefficient of the rates, n/(n-1) corrected (the term of GARBE); 0 is equal.
+    floor : float
+        What lower rates count as in the geometric mean.
+    classes : int
+        Classes that took part.
+    least_pairs : int
+        Pairs that a class needed to take part.
+    """
+
+    max_over_geomean: AtLeastOne
     gini: float
-    floor: float
-    classes: int
-    least_pairs: int
+    floor: Positive
+    classes: Several
+    least_pairs: Some
 
 
 @dataclass(frozen=True, slots=True)
 class Differentials:
-    """Inequity of FAR and of FRR; null where fewer than two classes can take part."""
+    """Inequity of FAR and of FRR; null where fewer than two classes can take part.
+
+    Attributes
+    ----------
+    far : Differential | None
+        Of FAR; null where fewer than two classes can take part.
+    frr : Differential | None
+        Of FRR; null where fewer than two classes can take part.
+    """
 
     far: Differential | None
     frr: Differential | None

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from opis_cli.counting.calibration import OPERATING_FARS, is_supported, last_within
+from opis_cli.quantities import Share
 from opis_cli.records import Curve, PairCounts
 from opis_cli.scoring import curves
 from opis_cli.scoring.curves import ClassRates
@@ -16,12 +17,26 @@ from opis_cli.text import as_known
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """The threshold at a FAR target; ``supported`` is False where too few pairs resolve it."""
+    """The threshold at a FAR target; ``supported`` is False where too few pairs resolve it.
 
-    far: float
+    Attributes
+    ----------
+    far : float
+        Pooled FAR aimed at.
+    threshold : float | None
+        Distance of settings.metric.
+    achieved_far : float | None
+        Pooled FAR there, at most the one aimed at.
+    frr : float | None
+        Pooled FRR there.
+    supported : bool
+        Whether the impostor pairs are at least 3 / far, enough to resolve it.
+    """
+
+    far: Share
     threshold: float | None
-    achieved_far: float | None
-    frr: float | None
+    achieved_far: Share | None
+    frr: Share | None
     supported: bool
 
 

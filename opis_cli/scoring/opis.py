@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli.counting.calibration import ends_if_needed
+from opis_cli.quantities import Count, OpenShare, Share, Signed
 from opis_cli.records import Curve, Ints, PairCounts
 from opis_cli.scoring import curves
 from opis_cli.settings import Calibration
@@ -26,22 +27,47 @@ SCALES: tuple[Scale, ...] = get_args(Scale)
 
 @dataclass(frozen=True, slots=True)
 class EpsOpis:
-    """The worst classes against the rest."""
+    """The worst classes against the rest.
 
-    eps: float
-    value: float | None
-    worst_classes: int
-    opis_worst: float | None
-    opis_rest: float | None
-    opis_gap: float | None
+    Attributes
+    ----------
+    eps : float
+        Share of the evaluable classes that count as worst.
+    value : float | None
+        eps-OPIS: mean squared difference over the range between the mean utility of the worst
+        classes and of the rest.
+    worst_classes : int
+        How many classes count as worst.
+    opis_worst : float | None
+        Mean contribution to OPIS of the worst classes.
+    opis_rest : float | None
+        Mean contribution to OPIS of the other classes.
+    opis_gap : float | None
+        opis_worst - opis_rest.
+    """
+
+    eps: OpenShare
+    value: Share | None
+    worst_classes: Count
+    opis_worst: Share | None
+    opis_rest: Share | None
+    opis_gap: Signed | None
 
 
 @dataclass(frozen=True, slots=True)
 class OpisOn:
-    """OPIS and eps-OPIS with thresholds on another scale."""
+    """OPIS and eps-OPIS with thresholds on another scale.
 
-    opis: float | None
-    eps_opis: float | None
+    Attributes
+    ----------
+    opis : float | None
+        OPIS; null with one evaluable class.
+    eps_opis : float | None
+        eps-OPIS; null where no class is left to be the rest.
+    """
+
+    opis: Share | None
+    eps_opis: Share | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +75,15 @@ class OpisBy:
     """OPIS by other scales: L2 distance of unit vectors, log10 of the pooled FAR.
 
     Null where there is no such scale.
+
+    Attributes
+    ----------
+    euclidean_unit : OpisOn | None
+        Thresholds as L2 distance of unit vectors, to compare with code that uses L2; null for
+        Euclidean distances of vectors that are not unit, and for scored pairs.
+    log_far : OpisOn | None
+        Thresholds as log10 of the pooled FAR, which no monotone transform of the distances
+        changes; null where FAR is 0 at the low end of the range, or the same at both.
     """
 
     euclidean_unit: OpisOn | None

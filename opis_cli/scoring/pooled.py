@@ -4,33 +4,61 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from opis_cli.quantities import Count, Share
 from opis_cli.records import PairCounts
 
 
 @dataclass(frozen=True, slots=True)
 class RatesAt:
-    """Pooled rates at a threshold; nulls where there is no such threshold."""
+    """Pooled rates at a threshold; nulls where there is no such threshold.
+
+    Attributes
+    ----------
+    threshold : float | None
+        Distance of settings.metric.
+    far : float | None
+        Accepted share of all impostor pairs.
+    frr : float | None
+        Rejected share of all genuine pairs.
+    """
 
     threshold: float | None
-    far: float | None
-    frr: float | None
+    far: Share | None
+    frr: Share | None
 
 
 @dataclass(frozen=True, slots=True)
 class EqualError:
-    """Where FAR and FRR are closest."""
+    """Where FAR and FRR are closest.
 
-    rate: float
+    Attributes
+    ----------
+    rate : float
+        Mean of the pooled FAR and FRR there.
+    threshold : float
+        Distance of settings.metric; the smaller on a tie.
+    """
+
+    rate: Share
     threshold: float
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSet:
     """Queries without a genuine gallery row, and the share of them that is identified all the
-    same at the recommended threshold."""
+    same at the recommended threshold.
 
-    queries: int
-    fpir: float | None
+    Attributes
+    ----------
+    queries : int
+        Queries without a genuine gallery row.
+    fpir : float | None
+        False positive identification rate: the share of them that accepts a gallery row at the
+        recommended threshold; null where there is no threshold or no such query.
+    """
+
+    queries: Count
+    fpir: Share | None
 
 
 def recall_at_1(counts: PairCounts) -> float | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from opis_cli.counting.calibration import first_within, is_supported, last_within
 from opis_cli.decimals import significant
+from opis_cli.quantities import Amount, Count, OpenShare, Share, Signed, Some
 from opis_cli.records import Curve, Ints, PairCounts
 from opis_cli.scoring import curves
 from opis_cli.scoring.borderline import Borderline, borderline_at
@@ -21,42 +22,115 @@ from opis_cli.settings import Metric, Prefer
 @dataclass(frozen=True, slots=True)
 class Equivalents:
     """A threshold on other scales, for unit vectors, or as the score that it stands for; accepted
-    from there on up (similarity, score) or down."""
+    from there on up (similarity, score) or down.
 
-    cosine_similarity: float | None
-    euclidean_unit: float | None
-    squared_euclidean_unit: float | None
+    Attributes
+    ----------
+    cosine_similarity : float | None
+        Accept at this similarity or above.
+    euclidean_unit : float | None
+        Accept at this Euclidean distance of unit vectors or below.
+    squared_euclidean_unit : float | None
+        Accept at this squared Euclidean distance of unit vectors or below.
+    score : float | None
+        Accept at this score or above: of scored pairs, whose distance is the negative score.
+    """
+
+    cosine_similarity: Signed | None
+    euclidean_unit: Amount | None
+    squared_euclidean_unit: Amount | None
     score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """The global threshold to deploy, or that there is none, and what each bound costs."""
+    """The global threshold to deploy, or that there is none, and what each bound costs.
+
+    Attributes
+    ----------
+    status : {"feasible", "infeasible"}
+        Whether a threshold meets the bounds.
+    threshold : float | None
+        Accept a pair whose distance is at most this; null when infeasible. Of scores it is the
+        negative: equivalents.score is the score.
+    interval : tuple[float, float] | None
+        Smallest and largest threshold that meet the bounds; null when infeasible.
+    prefer : Prefer
+        Which of the thresholds that meet the bounds is taken; the smaller one wins a tie.
+    max_far : float | None
+        Bound on the pooled FAR; null where not given.
+    max_frr : float | None
+        Bound on the pooled FRR; null where not given.
+    supported : bool | None
+        Whether the impostor pairs are at least 3 / max_far, enough to resolve it; null without
+        max_far.
+    far : float | None
+        Accepted share of all impostor pairs.
+    frr : float | None
+        Rejected share of all genuine pairs; a class weighs about its size squared.
+    class_mean_far : float | None
+        Mean over the evaluable classes of their own FAR at the threshold; null where there is
+        none, or where it was not counted by class.
+    class_mean_frr : float | None
+        Mean over the evaluable classes of their own FRR at the threshold; null where there is
+        none, or where it was not counted by class.
+    accepted_impostors : int | None
+        Impostor pairs accepted.
+    rejected_genuine : int | None
+        Genuine pairs rejected.
+    mean_utility : float | None
+        Mean utility of the evaluable classes at the threshold; null where there is none, or
+        where it was not counted by class.
+    classes_meeting_bounds : float | None
+        Share of the evaluable classes whose own rates meet the bounds given.
+    false_accepts_per_query : float | None
+        Impostors accepted when one row searches all others, on average.
+    precision : float | None
+        Genuine share of the accepted pairs; null where none is accepted.
+    equivalents : Equivalents
+        The threshold on other scales.
+    at_max_far : RatesAt | None
+        The largest threshold that meets max_far alone; null where that is not given.
+    at_max_frr : RatesAt | None
+        The smallest threshold that meets max_frr alone; null where that is not given.
+    confidence : float | None
+        Confidence with which the bounds hold on other classes; null where it was not asked for.
+    far_upper : float | None
+        Upper confidence limit of the FAR at the threshold.
+    frr_upper : float | None
+        Upper confidence limit of the FRR at the threshold.
+    classes_needed : int | None
+        Where no threshold shows the bounds with that confidence: roughly how many classes
+        would; null if no number would.
+    borderline : Borderline | None
+        Pairs so near the threshold that rounding decides; null where no threshold is given or
+        an older opis wrote the report.
+    """
 
     status: Literal["feasible", "infeasible"]
     threshold: float | None
     interval: tuple[float, float] | None
     prefer: Prefer
-    max_far: float | None
-    max_frr: float | None
+    max_far: Share | None
+    max_frr: Share | None
     supported: bool | None
-    far: float | None
-    frr: float | None
-    class_mean_far: float | None
-    class_mean_frr: float | None
-    accepted_impostors: int | None
-    rejected_genuine: int | None
-    mean_utility: float | None
-    classes_meeting_bounds: float | None
-    false_accepts_per_query: float | None
-    precision: float | None
+    far: Share | None
+    frr: Share | None
+    class_mean_far: Share | None
+    class_mean_frr: Share | None
+    accepted_impostors: Count | None
+    rejected_genuine: Count | None
+    mean_utility: Share | None
+    classes_meeting_bounds: Share | None
+    false_accepts_per_query: Amount | None
+    precision: Share | None
     equivalents: Equivalents
     at_max_far: RatesAt | None
     at_max_frr: RatesAt | None
-    confidence: float | None = None
-    far_upper: float | None = None
-    frr_upper: float | None = None
-    classes_needed: int | None = None
+    confidence: OpenShare | None = None
+    far_upper: Share | None = None
+    frr_upper: Share | None = None
+    classes_needed: Some | None = None
     borderline: Borderline | None = None
 
 

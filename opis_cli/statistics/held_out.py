@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from opis_cli.counting.calibration import first_within, last_within
+from opis_cli.quantities import Amount, Several, Share
 from opis_cli.records import Curve, Ends, PairCounts
 
 
@@ -18,16 +19,37 @@ class HeldOut:
     """Rates on classes that the threshold was not chosen on, one fold after the other.
 
     Standard deviations are over folds; nulls where no fold has such a rate.
+
+    Attributes
+    ----------
+    folds : int
+        How many folds.
+    far_mean : float | None
+        Mean over folds of the FAR.
+    far_max : float | None
+        Largest FAR of a fold.
+    far_sd : float | None
+        Standard deviation of the FAR over folds.
+    frr_mean : float | None
+        Mean over folds of the FRR.
+    frr_max : float | None
+        Largest FRR of a fold.
+    frr_sd : float | None
+        Standard deviation of the FRR over folds.
+    bounds_held : float
+        Share of folds in which the bounds held.
+    thresholds : Ends | None
+        Smallest and largest of the thresholds that were chosen.
     """
 
-    folds: int
-    far_mean: float | None
-    far_max: float | None
-    far_sd: float | None
-    frr_mean: float | None
-    frr_max: float | None
-    frr_sd: float | None
-    bounds_held: float
+    folds: Several
+    far_mean: Share | None
+    far_max: Share | None
+    far_sd: Amount | None
+    frr_mean: Share | None
+    frr_max: Share | None
+    frr_sd: Amount | None
+    bounds_held: Share
     thresholds: Ends | None
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from opis_cli import decimals
+from opis_cli.quantities import Amount, AtLeastOne, OpenShare
 from opis_cli.records import Curve, Ends, Ints, PairCounts
 from opis_cli.scoring import curves
 from opis_cli.scoring.curves import class_rates
@@ -47,24 +48,52 @@ _MOST_OPIS, _MOST_EPS_OPIS = 0.25, 1.0
 
 @dataclass(frozen=True, slots=True)
 class StandardErrors:
-    """Standard errors, with the class as the unit."""
+    """Standard errors, with the class as the unit.
 
-    opis: float | None
-    eps_opis: float | None
-    far: float | None
-    frr: float | None
+    Attributes
+    ----------
+    opis : float | None
+        Of OPIS.
+    eps_opis : float | None
+        Of eps-OPIS.
+    far : float | None
+        Of the pooled FAR.
+    frr : float | None
+        Of the pooled FRR.
+    """
+
+    opis: Amount | None
+    eps_opis: Amount | None
+    far: Amount | None
+    frr: Amount | None
 
 
 @dataclass(frozen=True, slots=True)
 class EffectiveClasses:
     """How many classes of equal parts would carry a figure as evenly: pairs of ``far`` and
-    ``frr``, accepted impostor pairs at the recommended threshold, contributions to OPIS."""
+    ``frr``, accepted impostor pairs at the recommended threshold, contributions to OPIS.
 
-    far: float
-    frr: float
-    far_accepted: float | None = None
-    opis: float | None = None
-    eps_opis: float | None = None
+    Attributes
+    ----------
+    far : float
+        By impostor pairs.
+    frr : float
+        By genuine pairs.
+    far_accepted : float | None
+        By accepted impostor pairs at the recommended threshold; null where there is none, or
+        nothing is accepted.
+    opis : float | None
+        By contributions to OPIS; null where there is no OPIS, or it is 0.
+    eps_opis : float | None
+        Of the worst classes, by what each adds to eps-OPIS; null where there is none, or it is
+        0.
+    """
+
+    far: Amount
+    frr: Amount
+    far_accepted: AtLeastOne | None = None
+    opis: AtLeastOne | None = None
+    eps_opis: AtLeastOne | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +102,34 @@ class Intervals:
 
     ``threshold`` is where, on other classes, the bound that the threshold was chosen by would be
     reached; or the FAR of the threshold, where it lies inside its bounds.
+
+    Attributes
+    ----------
+    opis : Ends | None
+        Of OPIS.
+    eps_opis : Ends | None
+        Of eps-OPIS.
+    far : Ends | None
+        Of the pooled FAR.
+    frr : Ends | None
+        Of the pooled FRR.
+    threshold : Ends | None
+        Where, on other classes, the bound that the threshold was chosen by would be reached; or
+        the FAR of the threshold, where it lies inside its bounds.
+    level : float
+        Share of such intervals that hold the truth.
+    method : str
+        How they were made.
+    class_mean_far : Ends | None
+        Of the class-mean FAR.
+    class_mean_frr : Ends | None
+        Of the class-mean FRR.
+    mean_utility : Ends | None
+        Of the mean utility of the classes.
+    standard_errors : StandardErrors
+        Standard errors.
+    effective_classes : EffectiveClasses
+        How many classes of equal parts would carry a figure as evenly.
     """
 
     opis: Ends | None
@@ -80,7 +137,7 @@ class Intervals:
     far: Ends | None
     frr: Ends | None
     threshold: Ends | None
-    level: float
+    level: OpenShare
     method: str
     class_mean_far: Ends | None
     class_mean_frr: Ends | None

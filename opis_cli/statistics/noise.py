@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from opis_cli.quantities import Amount, AtLeastOne, Several
 from opis_cli.records import Curve, Ends, Halves, PairCounts
 from opis_cli.scoring import curves
 from opis_cli.scoring.opis import trapezoid_weights
@@ -29,15 +30,32 @@ class OpisCorrected:
     ``plain`` is OPIS of the same classes, ``noise_share`` what of it is noise: it can be negative,
     or exceed 1, by chance. ``sizes`` are those of the smallest and the largest of them,
     ``effective_classes`` how many of equal parts would carry it as evenly.
+
+    Attributes
+    ----------
+    value : float
+        OPIS less noise; by chance it may be negative.
+    interval : Ends
+        Confidence interval of the value.
+    noise_share : float | None
+        What of the plain value is noise; null where that is 0.
+    classes : int
+        Classes of four rows or more that served.
+    plain : float
+        Plain OPIS of the same classes.
+    sizes : tuple[int, int]
+        Rows of the smallest and of the largest of them.
+    effective_classes : float | None
+        How many classes of equal parts would carry the value as evenly; null where it is 0.
     """
 
     value: float
     interval: Ends
     noise_share: float | None
-    classes: int
-    plain: float
+    classes: Several
+    plain: Amount
     sizes: tuple[int, int]
-    effective_classes: float | None = None
+    effective_classes: AtLeastOne | None = None
 
 
 def corrected(

@@ -11,6 +11,7 @@ import opis_cli as opis
 from opis_cli.counting import count
 from opis_cli.counting.checkpoint import Checkpoint
 from opis_cli.counting.memory import memory_needed
+from opis_cli.counting.sizes import Sizes
 from opis_cli.embeddings.clean import Reading, from_arrays
 from opis_cli.errors import InputError, RunError, SettingsError
 from opis_cli.settings import Settings
@@ -18,17 +19,20 @@ from opis_cli.settings import Settings
 SAME = ("genuine", "impostor", "pooled_genuine", "pooled_impostor", "nearest_hits")
 
 
+OFTEN = Sizes(checkpoint_pairs=1, pairs_per_byte=0, tile_side=128)
+"""Small tiles, after each of which partial counts are kept."""
+
+
 class Killed(BaseException):
     """What a kill looks like from inside."""
 
 
 @pytest.mark.parametrize("engine", ["numpy", "numba", optional("torch")])
-def test_a_killed_count_goes_on_from_its_checkpoint(engine, tmp_path, monkeypatch):
+def test_a_killed_count_goes_on_from_its_checkpoint(engine, tmp_path):
     embeddings = from_arrays(*data.blobs(5_000, 40, 8))
     whole = count.count_pairs(embeddings, Settings(engine=engine))
     settings = Settings(engine=engine, checkpoint=str(tmp_path / "partial"))
-    monkeypatch.setattr(count, "_CHECKPOINT_PAIRS", 2_000_000)
-    monkeypatch.setattr(count, "_PAIRS_PER_BYTE", 0)
+    often = Sizes(checkpoint_pairs=2_000_000, pairs_per_byte=0)
     after_half = []
 
     def killed_half_way(done, total):
@@ -37,7 +41,7 @@ def test_a_killed_count_goes_on_from_its_checkpoint(engine, tmp_path, monkeypatc
             raise Killed
 
     with pytest.raises(Killed):
-        count.count_pairs(embeddings, settings, progress=killed_half_way)
+        count.count_pairs(embeddings, settings, progress=killed_half_way, sizes=often)
     assert [file.name for file in (tmp_path / "partial").iterdir()] == ["partial-counts.npz"]
     begun = []
     resumed = count.count_pairs(
@@ -50,12 +54,10 @@ def test_a_killed_count_goes_on_from_its_checkpoint(engine, tmp_path, monkeypatc
     assert not (tmp_path / "partial").exists()
 
 
-def test_a_checkpoint_of_other_work_or_a_damaged_one_is_refused(tmp_path, monkeypatch):
+def test_a_checkpoint_of_other_work_or_a_damaged_one_is_refused(tmp_path):
     folder = tmp_path / "partial"
     embeddings = from_arrays(*data.blobs(300, 8))
-
-    monkeypatch.setattr(count, "_CHECKPOINT_PAIRS", 1)
-    monkeypatch.setattr(count, "_PAIRS_PER_BYTE", 0)
+    asked = Settings(checkpoint=str(folder))
     calls = []
 
     def killed_later(done, total):
@@ -63,17 +65,17 @@ def test_a_checkpoint_of_other_work_or_a_damaged_one_is_refused(tmp_path, monkey
         if len(calls) == 2:
             raise Killed
 
-    monkeypatch.setattr("opis_cli.counting.engines.numpy.TILE_SIDE", 128)
     with pytest.raises(Killed):
-        count.count_pairs(embeddings, Settings(checkpoint=str(folder)), progress=killed_later)
+        count.count_pairs(embeddings, asked, progress=killed_later, sizes=OFTEN)
     other = from_arrays(*data.blobs(300, 8, seed=1))
     with pytest.raises(RunError, match="other embeddings or settings"):
-        count.count_pairs(other, Settings(checkpoint=str(folder)))
+        count.count_pairs(other, asked, sizes=OFTEN)
     with pytest.raises(RunError, match="other embeddings or settings"):
-        count.count_pairs(embeddings, Settings(checkpoint=str(folder), max_far=0.2))
+        changed = Settings(checkpoint=str(folder), max_far=0.2)
+        count.count_pairs(embeddings, changed, sizes=OFTEN)
     (folder / "partial-counts.npz").write_bytes(b"PK\x03\x04 nonsense")
     with pytest.raises(RunError, match="damaged"):
-        count.count_pairs(embeddings, Settings(checkpoint=str(folder)))
+        count.count_pairs(embeddings, asked, sizes=OFTEN)
 
 
 def test_work_beyond_the_memory_limit_is_refused_before_it_starts():
@@ -164,13 +166,8 @@ COLUMNS = {"photo": np.arange(300) % 7, "day": np.arange(300) % 5}
     ],
     ids=str,
 )
-def test_a_checkpoint_of_other_settings_that_change_counts_is_refused(
-    begun, changed, tmp_path, monkeypatch
-):
+def test_a_checkpoint_of_other_settings_that_change_counts_is_refused(begun, changed, tmp_path):
     """With the same settings the count goes on; these were begun, and are asked for, in turn."""
-    monkeypatch.setattr(count, "_CHECKPOINT_PAIRS", 1)
-    monkeypatch.setattr(count, "_PAIRS_PER_BYTE", 0)
-    monkeypatch.setattr("opis_cli.counting.engines.numpy.TILE_SIDE", 128)
     vectors, labels = data.blobs(300, 8)
     embeddings = from_arrays(
         vectors, labels, Reading(columns=dict.fromkeys(COLUMNS, True)), columns=COLUMNS
@@ -187,7 +184,7 @@ def test_a_checkpoint_of_other_settings_that_change_counts_is_refused(
             raise Killed
 
     with pytest.raises(Killed):
-        count.count_pairs(embeddings, asked, progress=killed_later)
+        count.count_pairs(embeddings, asked, progress=killed_later, sizes=OFTEN)
     with pytest.raises(RunError, match="other embeddings or settings"):
-        count.count_pairs(embeddings, other)
-    assert count.count_pairs(embeddings, asked).genuine_total > 0
+        count.count_pairs(embeddings, other, sizes=OFTEN)
+    assert count.count_pairs(embeddings, asked, sizes=OFTEN).genuine_total > 0

@@ -18,6 +18,7 @@ from opis_cli.counting.grid import place_grid
 from opis_cli.counting.pilot import run_pilot
 from opis_cli.counting.plan import plan_pairs
 from opis_cli.counting.rows import CODES, Codes, code_step, prepare
+from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.counting.tally import Tally, Tile, tiles_along, tiles_of
 from opis_cli.embeddings.clean import Reading, from_arrays
 from opis_cli.records import PairCounts
@@ -25,22 +26,22 @@ from opis_cli.settings import Calibration, Settings
 
 ROUNDING = 1e-6
 KERNELS = ["numpy", "numba", optional("torch")]
-WHOLE = "distance:0.05..1.5"
+WHOLE, COARSE = "distance:0.05..1.5", "distance:0.05..0.3"
+LARGE = Sizes(small_pairs=0)
+"""Any data is counted as large data are."""
 
 
 @pytest.fixture(params=["dense", "coarse"])
-def calibration(request, monkeypatch):
+def calibration(request):
     """Counts by class everywhere, as for small data; or at a few thresholds beyond a window."""
-    if request.param == "dense":
-        return WHOLE
-    monkeypatch.setattr(opis_cli.counting.grid, "_SMALL_PAIRS", 0)
-    return "distance:0.05..0.3"
+    return WHOLE if request.param == "dense" else COARSE
 
 
 def count(vectors, labels, engine, metric="cosine", **settings) -> PairCounts:
     embeddings = from_arrays(vectors, labels, Reading(metric=metric))
     chosen = Settings(engine=engine, metric=metric, **{"calibration": WHOLE} | settings)
-    return count_pairs(embeddings, chosen)
+    sizes = LARGE if chosen.calibration == COARSE else SIZES
+    return count_pairs(embeddings, chosen, sizes=sizes)
 
 
 def assert_counts_match(counts: PairCounts, vectors, labels, metric="cosine") -> None:
@@ -122,12 +123,12 @@ def test_engines_count_the_same(engine, calibration, request):
         assert off.mean() < (0.003 if expected.ndim == 2 else 0.02) + 1e-8 * expected.max()
 
 
-def prepared(vectors, labels, metric="cosine", high=1.5):
+def prepared(vectors, labels, metric="cosine", high=1.5, sizes=SIZES):
     planned = plan_pairs(
         from_arrays(vectors, labels, Reading(metric=metric)), Settings(metric=metric)
     )
     needs = grid_needs(Calibration("distance", 0.05, high), 0.01, None, None)
-    return planned.rows, place_grid(run_pilot(planned, needs, 0), needs, planned.rows)
+    return planned.rows, place_grid(run_pilot(planned, needs, 0), needs, planned.rows, sizes)
 
 
 def tally_of(engine, rows, grid, tiles, threads=1) -> Tally:
@@ -223,12 +224,11 @@ def test_tile_of_one_block_has_the_pairs_above_its_diagonal():
     assert Tile(4, 9, 9, 11).pairs == 10
 
 
-def test_a_worker_counts_beyond_32_bits(monkeypatch):
+def test_a_worker_counts_beyond_32_bits():
     """A million rows put more than 2^32 pairs into one zone."""
     from opis_cli.counting.engines import numba
 
-    monkeypatch.setattr(opis_cli.counting.grid, "_SMALL_PAIRS", 0)
-    rows, grid = prepared(*data.blobs(400, 10, seed=9), high=0.3)
+    rows, grid = prepared(*data.blobs(400, 10, seed=9), high=0.3, sizes=LARGE)
     tally, cells = Tally.empty(rows, grid), numba._cells_of(rows, grid)
     assert not cells.everywhere
     worker = numba._Worker(
@@ -244,7 +244,7 @@ def test_a_worker_counts_beyond_32_bits(monkeypatch):
     assert beyond.sum() > 0
 
 
-def test_a_block_off_the_diagonal_that_holds_more_pairs_than_16_bits(monkeypatch):
+def test_a_block_off_the_diagonal_that_holds_more_pairs_than_16_bits():
     """Two clouds so tight that neighbours of a row fall into the same two zones.
 
     A block off the diagonal is whole, so these have more neighbours than 16 bits can count.
@@ -252,13 +252,12 @@ def test_a_block_off_the_diagonal_that_holds_more_pairs_than_16_bits(monkeypatch
     from opis_cli.counting.engines import numba
     from opis_cli.counting.engines.numba_scan import ZONES
 
-    monkeypatch.setattr(opis_cli.counting.grid, "_SMALL_PAIRS", 0)
     labels = np.repeat([0, 1, 2], [1_000, 1_000, 400])
     centres = np.random.default_rng(0).standard_normal((3, 8))
     vectors = centres[labels] + 1e-3 * np.random.default_rng(1).standard_normal((2_400, 8))
     # Rows that are near to others of another class, so that the window has impostors.
     vectors[2_000:] = np.random.default_rng(2).standard_normal((400, 8))
-    rows, grid = prepared(vectors, labels, high=0.1)
+    rows, grid = prepared(vectors, labels, high=0.1, sizes=LARGE)
     cells = numba._cells_of(rows, grid)
     assert not cells.everywhere
     tile = Tile(0, 1_000, 1_000, 2_000)
@@ -282,13 +281,12 @@ def within_a_rounding(rows, grid):
     return np.count_nonzero(np.not_equal(*places))
 
 
-@pytest.mark.parametrize("small", [0, opis_cli.counting.grid._SMALL_PAIRS])
-def test_cells_that_hold_more_pairs_than_8_bits(small, monkeypatch):
+@pytest.mark.parametrize("sizes", [LARGE, SIZES], ids=["coarse", "dense"])
+def test_cells_that_hold_more_pairs_than_8_bits(sizes):
     """Rows at the corners of a simplex: every impostor pair is at one of two distances."""
-    monkeypatch.setattr(opis_cli.counting.grid, "_SMALL_PAIRS", small)
     labels = np.arange(2_000) % 5
     vectors = np.eye(5)[labels] + np.array([0.3, 0.3, 0, 0, 0])
-    rows, grid = prepared(vectors, labels, high=0.9)
+    rows, grid = prepared(vectors, labels, high=0.9, sizes=sizes)
     tiles = list(tiles_of(2_000, 700))
     one, other = (tally_of(engine, rows, grid, tiles) for engine in ("numpy", "numba"))
     assert other.impostor[:, : grid.window].max() > 700 * 256

@@ -16,6 +16,7 @@ from opis_cli.counting import pilot, store
 from opis_cli.counting.count import count_pairs
 from opis_cli.counting.grid import needs_of
 from opis_cli.counting.plan import plan_pairs
+from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.counting.tally import Tally
 from opis_cli.embeddings.clean import Reading, from_arrays
 from opis_cli.embeddings.gallery import with_gallery
@@ -107,7 +108,7 @@ def around(thresholds, vectors, metric):
     return low, np.sqrt(thresholds**2 + width)
 
 
-def count(vectors, labels, columns, parts, metric="cosine", **settings):
+def count(vectors, labels, columns, parts, metric="cosine", sizes=SIZES, **settings):
     """Counts of a protocol, and brute force on the same pairs."""
     chosen = Settings(
         metric=metric,
@@ -125,13 +126,13 @@ def count(vectors, labels, columns, parts, metric="cosine", **settings):
         )
 
     if "gallery" not in parts:
-        found = count_pairs(part_of(slice(None)), chosen)
+        found = count_pairs(part_of(slice(None)), chosen, sizes=sizes)
         return found, Brute(vectors, labels, columns, parts, metric)
     queries = len(labels) // 3
     embeddings = with_gallery(
         part_of(slice(0, queries), paired=False), part_of(slice(queries, None), paired=False)
     )
-    found = count_pairs(embeddings, chosen)
+    found = count_pairs(embeddings, chosen, sizes=sizes)
     return found, Brute(vectors, labels, columns, parts, metric, queries)
 
 
@@ -203,10 +204,9 @@ def check_searches(counts, brute, low, high):
         for parts in TORCH
     ],
 )
-def test_counts_equal_brute_force(parts, engine, wordnet, monkeypatch):
+def test_counts_equal_brute_force(parts, engine, wordnet):
     # Counts by class at a few thresholds beyond a window, as for large data.
-    monkeypatch.setattr(opis_cli.counting.grid, "_SMALL_PAIRS", 0)
-    counts, brute = count(*wordnet, parts, engine=engine)
+    counts, brute = count(*wordnet, parts, sizes=Sizes(small_pairs=0), engine=engine)
     assert len(counts.grid.by_class) < len(counts.grid.thresholds)
     check(counts, brute, wordnet[0])
 
@@ -273,10 +273,9 @@ def embeddings_of_search(vectors, labels, columns, queries, needed):
 
 
 @pytest.mark.parametrize("parts", COMBINATIONS[2::4] + COMBINATIONS[-1:], ids="+".join)
-def test_a_sample_places_the_thresholds(parts, wordnet, monkeypatch):
+def test_a_sample_places_the_thresholds(parts, wordnet):
     """What large data go through, and that the best threshold for a bound is found."""
-    monkeypatch.setattr(pilot, "_EXHAUSTIVE_PAIRS", 0)
-    counts, brute = count(*wordnet, parts, engine="numba")
+    counts, brute = count(*wordnet, parts, sizes=Sizes(exhaustive_pairs=0), engine="numba")
     check(counts, brute, wordnet[0])
     impostor, genuine = (
         np.sort(brute.distance[brute.allowed & (brute.alike == kind)]) for kind in (False, True)
@@ -507,13 +506,12 @@ def test_columns_beside_labels_in_another_file(files):
         opis.evaluate(files / "v.npy", files / "l.txt", within_column="tenant")
 
 
-def test_a_killed_search_goes_on_in_its_second_pass(files, tmp_path, monkeypatch):
+def test_a_killed_search_goes_on_in_its_second_pass(files, tmp_path):
     embeddings = read_as(
         files / "queries.parquet", Settings(gallery=str(files / "gallery.parquet"))
     )
     whole = count_pairs(embeddings, Settings(engine="numpy"))
-    monkeypatch.setattr("opis_cli.counting.count._CHECKPOINT_PAIRS", 1)
-    monkeypatch.setattr("opis_cli.counting.count._PAIRS_PER_BYTE", 0)
+    often = Sizes(checkpoint_pairs=1, pairs_per_byte=0)
     settings = Settings(engine="numpy", checkpoint=str(tmp_path / "partial"))
 
     class Killed(BaseException):
@@ -524,7 +522,7 @@ def test_a_killed_search_goes_on_in_its_second_pass(files, tmp_path, monkeypatch
             raise Killed
 
     with pytest.raises(Killed):
-        count_pairs(embeddings, settings, progress=killed_near_the_end)
+        count_pairs(embeddings, settings, progress=killed_near_the_end, sizes=often)
     begun = []
     resumed = count_pairs(embeddings, settings, progress=lambda done, _: begun.append(done))
     assert len(begun) > 1 and begun[0] > QUERIES * embeddings.gallery_rows, (

@@ -8,9 +8,11 @@ import pytest
 from sklearn.metrics import det_curve, roc_auc_score, roc_curve
 
 import opis_cli as opis
-from opis_cli.counting import scored_counts, scored_files, scored_pairs
+from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.errors import InputError, SettingsError
+from opis_cli.pipeline import evaluate_file
 from opis_cli.report.threshold_file import read_threshold
+from opis_cli.settings import Settings
 
 
 def made(pairs, seed=0, ties=False):
@@ -29,18 +31,19 @@ def made(pairs, seed=0, ties=False):
 
 
 @pytest.fixture(params=["all", "a sample", "ties"])
-def table(request, monkeypatch):
+def table(request):
     """Pairs that are all looked at first, only some of them, or tied with many others."""
-    if request.param == "a sample":
-        monkeypatch.setattr(scored_pairs, "_SAMPLE", 1_500)
-        monkeypatch.setattr(scored_files, "_BATCH_ROWS", 1_000)
-    return made(30_000, ties=request.param == "ties")
+    found = made(30_000, ties=request.param == "ties")
+    found.attrs["sampled"] = request.param == "a sample"
+    return found
 
 
-def run_of(table, tmp_path, **settings):
+def run_of(table, tmp_path, sizes=SIZES, **settings):
+    if table.attrs.get("sampled"):
+        sizes = Sizes(sampled_scores=1_500, batch_rows=1_000)
     path = tmp_path / "pairs.parquet"
     table.to_parquet(path)
-    return opis.evaluate(path, pairs=True, **settings)
+    return evaluate_file(path, Settings(pairs=True, **settings), sizes=sizes)
 
 
 def rates_of(table, thresholds):
@@ -142,11 +145,10 @@ def test_groups_of_one_side_or_of_both(sides, table, tmp_path):
     assert run.classes().columns[0] == "group"
 
 
-def test_many_groups_keep_fewer_thresholds(monkeypatch, tmp_path):
+def test_many_groups_keep_fewer_thresholds(tmp_path):
     table = made(20_000)
     dense = run_of(table, tmp_path, group_column="left")
-    monkeypatch.setattr(scored_counts, "_DENSE_CELLS", 0)
-    run = run_of(table, tmp_path, group_column="left")
+    run = run_of(table, tmp_path, Sizes(dense_cells=0), group_column="left")
     assert len(run.counts.grid.by_class) < len(dense.counts.grid.by_class)
     assert run.report.opis == pytest.approx(dense.report.opis, rel=0.02)
     assert run.report.recommendation.class_mean_far is not None

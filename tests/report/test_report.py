@@ -9,6 +9,7 @@ import data
 import jsonschema
 import numpy as np
 import pytest
+import schema
 
 import opis_cli as opis
 from opis_cli.report import records as rep
@@ -87,6 +88,21 @@ def test_the_schema_names_every_field_and_no_other():
         return None
 
     compare(rep.Report, SCHEMA)
+
+
+def test_the_schema_says_of_every_field_what_its_record_says():
+    """It is made by ``python tests/report/schema.py``; forms of other releases of Pydantic serve."""
+    for record in schema.records(rep.Report):
+        made = SCHEMA if record is rep.Report else SCHEMA["$defs"][record.__name__]
+        said = schema.descriptions(record)
+        for field in dataclasses.fields(record):
+            shown = made["properties"][field.metadata.get("key", field.name)]
+            assert shown["description"] == said[field.name], (record, field.name)
+            limits = str(typing.get_type_hints(record, include_extras=True)[field.name])
+            for name in ("minimum", "maximum", "exclusiveMinimum", "pattern"):
+                assert (f"{name}=None" not in limits and f"{name}=" in limits) == (
+                    f"'{name}'" in str(shown)
+                ), (record, field.name, name)
 
 
 def test_undefined_figures_are_null_and_not_a_number():

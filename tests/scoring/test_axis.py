@@ -8,6 +8,7 @@ from matplotlib.collections import LineCollection
 import opis_cli as opis
 import opis_cli.counting.grid
 from opis_cli.counting.counts_file import load_counts, save_counts
+from opis_cli.counting.sizes import Sizes
 from opis_cli.judging.models import compare
 from opis_cli.render.comparison_plots import side_by_side
 from opis_cli.render.plots import draw
@@ -181,9 +182,9 @@ def test_saved_counts_give_the_same_curves(run, tmp_path):
     assert np.array_equal(read.genuine, run[0].whole.genuine)
 
 
-def test_many_classes_of_few_pairs_are_counted_everywhere(monkeypatch):
-    monkeypatch.setattr(opis_cli.counting.grid, "_SMALL_COUNTS", 100_000)
-    counts = opis.evaluate(*data.blobs(800, 400, 8), engine="numpy").counts
+def test_many_classes_of_few_pairs_are_counted_everywhere():
+    sizes = Sizes(small_counts=100_000)
+    counts = data.evaluate(*data.blobs(800, 400, 8), sizes, engine="numpy").counts
     assert len(counts.grid.by_class) == len(counts.grid.thresholds)
     beyond = counts.pooled_far[counts.grid.window :]
     assert np.count_nonzero(beyond <= 0.999) >= 64

@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import opis_cli as opis
+from opis_cli.counting.sizes import Sizes
 from opis_cli.errors import InputError
 from opis_cli.records import Grid
 from opis_cli.scoring import curves
@@ -144,17 +145,13 @@ def test_other_calibration_ranges(calibration):
     assert run.consistency.low == pytest.approx(truth.t_lo, abs=0.002 * (truth.t_hi - truth.t_lo))
 
 
-def test_a_sampled_pilot_serves_as_well(monkeypatch):
+def test_a_sampled_pilot_serves_as_well():
     """Larger data is placed from a sample: shrink what counts as small."""
-    from opis_cli.counting import grid, pilot
-
-    monkeypatch.setattr(pilot, "_EXHAUSTIVE_PAIRS", 1_000)
-    monkeypatch.setattr(grid, "_SMALL_PAIRS", 1_000)
-    monkeypatch.setattr(pilot, "_ROWS", 300)
+    sizes = Sizes(exhaustive_pairs=1_000, small_pairs=1_000, pilot_rows=300)
     vectors, labels = data.blobs(2_500, 50, seed=11)
     truth, best_at = oracle.opis(vectors, labels, points=4_001), {}
     for engine in ("numpy", "numba"):
-        run = opis.evaluate(vectors, labels, engine=engine)
+        run = data.evaluate(vectors, labels, sizes, engine=engine)
         assert run.consistency.points >= 1_024
         assert run.counts.grid.window < len(run.counts.grid.thresholds)
         assert run.report.opis == pytest.approx(truth.opis, rel=5e-3)
@@ -170,12 +167,11 @@ def test_a_misplaced_grid_is_noticed_and_counted_again(monkeypatch):
     """A pilot that saw only two classes far apart puts the range where it is not."""
     from opis_cli.counting import count, grid, pilot
 
-    monkeypatch.setattr(pilot, "_EXHAUSTIVE_PAIRS", 1_000)
     vectors, labels = data.blobs(900, 30, seed=12)
     true_pilot, grids = pilot.run_pilot, []
 
-    def wrong_pilot(plan, needs, seed):
-        seen = true_pilot(plan, needs, seed)
+    def wrong_pilot(plan, needs, seed, sizes):
+        seen = true_pilot(plan, needs, seed, sizes)
         squeezed = grid.Distribution(seen.impostor.distances * 0.2, seen.impostor.accepted)
         return grid.Pilot(seen.genuine, squeezed, exact=False)
 
@@ -184,10 +180,9 @@ def test_a_misplaced_grid_is_noticed_and_counted_again(monkeypatch):
         return real(*args)
 
     real = count._count_tiles
-    monkeypatch.setattr(pilot, "_ROWS", 300)
     monkeypatch.setattr(pilot, "run_pilot", wrong_pilot)
     monkeypatch.setattr(count, "_count_tiles", watched)
-    run = opis.evaluate(vectors, labels)
+    run = data.evaluate(vectors, labels, Sizes(exhaustive_pairs=1_000, pilot_rows=300))
     assert len(grids) > 1
     assert run.report.opis == pytest.approx(oracle.opis(vectors, labels).opis, rel=5e-3)
 

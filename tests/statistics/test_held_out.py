@@ -9,6 +9,7 @@ from conftest import optional
 import opis_cli as opis
 from opis_cli.counting import count
 from opis_cli.counting.plan import plan_pairs
+from opis_cli.counting.sizes import Sizes
 from opis_cli.embeddings.clean import from_arrays
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.settings import Settings
@@ -112,19 +113,18 @@ def test_passes_of_folds_hold_every_pair_once_and_tell_where(side):
     assert np.array_equal(seen, np.triu(np.ones((300, 300), int), 1))
 
 
-def test_a_killed_count_of_folds_goes_on(tmp_path, monkeypatch):
+def test_a_killed_count_of_folds_goes_on(tmp_path):
     embeddings = from_arrays(*data.blobs(2_000, 40, 8))
     whole = count.count_pairs(embeddings, Settings(folds=3))
     settings = Settings(folds=3, checkpoint=str(tmp_path / "partial"))
-    monkeypatch.setattr(count, "_CHECKPOINT_PAIRS", 600_000)
-    monkeypatch.setattr(count, "_PAIRS_PER_BYTE", 0)
+    often = Sizes(checkpoint_pairs=600_000, pairs_per_byte=0)
 
     def kill(done, total):
         if done > total / 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        count.count_pairs(embeddings, settings, progress=kill)
+        count.count_pairs(embeddings, settings, progress=kill, sizes=often)
     assert (tmp_path / "partial").is_dir()
     resumed = count.count_pairs(embeddings, settings)
     for name in ("genuine", "impostor", "inside", "pooled_impostor", "nearest_hits"):

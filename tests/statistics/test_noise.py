@@ -12,6 +12,7 @@ import opis_cli as opis
 from opis_cli.counting import halves
 from opis_cli.counting.count import count_pairs
 from opis_cli.counting.plan import plan_pairs
+from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.embeddings.clean import from_arrays
 from opis_cli.records import Halves
 from opis_cli.settings import Settings
@@ -51,27 +52,26 @@ def test_a_known_spread_is_recovered():
         assert low > 0
 
 
-def chosen(vectors, labels, **settings):
+def chosen(vectors, labels, sizes=SIZES, **settings):
     """What is compared with what, in rows of the embeddings; and the counts."""
     embeddings, asked = from_arrays(vectors, labels), Settings(**settings)
     plan = plan_pairs(embeddings, asked)
-    choice, order = halves.choose(plan.rows, asked.seed), plan.rows.order
+    choice, order = halves.choose(plan.rows, asked.seed, sizes), plan.rows.order
     sides = [[order[half] for half in side] for side in choice.halves]
     return embeddings, choice.classes, sides, [order[g] for g in choice.galleries]
 
 
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
 @pytest.mark.parametrize("rows", ["few", "many"])
-def test_halves_equal_brute_force(engine, rows, monkeypatch):
+def test_halves_equal_brute_force(engine, rows):
     """With all rows as the gallery, and with two random ones."""
     vectors, labels = data.MADE["long_tail"]
-    if rows == "many":
-        monkeypatch.setattr(halves, "GALLERY", 60)
-        monkeypatch.setattr(halves, "FEW_ROWS", 120)
-        monkeypatch.setattr(halves, "MOST_ROWS", 30)
-    counts = count_pairs(from_arrays(vectors, labels), Settings(engine=engine, seed=3))
+    few = Sizes(gallery_rows=60, gallery_of_all=120, half_most_rows=30)
+    sizes = few if rows == "many" else SIZES
+    asked = Settings(engine=engine, seed=3)
+    counts = count_pairs(from_arrays(vectors, labels), asked, sizes=sizes)
     found = counts.halves
-    embeddings, classes, sides, galleries = chosen(vectors, labels, seed=3)
+    embeddings, classes, sides, galleries = chosen(vectors, labels, sizes, seed=3)
     distance = oracle.distances(vectors)
     np.fill_diagonal(distance, np.inf)
     assert np.array_equal(found.classes, classes)
@@ -89,48 +89,48 @@ def test_halves_equal_brute_force(engine, rows, monkeypatch):
                 assert found.impostor[half, s, p] == accepted[:, gallery].sum()
 
 
-def test_halves_and_galleries_share_no_row_and_are_random(monkeypatch):
-    monkeypatch.setattr(halves, "MOST_ROWS", 20)
+def test_halves_and_galleries_share_no_row_and_are_random():
+    few = Sizes(half_most_rows=20)
     vectors, labels = data.blobs(1_500, 50, seed=4)
-    embeddings, classes, sides, galleries = chosen(vectors, labels)
+    embeddings, classes, sides, galleries = chosen(vectors, labels, few)
     sizes = np.minimum(np.bincount(embeddings.labels)[classes], 20)
     assert [len(half) for half in sides[1]] == (sizes // 2).tolist()
     assert [len(half) for half in sides[0]] == (sizes - sizes // 2).tolist()
     halved = np.concatenate([*sides[0], *sides[1]])
     assert len(np.unique(halved)) == len(halved)
-    assert len(np.unique(np.concatenate(galleries))) == 2 * halves.GALLERY
-    other = chosen(vectors, labels, seed=1)
+    assert len(np.unique(np.concatenate(galleries))) == 2 * few.gallery_rows
+    other = chosen(vectors, labels, few, seed=1)
     assert not np.array_equal(np.concatenate(other[2][0]), np.concatenate(sides[0]))
     assert not np.array_equal(other[3][0], galleries[0])
-    folded = chosen(vectors, labels, folds=3)
+    folded = chosen(vectors, labels, few, folds=3)
     for one, same in ((sides[0], folded[2][0]), (sides[1], folded[2][1]), (galleries, folded[3])):
         for rows, as_folded in zip(one, same, strict=True):
             assert set(rows) == set(as_folded), "folds change the halves"
 
 
-def test_many_classes_are_split_by_chance(monkeypatch):
-    monkeypatch.setattr(halves, "MOST_CLASSES", 20)
+def test_many_classes_are_split_by_chance():
+    few = Sizes(half_classes=20)
     vectors, labels = data.blobs(600, 60, seed=5)
-    found = opis.evaluate(vectors, labels).report.opis_corrected
+    found = data.evaluate(vectors, labels, few).report.opis_corrected
     assert found.classes == 20
-    _, classes, _, _ = chosen(vectors, labels)
+    _, classes, _, _ = chosen(vectors, labels, few)
     assert len(set(classes.tolist())) == 20 and classes.max() > 20
 
 
-@pytest.mark.parametrize(("name", "most"), [("ROWS", 200), ("VALUES", 200 * 32), ("ROWS", 1)])
-def test_no_more_rows_are_split_than_allowed_but_two_classes_are(name, most, monkeypatch):
-    monkeypatch.setattr(halves, name, most)
-    embeddings, classes, sides, _ = chosen(*data.blobs(600, 60, 32, seed=5))
+@pytest.mark.parametrize(
+    ("name", "most"), [("half_rows", 200), ("half_values", 200 * 32), ("half_rows", 1)]
+)
+def test_no_more_rows_are_split_than_allowed_but_two_classes_are(name, most):
+    embeddings, classes, sides, _ = chosen(*data.blobs(600, 60, 32, seed=5), Sizes(**{name: most}))
     sizes = np.bincount(embeddings.labels)
     rows = sum(len(half) for side in sides for half in side)
     assert rows == sizes[classes].sum()
     assert rows <= 200 < rows + sizes.max() if most > 1 else len(classes) == 2
 
 
-def test_galleries_that_are_drawn_leave_alike_classes_alike(monkeypatch):
+def test_galleries_that_are_drawn_leave_alike_classes_alike():
     """Small random galleries add noise, but of the two halves apart."""
-    monkeypatch.setattr(halves, "GALLERY", 64)
-    report = opis.evaluate(*data.clouds(300, 8, seed=8)).report
+    report = data.evaluate(*data.clouds(300, 8, seed=8), Sizes(gallery_rows=64)).report
     low, high = report.opis_corrected.interval
     assert low < 0 < high
     assert abs(report.opis_corrected.value) < 0.3 * report.opis

@@ -518,13 +518,6 @@ MUTANTS = (
         ("test_caches.py::test_a_full_disk_is_none_that_can_be_written",),
     ),
     Mutant(
-        "the root is a home",
-        "caches.py",
-        "home.is_absolute() and home.is_dir() and home != home.parent",
-        "home.is_absolute() and home.is_dir()",
-        ("test_caches.py::test_a_home_that_is_none_is_not_made[/]",),
-    ),
-    Mutant(
         "compiled code is kept by the outermost file alone",
         "counting/engines/numba_cache.py",
         'caches.key_of(_HERE.glob("numba*.py"), ',
@@ -544,15 +537,17 @@ def put(mutant: Mutant | None, folder: Path) -> None:
         file.write_text(file.read_text().replace(mutant.old, mutant.new))
 
 
-def run(folder: Path, tests: Sequence[str], *options: str) -> tuple[int | None, str]:
+def run(
+    folder: Path, tests: Sequence[str], *options: str, compiled: str = "compiled"
+) -> tuple[int | None, str]:
     """Run tests on the copy in a folder: pytest's exit code, None if it hung, and what it said.
 
-    Compiled code is kept beside the copy, where the next one finds what is not changed in it.
+    ``compiled`` is where compiled code is kept, beside the copy.
     """
     words = [sys.executable, "-P", "-m", "pytest", "-n", "0", "-q", "-x", "--tb=line", *options]
     variables = {
         "PYTHONPATH": str(folder),
-        "NUMBA_CACHE_DIR": str(folder / "compiled"),
+        "NUMBA_CACHE_DIR": str(folder / compiled),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     try:
@@ -573,8 +568,12 @@ def run(folder: Path, tests: Sequence[str], *options: str) -> tuple[int | None, 
 def verdict(mutant: Mutant, folder: Path) -> str:
     """Try a fault: ``found``, or what is wrong."""
     put(mutant, folder)
+    compiled = "compiled"
+    if mutant.file.startswith("counting/engines/numba"):
+        # What other copies compiled has not this fault, nor shall they have it.
+        compiled = f"compiled-{MUTANTS.index(mutant)}"
     for test in mutant.tests:
-        code, said = run(folder, [test])
+        code, said = run(folder, [test], compiled=compiled)
         if code == 0:
             return f"UNNOTICED by {test}"
         # 1 is a test that failed; others are that it could not be run at all.

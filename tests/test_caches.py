@@ -1,5 +1,6 @@
 """Caches lie where they can be written, are never stale, and leave nothing behind elsewhere."""
 
+import contextlib
 import os
 import pty
 import resource
@@ -13,8 +14,13 @@ from pathlib import Path
 import data
 import numpy as np
 import pytest
+from conftest import optional
 
 from opis_cli import caches
+from opis_cli.counting import engines
+from opis_cli.counting.count import count_pairs
+from opis_cli.embeddings.clean import from_arrays
+from opis_cli.settings import Settings
 
 PACKAGE = Path(caches.__file__).parent
 POWERLESS = (
@@ -179,6 +185,20 @@ def test_compiling_is_announced_on_a_terminal_where_nothing_is_kept_yet(tmp_path
     assert told() == ""
     shutil.rmtree(tmp_path / "kept")
     assert told("--quiet") == ""
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba", optional("torch")])
+def test_compiling_for_halves_is_announced_whatever_counted_all(engine, monkeypatch):
+    asked = []
+
+    @contextlib.contextmanager
+    def announced(engine, announce):
+        asked.append(engine)
+        yield
+
+    monkeypatch.setattr(engines, "announced", announced)
+    count_pairs(from_arrays(*data.blobs(300, 8)), Settings(engine=engine))
+    assert asked == [engine, "numpy" if engine == "numpy" else "numba"]
 
 
 @pytest.fixture

@@ -119,7 +119,8 @@ def count_pairs(
         counts = dataclasses.replace(counts, borderline_impostor=close)
     if not plan.has_halves:
         return counts
-    split = halves.count(rows, counts, (low, high), engine, threads, settings.seed, sizes)
+    with engines.announced(halves.engine_for(engine), announce):
+        split = halves.count(rows, counts, (low, high), engine, threads, settings.seed, sizes)
     return dataclasses.replace(counts, halves=split)
 
 

@@ -85,6 +85,14 @@ def choose(rows: Rows, seed: int, sizes: Sizes = SIZES) -> Choice:
     return Choice(classes, (firsts, seconds), galleries, others[:, classes])
 
 
+def engine_for(engine: str) -> str:
+    """What counts the halves where an engine counted all pairs.
+
+    So few are soonest counted here, whatever device or cluster counted all.
+    """
+    return "numpy" if engine == "numpy" else "numba"
+
+
 def count(
     rows: Rows,
     counts: PairCounts,
@@ -122,9 +130,7 @@ def count(
     columns = columns[np.linspace(0, len(columns) - 1, min(POINTS, len(columns))).astype(int)]
     thresholds = counts.grid.class_thresholds[columns]
     grid = _grid(rows, thresholds)
-    # So few pairs are soonest counted here, whatever device or cluster counted all.
-    local = "numpy" if engine == "numpy" else "numba"
-    genuine, impostor = _accepted(rows, chosen, grid, local, threads)
+    genuine, impostor = _accepted(rows, chosen, grid, engine_for(engine), threads)
     return Halves(
         classes=chosen.classes,
         sizes=chosen.sizes,

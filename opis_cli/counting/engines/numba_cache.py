@@ -52,7 +52,10 @@ def compiler(**options: Any) -> Callable[[Any], Any]:
 
 @contextmanager
 def announced(announce: Callable[[str], None]) -> Iterator[None]:
-    """Say so, once, if code is compiled meanwhile: it takes seconds, and nothing is counted."""
+    """Say so if code is compiled meanwhile: it takes seconds, and nothing is counted.
+
+    It is said once a process, as what follows takes less.
+    """
     with event.install_listener("numba:compile", _Teller(announce)):
         yield
 
@@ -60,12 +63,14 @@ def announced(announce: Callable[[str], None]) -> Iterator[None]:
 class _Teller(event.Listener):
     """Hears of each function that is compiled, and not of those that the cache has."""
 
+    told = False
+
     def __init__(self, announce: Callable[[str], None]) -> None:
-        self.announce, self.told = announce, False
+        self.announce = announce
 
     def on_start(self, event: Any) -> None:
-        if not self.told:
-            self.told = True
+        if not _Teller.told:
+            _Teller.told = True
             kept = "once on this machine" if FOLDER else "as no folder to keep it can be written"
             self.announce(f"compiling the counting code, {kept}: some ten seconds")
 

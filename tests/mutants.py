@@ -290,8 +290,8 @@ MUTANTS = (
     Mutant(
         "the worst classes at a threshold are the best",
         "scoring/deployed.py",
-        "np.lexsort((found.mean_utilities, ranking))[:WORST_CLASSES]",
-        "np.lexsort((found.mean_utilities, ranking))[-WORST_CLASSES:]",
+        "np.lexsort((consistency.mean_utilities, ranking))[:WORST_CLASSES]",
+        "np.lexsort((consistency.mean_utilities, ranking))[-WORST_CLASSES:]",
         ("test_run.py::test_classes_parquet_agrees_with_the_report",),
     ),
     Mutant(

@@ -246,8 +246,8 @@ def test_pictures_and_links_are_there(document):
 
 
 def test_settings_files_are_valid(tmp_path):
+    from opis_cli.config import load_config, merge
     from opis_cli.judging.limits import read_demands
-    from opis_cli.settings import load_config, merge
 
     shown = blocks("toml")
     assert shown

@@ -186,7 +186,7 @@ def _count_tiles(
 
 def _counts(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> PairCounts:
     """Accepted counts from histograms, in place: they are the largest arrays there are."""
-    rows, found = plan.rows, nearest.found(embeddings, plan, placed, tally)
+    rows, searches = plan.rows, nearest.searches_of(embeddings, plan, placed, tally)
     for cells in (tally.genuine, tally.impostor):
         np.cumsum(cells, axis=1, out=cells)
     if plan.halved:
@@ -208,11 +208,11 @@ def _counts(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> P
         pooled_genuine=np.cumsum(tally.pooled_genuine),
         pooled_impostor=np.cumsum(tally.pooled_impostor),
         borderline_genuine=tally.borderline_genuine,
-        nearest_hits=found.hits,
+        nearest_hits=searches.hits,
         searches=plan.by_key(plan.genuine > 0),
         excluded=plan.excluded,
-        open_set=found.open_set,
-        duplicates=found.duplicates,
+        open_set=searches.open_set,
+        duplicates=searches.duplicates,
         folds=plan.folds,
         inside=None if plan.folds is None else np.cumsum(tally.inside, axis=1),
     )

@@ -14,7 +14,7 @@ _SIDE = 2_048
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Searches:
     """What searches found.
 
     Attributes
@@ -32,13 +32,13 @@ class Found:
     duplicates: Ints
 
 
-def found(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> Found:
+def searches_of(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> Searches:
     """What the nearest rows of a tally say."""
     genuine, impostor = (
         nearest[: plan.queries] for nearest in (tally.nearest_genuine, tally.nearest_impostor)
     )
     same = np.maximum(genuine, impostor) >= plan.rows.cuts(np.zeros(1))
-    return Found(
+    return Searches(
         _hits(embeddings, plan, placed, genuine, impostor),
         _open_set(plan, placed, impostor) if plan.searching else None,
         np.sort(embeddings.rows[plan.rows.order[: plan.queries][same]]),

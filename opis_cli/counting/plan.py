@@ -356,11 +356,11 @@ def _passes_of_folds(rows: Rows, folds: Ints) -> tuple[Pass, ...]:
     return *inside, Pass(rows, between)
 
 
-def _check_pairs(found: Plan, where: str) -> None:
+def _check_pairs(plan: Plan, where: str) -> None:
     """Refuse to go on where no genuine or no impostor pair is left."""
-    for kind, number in (("genuine", found.genuine), ("impostor", found.impostor)):
+    for kind, number in (("genuine", plan.genuine), ("impostor", plan.impostor)):
         if not number.any():
-            left = f" once {found.excluded:,} are left out" if found.excluded else ""
+            left = f" once {plan.excluded:,} are left out" if plan.excluded else ""
             raise InputError(
                 f"{where}: there is no {kind} pair{left}; check the label column, and the columns "
                 "and files that say which rows are paired"

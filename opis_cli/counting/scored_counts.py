@@ -26,7 +26,7 @@ _READING_BYTES = 250_000_000
 
 
 def count(
-    found: Scored,
+    scored: Scored,
     settings: Settings,
     deployed: float | None = None,
     progress: Progress = lambda done, total: None,
@@ -36,7 +36,7 @@ def count(
 
     Parameters
     ----------
-    found : Scored
+    scored : Scored
     settings : Settings
         With the metric of the pairs.
     deployed : float, optional
@@ -52,27 +52,27 @@ def count(
         The pairs cannot resolve the calibration range.
     """
     calibration = settings.calibration_range
-    if calibration.by == "distance" and found.metric == "score":
+    if calibration.by == "distance" and scored.metric == "score":
         raise SettingsError(
             f"--calibration {calibration}: these are scores, no distances; give far: or frr:"
         )
     needs = grid.needs_of(calibration, *settings.bounds, deployed)
-    pilot = Pilot(_distribution(found.genuine), _distribution(found.impostor), found.whole)
-    few = _all_of_few(found)
-    extra = np.concatenate([_near_equal_error(found.genuine, found.impostor), few])
+    pilot = Pilot(_distribution(scored.genuine), _distribution(scored.impostor), scored.whole)
+    few = _all_of_few(scored)
+    extra = np.concatenate([_near_equal_error(scored.genuine, scored.impostor), few])
 
     def count_on(placed: Grid) -> PairCounts:
-        refuse_memory(found, placed, settings)
-        return _count_at(found, placed, needs.distances, settings, progress)
+        refuse_memory(scored, placed, settings)
+        return _count_at(scored, placed, needs.distances, settings, progress)
 
     def serves(counts: PairCounts) -> bool:
         low, high = ends_if_needed(counts, calibration)
         # Of all pairs, or of few distances, no other thresholds would show more.
-        shown = found.whole or len(few) > 0 or bool(np.isnan(low))
+        shown = scored.whole or len(few) > 0 or bool(np.isnan(low))
         return shown or grid_serves(counts, needs, low, high)
 
     def place(known: Pilot) -> Grid:
-        return _place(found, known, needs, extra, sizes.dense_cells)
+        return _place(scored, known, needs, extra, sizes.dense_cells)
 
     return count_on_fitting_grid(place(pilot), count_on, serves, place)
 
@@ -90,13 +90,13 @@ def _near_equal_error(genuine: Doubles, impostor: Doubles) -> Doubles:
     return np.asarray(both[max(middle - 200, 0) : middle + 201])
 
 
-def _all_of_few(found: Scored) -> Doubles:
+def _all_of_few(scored: Scored) -> Doubles:
     """Every distance that was seen, where they are few; else none."""
-    distances = np.unique(np.concatenate([found.genuine, found.impostor]))
+    distances = np.unique(np.concatenate([scored.genuine, scored.impostor]))
     return distances if len(distances) <= _FEW_DISTANCES else distances[:0]
 
 
-def _place(found: Scored, pilot: Pilot, needs: Needs, extra: Doubles, dense_cells: int) -> Grid:
+def _place(scored: Scored, pilot: Pilot, needs: Needs, extra: Doubles, dense_cells: int) -> Grid:
     """Thresholds for the calibration range, every bound, and the curves between.
 
     A share that must not be exceeded gets a threshold below the pair that would exceed it.
@@ -110,7 +110,7 @@ def _place(found: Scored, pilot: Pilot, needs: Needs, extra: Doubles, dense_cell
         high, low = genuine.first_at(1 - ends)
     else:
         low, high = calibration.low, calibration.high
-    last = max(found.most, found.nothing, *needs.distances)
+    last = max(scored.most, scored.nothing, *needs.distances)
     decisive = np.concatenate(
         [
             np.linspace(low, high, int(grid.RANGE_POINTS * (1.1 if pilot.exact else 1.6))),
@@ -122,45 +122,45 @@ def _place(found: Scored, pilot: Pilot, needs: Needs, extra: Doubles, dense_cell
     )
     others = np.concatenate(
         [
-            np.linspace(found.nothing, last, 512),
+            np.linspace(scored.nothing, last, 512),
             np.nextafter(impostor.first_above(np.logspace(-8, 0, 400)[:-1]), -np.inf),
             genuine.first_at(np.arange(1, 0, -grid.FRR_RESOLUTION / 2)),
             extra,
         ]
     )
     thresholds = np.unique(np.concatenate([decisive, others]))
-    thresholds = thresholds[(thresholds >= found.nothing) & (thresholds <= last)]
+    thresholds = thresholds[(thresholds >= scored.nothing) & (thresholds <= last)]
     kept = np.arange(len(thresholds))
-    if len(found.names) * len(thresholds) > dense_cells:
+    if len(scored.names) * len(thresholds) > dense_cells:
         kept = kept[np.isin(thresholds, decisive) | (kept % 16 == 0)]
     return Grid(thresholds, len(thresholds), kept)
 
 
-def refuse_memory(found: Scored, placed: Grid, settings: Settings) -> None:
+def refuse_memory(scored: Scored, placed: Grid, settings: Settings) -> None:
     """Refuse to count where that takes more memory than the limit."""
     limit = settings.memory_limit_bytes
-    needed = resident_memory() + 8 * len(found.names) * len(placed.by_class) + _READING_BYTES
+    needed = resident_memory() + 8 * len(scored.names) * len(placed.by_class) + _READING_BYTES
     if limit is not None and needed > limit:
         raise SettingsError(
-            f"--memory-limit {settings.memory_limit}: pairs of {len(found.names):,} groups need "
+            f"--memory-limit {settings.memory_limit}: pairs of {len(scored.names):,} groups need "
             f"about {needed / 1e9:.2g} GB; raise the limit, or take coarser groups"
         )
 
 
 def _count_at(
-    found: Scored, placed: Grid, given: tuple[float, ...], settings: Settings, progress: Progress
+    scored: Scored, placed: Grid, given: tuple[float, ...], settings: Settings, progress: Progress
 ) -> PairCounts:
     """Read all pairs, and count them at the thresholds of a grid; ``given`` ones stay as given."""
-    number, columns, size = len(found.names), len(placed.by_class), len(placed.thresholds)
+    number, columns, size = len(scored.names), len(placed.by_class), len(placed.thresholds)
     pooled, borderline = np.zeros((2, size), np.int64), np.zeros((2, size), np.int64)
-    credits = np.zeros((2, number, columns), np.uint32 if found.rows < 2**31 else np.uint64)
+    credits = np.zeros((2, number, columns), np.uint32 if scored.rows < 2**31 else np.uint64)
     sizes, done = np.zeros(number, np.int64), 0
     # The extreme distances of each cell.
     nearest, farthest = np.full(size, np.inf), np.full(size, -np.inf)
     thresholds, class_cell = placed.thresholds, placed.class_cell
     exact = [(int(np.searchsorted(thresholds, one)), one) for one in given]
-    for batch in found.table.batches(drop=settings.on_bad_rows == "drop"):
-        distances = found.sign * batch.scores
+    for batch in scored.table.batches(drop=settings.on_bad_rows == "drop"):
+        distances = scored.sign * batch.scores
         rounded = _float32(distances)
         cells = np.minimum(np.searchsorted(thresholds, rounded), size - 1)
         for index, one in exact:
@@ -179,18 +179,18 @@ def _count_at(
         for groups in batch.groups:
             sizes += np.bincount(groups, minlength=number)
         done += len(cells)
-        progress(found.rows + done, 2 * found.rows)
-    if done != found.rows or pooled.sum() != done:
-        raise InputError(f"{found.table.where}: changed while it was read; evaluate it again")
+        progress(scored.rows + done, 2 * scored.rows)
+    if done != scored.rows or pooled.sum() != done:
+        raise InputError(f"{scored.table.where}: changed while it was read; evaluate it again")
     for cells in (*credits, *pooled):
         np.cumsum(cells, axis=-1, out=cells)
-    named, places = _named(found, placed, given, nearest, farthest)
+    named, places = _named(scored, placed, given, nearest, farthest)
     columns_kept = np.flatnonzero(np.isin(placed.by_class, places))
     return PairCounts(
         grid=Grid(named, len(named), np.searchsorted(places, placed.by_class[columns_kept])),
-        metric=found.metric,
+        metric=scored.metric,
         unit=False,
-        class_names=found.names,
+        class_names=scored.names,
         sizes=sizes,
         genuine=credits[0][:, columns_kept],
         impostor=credits[1][:, columns_kept],
@@ -204,7 +204,7 @@ def _count_at(
 
 
 def _named(
-    found: Scored, placed: Grid, given: tuple[float, ...], nearest: Doubles, farthest: Doubles
+    scored: Scored, placed: Grid, given: tuple[float, ...], nearest: Doubles, farthest: Doubles
 ) -> tuple[Doubles, NDArray[np.int64]]:
     """One threshold for each gap between distances, by its short decimal; given ones as they are.
 
@@ -232,7 +232,7 @@ def _named(
         inside = np.arange(start, stop)
         chosen = inside[np.argmax(by_class[inside])]
         low, high = float(lower[chosen]), float(higher[chosen])
-        name = found.nothing if low == -np.inf else between(low, high)
+        name = scored.nothing if low == -np.inf else between(low, high)
         named.setdefault(name, int(chosen))
         start = stop
     # Of one gap any order will do, as its thresholds count the same.

@@ -228,15 +228,15 @@ def _share_within(
     return share_within(worse, _allowed(limit, found), either_way=either_way)
 
 
-def _allowed(limit: Limit, found: Change) -> float:
+def _allowed(limit: Limit, change: Change) -> float:
     """The largest worsening that a limit allows; a score's threshold is a negative distance."""
-    return limit.amount * (abs(found.base or 0.0) if limit.relative else 1.0)
+    return limit.amount * (abs(change.base or 0.0) if limit.relative else 1.0)
 
 
-def _worsening(limit: Limit, found: Change, demands: Demands) -> Check:
+def _worsening(limit: Limit, change: Change, demands: Demands) -> Check:
     """A limit on how much worse than the baseline's a figure is."""
     rule = limit.rule
-    value, interval = found.change, found.interval
+    value, interval = change.change, change.interval
     if rule.name == "max-recall-drop" and value is not None:
         value, interval = -value, interval and (-interval[1], -interval[0])
     detectable = None
@@ -247,7 +247,7 @@ def _worsening(limit: Limit, found: Change, demands: Demands) -> Check:
         interval = _either_way(interval)
     if rule.name == "max-threshold-shift" and value is not None:
         value = abs(value)
-    allowed = _allowed(limit, found)
+    allowed = _allowed(limit, change)
     decides = value
     if demands.confidence is not None and interval is not None and value is not None:
         decides = interval[0]
@@ -260,8 +260,8 @@ def _worsening(limit: Limit, found: Change, demands: Demands) -> Check:
         margin=margin,
         unit=rule.unit,
         least=False,
-        remark=_against(found, value, allowed, interval, demands),
-        baseline=found.base,
+        remark=_against(change, value, allowed, interval, demands),
+        baseline=change.base,
         interval=interval,
         detectable=detectable,
     )
@@ -274,17 +274,17 @@ def _either_way(interval: tuple[float, float]) -> tuple[float, float]:
 
 
 def _against(
-    found: Change,
+    change: Change,
     value: float | None,
     allowed: float,
     interval: tuple[float, float] | None,
     demands: Demands,
 ) -> str:
     if value is None:
-        which = "run" if found.value is None else "baseline"
+        which = "run" if change.value is None else "baseline"
         return f"undefined: the {which} has no such figure"
-    text = rate if found.name in ("recall_at_1", "frr") else number
-    remark = f"{text(found.base)} -> {text(found.value)}"
+    text = rate if change.name in ("recall_at_1", "frr") else number
+    remark = f"{text(change.base)} -> {text(change.value)}"
     if demands.confidence is None or value <= allowed:
         return remark
     if interval is None:

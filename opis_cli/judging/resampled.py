@@ -74,25 +74,31 @@ def _opis_by(run: Evaluation, inner: Weights, means: Curve) -> dict[str, Curve]:
 
 
 def _opis(
-    suffix: str, found: Consistency, inner: Weights, means: Curve, worst: tuple[Weights, Curve]
+    suffix: str,
+    consistency: Consistency,
+    inner: Weights,
+    means: Curve,
+    worst: tuple[Weights, Curve],
 ) -> dict[str, Curve]:
     """OPIS and eps-OPIS of every draw on one scale, which the suffix of their names says."""
     return {
         f"opis{suffix}": bootstrap.opis(
-            inner, found.contributions, means, found.mean, found.weights
+            inner, consistency.contributions, means, consistency.mean, consistency.weights
         ),
-        f"eps_opis{suffix}": bootstrap.eps_opis(inner, worst[0], means, worst[1], found.weights),
+        f"eps_opis{suffix}": bootstrap.eps_opis(
+            inner, worst[0], means, worst[1], consistency.weights
+        ),
     }
 
 
 def _worst(
-    run: Evaluation, found: Consistency, inner: Weights, columns: Ints
+    run: Evaluation, consistency: Consistency, inner: Weights, columns: Ints
 ) -> tuple[Weights, Curve]:
     """Weights of the worst classes of every draw, and their mean utility curve at some columns."""
-    worst = bootstrap.worst_weights(inner, found, run.settings.eps)
+    worst = bootstrap.worst_weights(inner, consistency, run.settings.eps)
     some = np.flatnonzero(worst.any(axis=0))
     return worst, bootstrap.mean_utility(
-        worst[:, some], run.counts, run.settings.beta, found.classes[some], columns
+        worst[:, some], run.counts, run.settings.beta, consistency.classes[some], columns
     )
 
 

@@ -46,10 +46,10 @@ def panels(height: float, ratios: tuple[int, ...]) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def shade_range(panel: Axes, found: Consistency) -> None:
+def shade_range(panel: Axes, consistency: Consistency) -> None:
     """Shade the calibration range, if there is one."""
-    if found.ends:
-        panel.axvspan(*found.ends, color=RANGE, zorder=0, label="calibration range")
+    if consistency.ends:
+        panel.axvspan(*consistency.ends, color=RANGE, zorder=0, label="calibration range")
 
 
 def view(run: Evaluation, most_far: float = 0.999) -> tuple[float, float]:

@@ -32,7 +32,7 @@ from opis_cli.text import number, plain, printable, rate
 _LEAST_AREA, _AREA, _MOST_AREA = 30.0, 90.0, 420.0
 
 
-def side_by_side(runs: Sequence[Evaluation], found: Comparison) -> Figure:
+def side_by_side(runs: Sequence[Evaluation], comparison: Comparison) -> Figure:
     """Utility of every class of every model, in panels that share both axes.
 
     Each panel shows the mean curve of the first model too, so that two can be told apart.
@@ -46,14 +46,14 @@ def side_by_side(runs: Sequence[Evaluation], found: Comparison) -> Figure:
         panel.set_visible(False)
     spans = [view(run) for run in runs]
     span = min(low for low, _ in spans), max(high for _, high in spans)
-    for i, (run, model, panel) in enumerate(zip(runs, found.models, panels, strict=False)):
+    for i, (run, model, panel) in enumerate(zip(runs, comparison.models, panels, strict=False)):
         _curves(panel, run, model, span)
         if i:
             x, mean = _mean(runs[0], span)
             panel.plot(x, mean, color=FAR, lw=1.4, ls=":", zorder=6, label="mean of the first")
     panels[0].set(xlim=span, ylim=(-0.02, 1.02))
     for panel in panels[max(len(runs) - columns, 0) : len(runs)]:
-        name_thresholds(panel, found.metric)
+        name_thresholds(panel, comparison.metric)
         panel.xaxis.set_tick_params(labelbottom=True)
     for panel in grid[:, 0]:
         panel.set_ylabel("utility")
@@ -108,7 +108,7 @@ def _mean(run: Evaluation, span: tuple[float, float]) -> tuple[Curve, Curve]:
     return counts.grid.class_thresholds[columns], mean
 
 
-def pareto(found: Comparison) -> Figure:
+def pareto(comparison: Comparison) -> Figure:
     """Inconsistency against recognition error, with the Pareto front, sizes and twins.
 
     Raises
@@ -121,15 +121,15 @@ def pareto(found: Comparison) -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     places = {
         model.name: (1 - model.recall_at_1, model.opis)
-        for model in found.models
+        for model in comparison.models
         if model.opis is not None and model.recall_at_1 is not None
     }
-    shown = [model for model in found.models if model.name in places]
+    shown = [model for model in comparison.models if model.name in places]
     if not shown:
         raise SettingsError("--pareto draws OPIS against recall@1, and no model here has both")
     _scales(axes, list(places.values()))
     _front(axes, [places[model.name] for model in shown if model.on_front])
-    for i, (base, twin) in enumerate(found.twins):
+    for i, (base, twin) in enumerate(comparison.twins):
         if base in places and twin in places:
             x, y = zip(places[base], places[twin], strict=True)
             label = "_" if i else "base to its remedied twin"

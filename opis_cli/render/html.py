@@ -18,13 +18,12 @@ from opis_cli.judging.changes import class_changes, intervals
 from opis_cli.judging.gate import Outcome, Verdict
 from opis_cli.judging.limits import Unit
 from opis_cli.render.plots import draw
-from opis_cli.render.verdicts.words import cells, evidence, headline, shown, signed, subject
+from opis_cli.render.verdicts.words import cells, evidence, figure, headline, signed, subject
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.axis import exact_to
 from opis_cli.scoring.deployed import Deployed
 from opis_cli.statistics.intervals import rate_interval
-from opis_cli.text import as_known, number, plain, rate
-from opis_cli.text import shown as at_scale
+from opis_cli.text import as_known, number, plain, rate, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +58,7 @@ def page(outcome: Outcome) -> str:
         "plain": plain,
         "number": number,
         "rate": rate,
-        "threshold": lambda at: at_scale(at, metric),
+        "threshold": lambda at: shown(at, metric),
     }
     seen, one = _as_judged(run, verdict), run.report.source.one
     script = read["page.js"]
@@ -70,7 +69,7 @@ def page(outcome: Outcome) -> str:
         headline=headline(verdict),
         subject=subject(verdict),
         checks=[(check, cells(check), evidence(check)) for check in verdict.checks],
-        shown=shown,
+        figure=figure,
         signed=signed,
         intervals=_intervals(verdict, run),
         pictures=[
@@ -126,7 +125,7 @@ def _intervals(verdict: Verdict, run: Evaluation) -> dict[str, str]:
     units: dict[str, Unit] = dict.fromkeys(("recall_at_1", "far", "frr"), "rate")
     units["threshold"] = "distance"
     return {
-        name: " to ".join(shown(end, units.get(name, "number")) for end in ends)
+        name: " to ".join(figure(end, units.get(name, "number")) for end in ends)
         for name, ends in found.items()
         if ends is not None
     }

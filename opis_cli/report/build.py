@@ -11,7 +11,7 @@ from opis_cli.scoring.curves import class_rates, evaluable_classes
 from opis_cli.scoring.deployed import judge_deployed, worst_classes
 from opis_cli.scoring.inequity import differentials
 from opis_cli.scoring.operating import operating_points
-from opis_cli.scoring.opis import Consistency, EpsOpis, consistency, consistency_by, opis_by
+from opis_cli.scoring.opis import Consistency, EpsOpis, consistency_by, consistency_of, opis_by
 from opis_cli.scoring.pooled import equal_error, open_set, recall_at_1
 from opis_cli.settings import Settings
 from opis_cli.statistics.confidence import recommended
@@ -49,8 +49,8 @@ def build_report(
     """
     beta, eps, seed = settings.beta, settings.eps, settings.seed
     max_far, max_frr = settings.bounds
-    found = consistency(counts, settings.calibration_range, beta, eps)
-    chosen = recommended(counts, found, settings)
+    consistency = consistency_of(counts, settings.calibration_range, beta, eps)
+    chosen = recommended(counts, consistency, settings)
     at = chosen.threshold
     return rep.Report(
         schema_version=rep.SCHEMA_VERSION,
@@ -59,22 +59,22 @@ def build_report(
         source=source,
         settings=dataclasses.asdict(settings),
         pairs=_pairs(counts, sample),
-        calibration_range=_calibration_range(found, settings, at),
-        opis=found.opis,
-        eps_opis=_eps_opis(found, eps),
-        opis_by=opis_by(consistency_by(counts, found, beta, eps)),
+        calibration_range=_calibration_range(consistency, settings, at),
+        opis=consistency.opis,
+        eps_opis=_eps_opis(consistency, eps),
+        opis_by=opis_by(consistency_by(counts, consistency, beta, eps)),
         opis_corrected=corrected(counts, beta, seed),
         recall_at_1=recall_at_1(counts),
         eer=equal_error(counts),
         operating_points=operating_points(counts),
         recommendation=chosen,
         worst_classes=worst_classes(
-            counts, found, None if at is None else class_rates(counts, beta, at)
+            counts, consistency, None if at is None else class_rates(counts, beta, at)
         ),
         deployed=None
         if deployed is None
-        else judge_deployed(counts, found, deployed, max_far, max_frr, beta),
-        intervals=intervals(counts, found, chosen, beta=beta, eps=eps, seed=seed),
+        else judge_deployed(counts, consistency, deployed, max_far, max_frr, beta),
+        intervals=intervals(counts, consistency, chosen, beta=beta, eps=eps, seed=seed),
         held_out=held_out(counts, max_far, max_frr),
         differentials=differentials(counts, at),
         open_set=open_set(counts, at),
@@ -152,30 +152,30 @@ def _pairs(counts: PairCounts, sample: rep.Sample | None) -> rep.Pairs:
 
 
 def _calibration_range(
-    found: Consistency, settings: Settings, recommended_at: float | None
+    consistency: Consistency, settings: Settings, recommended_at: float | None
 ) -> rep.CalibrationRange:
-    asked, known = settings.calibration_range, len(found.ends) > 0
+    asked, known = settings.calibration_range, len(consistency.ends) > 0
     return rep.CalibrationRange(
         by=asked.by,
         low=asked.low,
         high=asked.high,
-        threshold_low=found.low if known else None,
-        threshold_high=found.high if known else None,
-        points=found.points,
+        threshold_low=consistency.low if known else None,
+        threshold_high=consistency.high if known else None,
+        points=consistency.points,
         contains_recommendation=None
         if recommended_at is None or not known
-        else found.holds(recommended_at),
+        else consistency.holds(recommended_at),
     )
 
 
-def _eps_opis(found: Consistency, eps: float) -> EpsOpis:
+def _eps_opis(consistency: Consistency, eps: float) -> EpsOpis:
     return EpsOpis(
         eps=eps,
-        value=found.eps_opis,
-        worst_classes=len(found.worst),
-        opis_worst=found.opis_worst,
-        opis_rest=found.opis_rest,
-        opis_gap=found.opis_gap,
+        value=consistency.eps_opis,
+        worst_classes=len(consistency.worst),
+        opis_worst=consistency.opis_worst,
+        opis_rest=consistency.opis_rest,
+        opis_gap=consistency.opis_gap,
     )
 
 

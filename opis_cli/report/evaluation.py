@@ -15,7 +15,7 @@ from opis_cli.scoring.axis import over_whole_axis
 from opis_cli.scoring.curves import class_rates
 from opis_cli.scoring.margins import Margins, find_margins
 from opis_cli.scoring.operating import Operating, Rates, rates_at, rates_of
-from opis_cli.scoring.opis import Consistency, Scale, consistency, consistency_by
+from opis_cli.scoring.opis import Consistency, Scale, consistency_by, consistency_of
 from opis_cli.scoring.recommend import Recommendation
 from opis_cli.settings import Prefer, Settings
 from opis_cli.statistics.confidence import recommended
@@ -48,7 +48,7 @@ class Evaluation:
     def consistency(self) -> Consistency:
         """OPIS and the contributions of the classes."""
         settings = self.settings
-        return consistency(self.counts, settings.calibration_range, settings.beta, settings.eps)
+        return consistency_of(self.counts, settings.calibration_range, settings.beta, settings.eps)
 
     @cached_property
     def consistency_by(self) -> dict[Scale, Consistency]:

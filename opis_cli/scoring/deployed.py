@@ -89,19 +89,19 @@ class Deployed:
 
 
 def worst_classes(
-    counts: PairCounts, found: Consistency, rates: ClassRates | None
+    counts: PairCounts, consistency: Consistency, rates: ClassRates | None
 ) -> tuple[WorstClass, ...]:
     """The classes of least utility at a threshold, or over the range where there is none."""
-    ranking = found.mean_utilities if rates is None else rates.utility
-    order = np.lexsort((found.mean_utilities, ranking))[:WORST_CLASSES]
-    names = counts.class_names[found.classes].tolist()
+    ranking = consistency.mean_utilities if rates is None else rates.utility
+    order = np.lexsort((consistency.mean_utilities, ranking))[:WORST_CLASSES]
+    names = counts.class_names[consistency.classes].tolist()
     return tuple(
         WorstClass(
             class_name=names[i],
-            size=int(counts.sizes[found.classes[i]]),
+            size=int(counts.sizes[consistency.classes[i]]),
             utility=None if rates is None else float(rates.utility[i]),
-            mean_utility=float(found.mean_utilities[i]),
-            opis_contribution=float(found.contributions[i]),
+            mean_utility=float(consistency.mean_utilities[i]),
+            opis_contribution=float(consistency.contributions[i]),
             far=None if rates is None else float(rates.far[i]),
             frr=None if rates is None else float(rates.frr[i]),
         )
@@ -111,7 +111,7 @@ def worst_classes(
 
 def judge_deployed(
     counts: PairCounts,
-    found: Consistency,
+    consistency: Consistency,
     threshold: float,
     max_far: float | None,
     max_frr: float | None,
@@ -127,6 +127,6 @@ def judge_deployed(
         frr=at.frr,
         **class_figures(rates, max_far, max_frr),
         fpir=fpir(counts, threshold),
-        worst_classes=worst_classes(counts, found, rates),
+        worst_classes=worst_classes(counts, consistency, rates),
         borderline=borderline_at(counts, index),
     )

@@ -1,8 +1,8 @@
-"""How consistent the classes are: calibration range, OPIS, eps-OPIS, recall@1, EER.
+"""How consistent the classes are: OPIS and eps-OPIS over the calibration range.
 
-OPIS is a mean over the thresholds of the range, so it depends on the scale that these are on, while
-no decision does. ``consistency`` takes thresholds as they are counted; ``consistency_by`` gives the
-same, from the same counts, on other scales, which are nothing but other weights of the mean.
+OPIS is a mean over the thresholds of the range. It depends on the scale of the thresholds; no
+decision does. ``consistency_of`` takes the thresholds as they are counted. ``consistency_by`` takes
+other scales: these are other weights of the mean over the same counts.
 
 Source: *Threshold-Consistent Margin Loss for Open-World Deep Metric Learning* (Zhang et al., ICLR
 2024, arXiv 2307.04047) and its authors' article about it.
@@ -149,7 +149,7 @@ class Consistency:
         return len(self.columns)
 
 
-def consistency(
+def consistency_of(
     counts: PairCounts, calibration: Calibration, beta: float, eps: float
 ) -> Consistency:
     """OPIS and eps-OPIS over the calibration range.
@@ -177,9 +177,9 @@ def consistency(
 
 
 def consistency_by(
-    counts: PairCounts, found: Consistency, beta: float, eps: float
+    counts: PairCounts, consistency: Consistency, beta: float, eps: float
 ) -> dict[Scale, Consistency]:
-    """``consistency`` of the same range and counts on other scales, those that there are.
+    """``consistency_of`` of the same range and counts on other scales, those that there are.
 
     ``dt`` is a step of the scale, by which the worst classes are ranked too:
 
@@ -194,14 +194,14 @@ def consistency_by(
             counts,
             beta,
             eps,
-            low=found.low,
-            high=found.high,
-            columns=found.columns,
-            classes=found.classes,
-            mean=found.mean,
+            low=consistency.low,
+            high=consistency.high,
+            columns=consistency.columns,
+            classes=consistency.classes,
+            mean=consistency.mean,
             weights=trapezoid_weights(places),
         )
-        for scale, places in _other_scales(counts, found.columns).items()
+        for scale, places in _other_scales(counts, consistency.columns).items()
     }
 
 

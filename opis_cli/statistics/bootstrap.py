@@ -168,13 +168,13 @@ def eps_opis(
     return np.asarray(gap**2 @ span)
 
 
-def worst_weights(inner: Weights, found: Consistency, eps: float) -> Weights:
+def worst_weights(inner: Weights, consistency: Consistency, eps: float) -> Weights:
     """How much of each evaluable class's weight belongs to the worst ``eps`` of a draw.
 
     The ranking of the classes is theirs, whatever is drawn. ``inner`` are the weights of the
     evaluable classes; of the same shape is what is returned.
     """
-    order = np.argsort(found.mean_utilities, kind="stable")
+    order = np.argsort(consistency.mean_utilities, kind="stable")
     total = inner.sum(axis=1, keepdims=True)
     wanted = np.maximum(1, np.ceil(np.round(eps * total, 9)))
     ranked = inner[:, order]

@@ -42,15 +42,15 @@ class EffectiveClasses:
 
 
 def effective_classes(
-    counts: PairCounts, found: Consistency, threshold: float | None, beta: float
+    counts: PairCounts, consistency: Consistency, threshold: float | None, beta: float
 ) -> EffectiveClasses:
     """How many classes carry each figure, FAR at a threshold."""
     return EffectiveClasses(
         far=carriers(counts.impostor_pairs) or 0.0,
         frr=carriers(counts.genuine_pairs) or 0.0,
         far_accepted=carriers_of_far(counts, threshold),
-        opis=None if found.opis is None else carriers(found.contributions),
-        eps_opis=_carriers_of_eps_opis(counts, found, beta),
+        opis=None if consistency.opis is None else carriers(consistency.contributions),
+        eps_opis=_carriers_of_eps_opis(counts, consistency, beta),
     )
 
 
@@ -65,23 +65,27 @@ def carriers_of_far(counts: PairCounts, threshold: float | None) -> float | None
     return carriers(counts.impostor[:, column])
 
 
-def _carriers_of_eps_opis(counts: PairCounts, found: Consistency, beta: float) -> float | None:
+def _carriers_of_eps_opis(
+    counts: PairCounts, consistency: Consistency, beta: float
+) -> float | None:
     """The effective number of the worst classes, by how much each adds to eps-OPIS.
 
     What a class adds is its own gap to the rest times that of all, over the calibration range.
     """
-    if found.eps_opis is None:
+    if consistency.eps_opis is None:
         return None
-    columns, span = points_of_range(counts, found)
-    rest = np.setdiff1d(found.classes, found.worst)
+    columns, span = points_of_range(counts, consistency)
+    rest = np.setdiff1d(consistency.classes, consistency.worst)
     gaps = curves.mean_utility(counts, beta, rest, columns) - curves.class_utility(
-        counts, beta, found.worst, columns
+        counts, beta, consistency.worst, columns
     )
     return carriers(gaps @ (span * gaps.mean(axis=0)))
 
 
-def points_of_range(counts: PairCounts, found: Consistency) -> tuple[Ints, Curve]:
+def points_of_range(counts: PairCounts, consistency: Consistency) -> tuple[Ints, Curve]:
     """Some hundred columns of the calibration range, and the weights of the integral over it."""
-    places = np.linspace(0, found.points - 1, min(_CURVE_POINTS, found.points)).astype(int)
-    columns = found.columns[np.unique(places)]
+    places = np.linspace(0, consistency.points - 1, min(_CURVE_POINTS, consistency.points)).astype(
+        int
+    )
+    columns = consistency.columns[np.unique(places)]
     return columns, trapezoid_weights(counts.grid.class_thresholds[columns])

@@ -119,7 +119,7 @@ class Intervals:
 
 def intervals(
     counts: PairCounts,
-    found: Consistency,
+    consistency: Consistency,
     chosen: Recommendation,
     *,
     beta: float,
@@ -134,7 +134,7 @@ def intervals(
     Parameters
     ----------
     counts : PairCounts
-    found : Consistency
+    consistency : Consistency
     chosen : Recommendation
         Its threshold is where rates are judged; without one they are null.
     beta, eps, seed
@@ -149,11 +149,11 @@ def intervals(
     (far_ends, far_error), (frr_ends, frr_error) = (
         _at(band, chosen.threshold, level) for band in (far, frr)
     )
-    opis, eps_opis = replicates_of_consistency(counts, found, beta, eps, seed)
-    means = _class_means(counts, found, chosen.threshold, beta, level)
+    opis, eps_opis = replicates_of_consistency(counts, consistency, beta, eps, seed)
+    means = _class_means(counts, consistency, chosen.threshold, beta, level)
     return Intervals(
-        opis=_opis_interval(found, opis, level),
-        eps_opis=_eps_opis_interval(found, eps_opis, level),
+        opis=_opis_interval(consistency, opis, level),
+        eps_opis=_eps_opis_interval(consistency, eps_opis, level),
         far=far_ends,
         frr=frr_ends,
         threshold=_threshold(chosen, far, frr, level),
@@ -163,12 +163,12 @@ def intervals(
         class_mean_frr=means[1],
         mean_utility=means[2],
         standard_errors=StandardErrors(
-            opis=None if found.opis is None else float(np.nanstd(opis)),
-            eps_opis=None if found.eps_opis is None else float(np.nanstd(eps_opis)),
+            opis=None if consistency.opis is None else float(np.nanstd(opis)),
+            eps_opis=None if consistency.eps_opis is None else float(np.nanstd(eps_opis)),
             far=far_error,
             frr=frr_error,
         ),
-        effective_classes=effective_classes(counts, found, chosen.threshold, beta),
+        effective_classes=effective_classes(counts, consistency, chosen.threshold, beta),
     )
 
 
@@ -225,46 +225,48 @@ def _weights(counts: PairCounts, seed: int) -> Iterator[bootstrap.Weights]:
 
 
 def replicates_of_consistency(
-    counts: PairCounts, found: Consistency, beta: float, eps: float, seed: int
+    counts: PairCounts, consistency: Consistency, beta: float, eps: float, seed: int
 ) -> tuple[Curve, Curve]:
     """OPIS and eps-OPIS of every replicate, each of shape (REPLICATES,); NaN where undefined.
 
     At some hundred thresholds of the calibration range.
     """
-    classes = found.classes
-    columns, span = points_of_range(counts, found)
+    classes = consistency.classes
+    columns, span = points_of_range(counts, consistency)
     mean = curves.mean_utility(counts, beta, classes, columns)
     values: tuple[list[Curve], list[Curve]] = ([], [])
     for drawn in _weights(counts, seed):
         inner = drawn[:, classes]
-        worst = bootstrap.worst_weights(inner, found, eps)
+        worst = bootstrap.worst_weights(inner, consistency, eps)
         means, worst_means = (
             bootstrap.mean_utility(weights, counts, beta, classes, columns)
             for weights in (inner, worst)
         )
-        values[0].append(bootstrap.opis(inner, found.contributions, means, mean, span))
+        values[0].append(bootstrap.opis(inner, consistency.contributions, means, mean, span))
         values[1].append(bootstrap.eps_opis(inner, worst, means, worst_means, span))
     return np.concatenate(values[0]), np.concatenate(values[1])
 
 
-def _opis_interval(found: Consistency, replicates: Curve, level: float) -> Ends | None:
+def _opis_interval(consistency: Consistency, replicates: Curve, level: float) -> Ends | None:
     """Interval of OPIS: that on the logarithmic scale, or that of a skewed mean if it is higher."""
-    ends = _log_interval(found.opis, replicates, _freedom(found), level)
-    if ends is None or found.opis is None:
+    ends = _log_interval(consistency.opis, replicates, _freedom(consistency), level)
+    if ends is None or consistency.opis is None:
         return None
-    unbiased = 2 * found.opis - float(np.nanmean(replicates))
-    _, high = mean_limits(found.contributions, level, value=unbiased)
+    unbiased = 2 * consistency.opis - float(np.nanmean(replicates))
+    _, high = mean_limits(consistency.contributions, level, value=unbiased)
     return ends[0], min(max(ends[1], float(high)), _MOST_OPIS)
 
 
-def _eps_opis_interval(found: Consistency, replicates: Curve, level: float) -> Ends | None:
+def _eps_opis_interval(consistency: Consistency, replicates: Curve, level: float) -> Ends | None:
     """Interval of eps-OPIS, with half the freedom, as a few classes are the worst."""
-    ends = _log_interval(found.eps_opis, replicates, max(_freedom(found) / 2, 2.0), level)
+    ends = _log_interval(
+        consistency.eps_opis, replicates, max(_freedom(consistency) / 2, 2.0), level
+    )
     return None if ends is None else (ends[0], min(ends[1], _MOST_EPS_OPIS))
 
 
-def _freedom(found: Consistency) -> float:
-    deviations = found.contributions - found.contributions.mean()
+def _freedom(consistency: Consistency) -> float:
+    deviations = consistency.contributions - consistency.contributions.mean()
     return max(float(freedom_of(deviations)), LEAST_FREEDOM)
 
 
@@ -291,14 +293,14 @@ def _log_interval(
 
 
 def _class_means(
-    counts: PairCounts, found: Consistency, threshold: float | None, beta: float, level: float
+    counts: PairCounts, consistency: Consistency, threshold: float | None, beta: float, level: float
 ) -> list[Ends | None]:
     """Intervals of the class means of FAR, FRR and utility at a threshold.
 
     None where all classes have the same, which tells nothing of others.
     """
     rates = None if threshold is None else class_rates(counts, beta, threshold)
-    if rates is None or len(found.classes) < 2:
+    if rates is None or len(consistency.classes) < 2:
         return [None, None, None]
     # A class adds its impostor pairs to the FAR of the others too: the mean varies twice as much.
     far = 2 * rates.far - rates.far.mean()

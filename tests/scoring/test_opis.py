@@ -14,7 +14,7 @@ from opis_cli.counting.sizes import Sizes
 from opis_cli.errors import InputError
 from opis_cli.records import Grid
 from opis_cli.scoring import curves
-from opis_cli.scoring.opis import consistency, consistency_by, opis_by, trapezoid_weights
+from opis_cli.scoring.opis import consistency_by, consistency_of, opis_by, trapezoid_weights
 from opis_cli.scoring.pooled import EqualError, equal_error
 from opis_cli.scoring.recommend import recommend
 from opis_cli.statistics import bootstrap
@@ -94,7 +94,7 @@ def test_no_monotone_transform_changes_opis_by_log_far():
     for transform in (lambda t: np.sqrt(2 * t), np.expm1, lambda t: t**3 / 7):
         grid = dataclasses.replace(counts.grid, thresholds=transform(counts.grid.thresholds))
         other = dataclasses.replace(counts, grid=grid)
-        found = consistency(other, calibration, 1.0, 0.1)
+        found = consistency_of(other, calibration, 1.0, 0.1)
         assert found.opis != pytest.approx(run.report.opis, rel=1e-2)
         by = opis_by(consistency_by(other, found, 1.0, 0.1))
         assert by.log_far == run.report.opis_by.log_far
@@ -114,7 +114,7 @@ def test_ties_of_the_far_have_no_weight_on_its_scale():
         sizes=[2, 2],
         thresholds=[0.0, 0.2, 0.4, 1.0],
     )
-    found = consistency(counts, opis_range("distance", 0.0, 1.0), 1.0, 0.1)
+    found = consistency_of(counts, opis_range("distance", 0.0, 1.0), 1.0, 0.1)
     by = consistency_by(counts, found, 1.0, 0.1)
     assert by["log_far"].weights.tolist() == [0, 0, 0.5, 0.5]
     # From 0.4 on both classes are alike.
@@ -122,7 +122,7 @@ def test_ties_of_the_far_have_no_weight_on_its_scale():
     assert by["euclidean_unit"].weights == pytest.approx(
         trapezoid_weights(np.sqrt([0.0, 0.4, 0.8, 2.0]))
     )
-    alike = consistency(counts, opis_range("distance", 0.0, 0.4), 1.0, 0.1)
+    alike = consistency_of(counts, opis_range("distance", 0.0, 0.4), 1.0, 0.1)
     assert set(consistency_by(counts, alike, 1.0, 0.1)) == {"euclidean_unit"}
 
 
@@ -271,7 +271,7 @@ def test_opis_by_hand():
         thresholds=[0.0, 0.5, 1.0],
     )
     calibration = opis_range("distance", 0.0, 0.5)
-    found = consistency(counts, calibration, beta=1.0, eps=0.1)
+    found = consistency_of(counts, calibration, beta=1.0, eps=0.1)
     # Utility is 1 for the first class and 0 for the second all over [0, 0.5]; the mean is 1/2.
     assert found.contributions.tolist() == [0.25, 0.25]
     assert found.opis == 0.25
@@ -299,7 +299,7 @@ def test_utility_by_hand():
 
 def test_identical_curves_give_zero():
     counts = data.hand_made([[0, 1, 3]] * 3, [[0, 5, 18]] * 3, [3, 3, 3], [0.0, 0.4, 1.0])
-    found = consistency(counts, opis_range("distance", 0.0, 1.0), 1.0, 0.1)
+    found = consistency_of(counts, opis_range("distance", 0.0, 1.0), 1.0, 0.1)
     assert found.opis == 0.0 and found.eps_opis == 0.0
 
 
@@ -426,7 +426,7 @@ def test_the_worst_classes_are_a_share_rounded_up_as_it_is_written(classes, eps,
     accepted = np.arange(classes)[:, None] % 2 * np.array([[1, 1, 0]]) | np.array([[0, 0, 1]])
     impostor = np.tile([0, 0, 2 * (2 * classes - 2)], (classes, 1))
     counts = data.hand_made(accepted, impostor, [2] * classes, [0.0, 0.5, 1.0])
-    found = consistency(counts, opis_range("distance", 0.0, 0.5), 1.0, eps)
+    found = consistency_of(counts, opis_range("distance", 0.0, 0.5), 1.0, eps)
     assert len(found.worst) == worst
     drawn = bootstrap.worst_weights(np.ones((1, classes)), found, eps)
     assert drawn.sum() == worst
@@ -463,7 +463,7 @@ def test_where_only_pooled_counts_are_the_end_that_a_bound_is_about_is_taken(
     by_class, bounds, expected
 ):
     counts = only_pooled_between(by_class)
-    found = consistency(counts, opis_range("distance", 0.1, 0.2), 1.0, 0.1)
+    found = consistency_of(counts, opis_range("distance", 0.1, 0.2), 1.0, 0.1)
     chosen = recommend(
         counts, found, max_far=bounds[0], max_frr=bounds[1], prefer="utility", beta=1.0
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit, stdtrit
 
 import opis_cli as opis
-from opis_cli.scoring.opis import consistency
+from opis_cli.scoring.opis import consistency_of
 from opis_cli.scoring.recommend import recommend
 from opis_cli.statistics.intervals import (
     _log_interval,
@@ -166,7 +166,7 @@ def test_the_interval_holds_a_threshold_between_two_steps_of_the_far():
     band = spread(counts, "far", np.arange(3))
     chosen = recommend(
         counts,
-        consistency(counts, Calibration("distance", 0.1, 1.0), 1.0, 0.1),
+        consistency_of(counts, Calibration("distance", 0.1, 1.0), 1.0, 0.1),
         max_far=0.2, max_frr=None, prefer="low-frr", beta=1.0,
     )  # fmt: skip
     assert chosen.threshold == 0.1 and chosen.far == 0 and band.limits()[1][0] < 0.2

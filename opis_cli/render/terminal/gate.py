@@ -12,7 +12,7 @@ from opis_cli.judging.gate import Verdict
 from opis_cli.judging.limits import Unit
 from opis_cli.judging.models import Comparison, Difference
 from opis_cli.render.terminal.blocks import marked
-from opis_cli.render.verdicts.words import cells, evidence, headline, shown, signed, subject
+from opis_cli.render.verdicts.words import cells, evidence, figure, headline, signed, subject
 from opis_cli.report.records import Report
 from opis_cli.scoring.opis import SCALES
 from opis_cli.text import number, plain, rate
@@ -151,7 +151,7 @@ def _change(change: Change, found: Comparison, *, intervals: bool) -> list[Text]
         label = f"FRR@FAR {rate(found.max_far)}"
     arrow, style = _arrow(change)
     relative = "–" if change.relative is None else f"{100 * change.relative:+.1f} %"
-    row = [label, *(shown(value, unit) for value in (change.base, change.value)), arrow]
+    row = [label, *(figure(value, unit) for value in (change.base, change.value)), arrow]
     row += [signed(change.change, unit), relative]
     if intervals:
         row.append("–" if change.interval is None else _interval(change.interval, unit))

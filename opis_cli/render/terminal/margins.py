@@ -10,39 +10,39 @@ from opis_cli.scoring.margins import Margins, snippet
 from opis_cli.text import number, rate
 
 
-def margins_summary(run: Evaluation, found: Margins) -> RenderableType:
+def margins_summary(run: Evaluation, margins: Margins) -> RenderableType:
     """Margins, the pairs that they mine, the loss that they mean, and how to train with them."""
-    pairs, plus, minus = run.report.pairs, found.hard_genuine_pairs, found.hard_impostor_pairs
+    pairs, plus, minus = run.report.pairs, margins.hard_genuine_pairs, margins.hard_impostor_pairs
     rows = [
         (
             "m+ (pull genuine pairs)",
-            decimals.text(found.margin_plus),
-            f"cosine similarity at FRR {rate(found.max_frr)}",
+            decimals.text(margins.margin_plus),
+            f"cosine similarity at FRR {rate(margins.max_frr)}",
         ),
         (
             "  hard genuine pairs",
-            rate(found.hard_genuine_share),
+            rate(margins.hard_genuine_share),
             f"{plus:,} of {pairs.genuine:,} lie below m+",
         ),
-        ("  loss", number(found.loss_plus), _resolution(found.loss_plus_resolution)),
+        ("  loss", number(margins.loss_plus), _resolution(margins.loss_plus_resolution)),
         (
             "m- (push impostors)",
-            "–" if found.margin_minus is None else decimals.text(found.margin_minus),
-            f"cosine similarity at FAR {rate(found.max_far)}",
+            "–" if margins.margin_minus is None else decimals.text(margins.margin_minus),
+            f"cosine similarity at FAR {rate(margins.max_far)}",
         ),
         (
             "  hard impostor pairs",
-            rate(found.hard_impostor_share),
+            rate(margins.hard_impostor_share),
             "" if minus is None else f"{minus:,} of {pairs.impostor:,} lie above m-",
         ),
-        ("  loss", number(found.loss_minus), _resolution(found.loss_minus_resolution)),
+        ("  loss", number(margins.loss_minus), _resolution(margins.loss_minus_resolution)),
     ]
     return Group(
         section("Margins for the threshold-consistent margin loss (TCM)", rows),
-        *marked(found.notes),
+        *marked(margins.notes),
         Text(),
         Text("To train with them (pip install pytorch-metric-learning):", style="bold cyan"),
-        *(Text(f"  {line}".rstrip()) for line in snippet(found).splitlines()),
+        *(Text(f"  {line}".rstrip()) for line in snippet(margins).splitlines()),
     )
 
 

@@ -12,7 +12,7 @@ from opis_cli.text import number, on_scale, plain, rate
 _AGAINST = ("max-opis-increase", "max-frr-increase", "max-recall-drop", "max-threshold-shift")
 
 
-def shown(value: float | None, unit: Unit, *, points: bool = False) -> str:
+def figure(value: float | None, unit: Unit, *, points: bool = False) -> str:
     """A figure for people; ``points`` for a difference of rates, in percentage points."""
     if value is None:
         return "–"
@@ -27,7 +27,7 @@ def shown(value: float | None, unit: Unit, *, points: bool = False) -> str:
 
 def signed(value: float | None, unit: Unit) -> str:
     """A difference with its sign, of rates in percentage points."""
-    text = shown(value, unit, points=True)
+    text = figure(value, unit, points=True)
     return text if value is None or value < 0 else f"+{text}"
 
 
@@ -36,8 +36,8 @@ def cells(check: Check) -> tuple[str, str, str]:
     worse = check.baseline is not None or check.name in _AGAINST
     sign = ">=" if check.least else "<="
     return (
-        shown(check.value, check.unit, points=worse),
-        f"{sign} {shown(check.limit, check.unit, points=worse)}",
+        figure(check.value, check.unit, points=worse),
+        f"{sign} {figure(check.limit, check.unit, points=worse)}",
         signed(check.margin, check.unit),
     )
 
@@ -46,8 +46,8 @@ def evidence(check: Check) -> str:
     """What the classes show of a worsening: its interval, and the least that they could."""
     if check.interval is None or check.detectable is None or check.confidence is None:
         return ""
-    low, high = (shown(end, check.unit, points=True) for end in check.interval)
-    least = shown(check.detectable, check.unit, points=True)
+    low, high = (figure(end, check.unit, points=True) for end in check.interval)
+    least = figure(check.detectable, check.unit, points=True)
     level = f"{100 * check.confidence:.4g} %"
     return f"{low} to {high}, each end at {level}; the least that these classes can show is {least}"
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from opis_cli.records import Curve, Ints, PairCounts
 from opis_cli.report.evaluation import Evaluation
+from opis_cli.scoring import curves
 from opis_cli.scoring.axis import exact_to
 from opis_cli.scoring.opis import Consistency
 from opis_cli.statistics.jackknife import BAND_POINTS, band_columns
@@ -95,6 +96,38 @@ def columns_of_bands(counts: PairCounts) -> Ints:
 def opacity(count: int) -> float:
     """How opaque one of many curves or points is drawn."""
     return float(np.clip(12 / count**0.8, 0.03, 0.75))
+
+
+def utility_curves(
+    panel: Axes, run: Evaluation, span: tuple[float, float] | None = None
+) -> tuple[Curve, Curve]:
+    """Draw the utility of every class against the threshold, the worst classes, and the means.
+
+    Without classes, draw the utility of the pooled rates.
+
+    Returns
+    -------
+    thresholds : ndarray of shape (P,)
+    utilities : ndarray of shape (E, P)
+    """
+    counts, consistency, beta = run.whole, run.consistency, run.settings.beta
+    columns = columns_in_view(run, span)
+    x, classes = counts.grid.class_thresholds[columns], consistency.classes
+    values = curves.class_utility(counts, beta, classes, columns)
+    worst = np.isin(classes, consistency.worst) & (len(consistency.worst) < len(classes))
+    share = f"worst {100 * run.settings.eps:g} %"
+    one, many = run.report.source.one, run.report.source.many
+    if len(values):
+        class_curves(panel, x, values[~worst], GREY, 2, f"a {one}", len(values))
+    if worst.any():
+        class_curves(panel, x, values[worst], WORST, 3, f"a {one} of the {share}")
+        line(panel, x, values[worst].mean(axis=0), WORST, "--", f"mean of the {share}")
+    if len(values):
+        line(panel, x, values.mean(axis=0), "black", "-", f"mean of the {many}")
+    else:
+        pooled = curves.pooled_utility(counts, beta)
+        line(panel, counts.grid.thresholds, pooled, "black", "-", "utility, pooled")
+    return x, values
 
 
 def class_curves(

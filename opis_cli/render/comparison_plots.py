@@ -15,13 +15,11 @@ from opis_cli.render.axes import (
     CHOSEN,
     FAR,
     GREY,
-    WORST,
-    class_curves,
     columns_in_view,
-    line,
     name_thresholds,
     new_figure,
     shade_range,
+    utility_curves,
     veil_estimates,
     view,
 )
@@ -73,22 +71,9 @@ def side_by_side(runs: Sequence[Evaluation], comparison: Comparison) -> Figure:
 
 
 def _curves(panel: Axes, run: Evaluation, model: Model, span: tuple[float, float]) -> None:
-    counts, found, beta = run.whole, run.consistency, run.settings.beta
-    columns = columns_in_view(run, span)
-    x = counts.grid.class_thresholds[columns]
-    values = curves.class_utility(counts, beta, found.classes, columns)
-    worst = np.isin(found.classes, found.worst) & (len(found.worst) < len(found.classes))
-    share = f"worst {100 * run.settings.eps:g} %"
-    one, many = run.report.source.one, run.report.source.many
-    if len(values):
-        class_curves(panel, x, values[~worst], GREY, 2, f"a {one}", len(values))
-    if worst.any():
-        class_curves(panel, x, values[worst], WORST, 3, f"a {one} of the {share}", len(values))
-        line(panel, x, values[worst].mean(axis=0), WORST, "--", f"mean of the {share}")
-    name = f"mean of the {many}" if len(values) else "utility, pooled"
-    line(panel, *_mean(run, span), "black", "-", name)
+    utility_curves(panel, run, span)
     veil_estimates(panel, run)
-    shade_range(panel, found)
+    shade_range(panel, run.consistency)
     threshold = run.report.recommendation.threshold
     if threshold is not None:
         panel.axvline(threshold, color=CHOSEN, lw=1.5, zorder=6, label="recommended")

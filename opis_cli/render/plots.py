@@ -34,6 +34,7 @@ from opis_cli.render.axes import (
     opacity,
     panels,
     point,
+    utility_curves,
     veil_estimates,
     view,
 )
@@ -95,24 +96,8 @@ def draw(run: Evaluation, kind: str = "utility") -> Figure:
 
 def _utility(run: Evaluation) -> Figure:
     figure, (upper, lower) = panels(6.4, (3, 2))
-    counts, found, beta = run.whole, run.consistency, run.settings.beta
-    columns = columns_in_view(run)
-    x = counts.grid.class_thresholds[columns]
-    values = curves.class_utility(counts, beta, found.classes, columns)
-    worst = np.isin(found.classes, found.worst) & (len(found.worst) < len(found.classes))
-    one, many = run.report.source.one, run.report.source.many
-    if len(values):
-        class_curves(upper, x, values[~worst], GREY, 2, f"a {one}", len(values))
-    if worst.any():
-        share = f"{100 * run.settings.eps:g} %"
-        class_curves(upper, x, values[worst], WORST, 3, f"a {one} of the worst {share}")
-        mean = values[worst].mean(axis=0)
-        line(upper, x, mean, WORST, "--", f"mean of the worst {share}")
-    if len(values):
-        line(upper, x, values.mean(axis=0), "black", "-", f"mean of the {many}")
-    else:
-        pooled = curves.pooled_utility(counts, beta)
-        line(upper, counts.grid.thresholds, pooled, "black", "-", "utility, pooled")
+    counts, beta = run.whole, run.settings.beta
+    x, values = utility_curves(upper, run)
     if len(values) > 1 and counts.classes_are_units:
         low, high = mean_band(values)
         band(upper, x, low, high, "black", f"{100 * LEVEL:g} % interval of the mean")

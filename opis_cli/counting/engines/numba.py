@@ -32,7 +32,15 @@ from opis_cli.counting.engines.numba_credits import (
     inside,
 )
 from opis_cli.counting.engines.numba_scan import PADDING, ZONES, scan, subtract_halves, veto
-from opis_cli.counting.engines.numba_tables import CROWDED, Block, Buffers, Cells, Genuine, Table
+from opis_cli.counting.engines.numba_tables import (
+    CROWDED,
+    Block,
+    Bounds,
+    Buffers,
+    Cells,
+    Genuine,
+    Table,
+)
 from opis_cli.counting.rows import CODES, ROUNDING, Codes, Rows
 from opis_cli.counting.tally import Advance, Opened, Tally, Tile
 from opis_cli.records import Embeddings, Grid, Ints
@@ -78,8 +86,10 @@ def count_pairs(
     for worker in workers:
         worker.deliver()
     if not cells.everywhere:
-        accepted = sum(worker.accepted for worker in workers)
-        tally.impostor[:, cells.window :] += np.diff(accepted).astype(tally.impostor.dtype)
+        in_window = np.sum([worker.in_window for worker in workers], axis=0)
+        beyond = np.sum([worker.beyond for worker in workers], axis=0)
+        cells_beyond = np.diff(beyond, axis=1, prepend=in_window[:, None])
+        tally.impostor[:, cells.window :] += cells_beyond.astype(tally.impostor.dtype)
 
 
 def count_inside(rows: Rows, count: int, grid: Grid, threads: int) -> NDArray[np.uint32]:
@@ -186,8 +196,10 @@ class _Worker:
         self.scores = np.empty((_BLOCK, _BLOCK + PADDING), np.float32)
         count, few = len(rows.labels), len(cells.few)
         keys = len(tally.impostor)
-        # Impostors of each key in the window, at each of the few, and all.
-        self.accepted = np.zeros((keys, few + 2), np.int64)
+        # Impostor pairs of each key: those in the window, those accepted at each of the few
+        # thresholds beyond it, and in the last column all.
+        self.in_window = np.zeros(keys, np.int64)
+        self.beyond = np.zeros((keys, few + 1), np.int64)
         self.by_cell = np.zeros(cells.window, np.int64)
         self.numbers = np.zeros(keys, np.int32)
         self.found = np.zeros(min(keys, 2 * TILE_SIDE), np.int32)
@@ -234,14 +246,12 @@ class _Worker:
                 cells.class_cell,
                 buffers,
                 self.by_cell,
-                self.accepted[:, 0],
+                self.in_window,
                 self.tally.impostor,
             )
         if not cells.everywhere:
-            bounds = tile.a, tile.b, tile.c, tile.d
-            credit_beyond(
-                *bounds, self.begins, self.ends, self.rows.keys, self.buffers, self.accepted[:, 1:]
-            )
+            bounds = Bounds(tile.a, tile.b, tile.c, tile.d)
+            credit_beyond(bounds, self.begins, self.ends, keys, buffers, self.beyond)
 
     def count_block(self, tile: Tile, i0: int, i1: int, j0: int, j1: int) -> None:
         """Count the rows ``i0:i1`` with the columns ``j0:j1`` of a tile."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from opis_cli.counting.engines.numba_tables import (
     Block,
+    Bounds,
     Buffers,
     Genuine,
     Listed,
@@ -108,17 +109,10 @@ def deliver_credits(
 
 @compiled
 def credit_beyond(
-    a: int,
-    b: int,
-    c: int,
-    d: int,
-    begins: Any,
-    ends: Any,
-    keys: Any,
-    buffers: Buffers,
-    accepted: Any,
+    bounds: Bounds, begins: Any, ends: Any, keys: Any, buffers: Buffers, accepted: Any
 ) -> None:
     """Credit a tile's impostor pairs that are accepted at each of the few, and all of them."""
+    a, b, c, d = bounds
     by_row, by_column = buffers.few_by_row, buffers.few_by_column
     few = by_row.shape[1]
     for i in range(a, b):

@@ -55,6 +55,15 @@ class Cells(NamedTuple):
     few: Any
 
 
+class Bounds(NamedTuple):
+    """A tile: rows ``a:b`` with rows ``c:d``."""
+
+    a: int
+    b: int
+    c: int
+    d: int
+
+
 class Block(NamedTuple):
     """A block of scores, and where it lies.
 

@@ -250,20 +250,20 @@ class Settings:
         None, About("Keep partial counts here, and go on from them.", metavar="DIR", since=2)
     )
     seed: int = _setting(0, About("Seed of random choices.", changes_counts=True))
-    confidence: float | None = _setting(
-        None,
-        About(
-            "Let the bounds hold on other classes with this confidence, as 0.95.",
-            shown="they hold on these",
-            since=2,
-        ),
-    )
     folds: int | None = _setting(
         None,
         About(
             "Try the threshold on held-out classes, in so many folds.",
             metavar="K",
             changes_counts=True,
+            since=2,
+        ),
+    )
+    confidence: float | None = _setting(
+        None,
+        About(
+            "Let the bounds hold on other classes with this confidence, as 0.95.",
+            shown="they hold on these",
             since=2,
         ),
     )

@@ -1,17 +1,21 @@
 """The entry point: runs a command, and is the one place that turns errors into messages.
 
 Exit codes: 0 done, 1 a gate failed, 2 usage, configuration or input, 70 a fault of ours, 130
-interrupted.
+interrupted, 143 terminated. They hold whatever becomes of the output: a reader that has gone, a
+full disk and a closed stream change no code but 0.
 """
 
 import io
 import logging
 import os
+import signal
 import sys
 import traceback
+from typing import Any
 
 DEBUG_FLAG = "--debug"
-FAULT, INTERRUPTED, MISUSED = 70, 130, 2
+_REPORT_IT = f"Please report it, with what {DEBUG_FLAG} prints."
+FAULT, INTERRUPTED, TERMINATED, MISUSED = 70, 130, 143, 2
 
 
 def main() -> None:
@@ -20,24 +24,47 @@ def main() -> None:
     sys.exit(_run([word for word in sys.argv[1:] if word != DEBUG_FLAG], debug))
 
 
+class _Terminated(BaseException):
+    """SIGTERM came: what Ctrl-C is to a person. Python would end without cleaning up."""
+
+
+def _terminate(number: int, frame: Any) -> None:
+    # Once: what cleans up shall not be disturbed.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise _Terminated
+
+
 def _run(words: list[str], debug: bool) -> int:
+    code = 0
     try:
-        # Class names may hold what the terminal cannot show.
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="replace")
+        _open_streams()
+        signal.signal(signal.SIGTERM, _terminate)
         # Matplotlib would say there that it lists the fonts, where that takes it long.
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
         from opis_cli.cli.gate import app
 
         code = int(app(words, prog_name="opis", standalone_mode=False) or 0)
-        sys.stdout.flush()
         if code == INTERRUPTED:
             # Typer has caught the KeyboardInterrupt.
             raise KeyboardInterrupt
+        sys.stdout.flush()
+        sys.stderr.flush()
         return code
     except BaseException as error:
-        return _explain(error, debug)
+        explained = _explain(error, debug)
+        return code or explained
+
+
+def _open_streams() -> None:
+    """Give the process streams that can be written, whatever it was started with."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # Closed by whoever started us. Else the next file that is opened would get its number.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            # Class names may hold what the terminal cannot show.
+            stream.reconfigure(errors="replace")
 
 
 def _explain(error: BaseException, debug: bool) -> int:
@@ -45,8 +72,9 @@ def _explain(error: BaseException, debug: bool) -> int:
     from opis_cli.errors import OpisError
 
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
-        print("opis: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _say("opis: interrupted", INTERRUPTED)
+    if isinstance(error, _Terminated):
+        return _say("opis: terminated", TERMINATED)
     if isinstance(error, BrokenPipeError | SystemExit):
         # Whoever read our output has gone, as `head` does (Typer turns that into SystemExit).
         _abandon_output()
@@ -60,15 +88,31 @@ def _explain(error: BaseException, debug: bool) -> int:
         return _tell(f"the system refused: {error}", MISUSED, debug)
     if hasattr(error, "show") and hasattr(error, "exit_code"):
         # A usage error; Typer does not export its class.
-        error.show()
+        try:
+            error.show()
+        except OSError:
+            _abandon_output()
         return int(error.exit_code)
-    text = f"a fault of opis itself, {type(error).__name__}: {error}"
-    return _tell(f"{text}\nPlease report it, with what {DEBUG_FLAG} prints.", FAULT, debug)
+    return _tell(f"a fault of opis itself, {type(error).__name__}: {error}", FAULT, debug)
 
 
 def _abandon_output() -> None:
     """Send what is still to be flushed nowhere, so that the interpreter does not fail over it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        try:
+            (sys.stdout if number == 1 else sys.stderr).flush()
+        except (OSError, ValueError):
+            os.dup2(nowhere, number)
+
+
+def _say(text: str, code: int) -> int:
+    """Print a message on standard error, if that can be written, and return the exit code."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        _abandon_output()
+    return code
 
 
 def _tell(message: str, code: int, debug: bool) -> int:
@@ -76,9 +120,9 @@ def _tell(message: str, code: int, debug: bool) -> int:
 
     if debug:
         traceback.print_exc()
-    lines = [plain(line, 2_000) for line in message.splitlines()]
-    print("opis: " + "\n".join(lines), file=sys.stderr)
-    return code
+    # The message holds names from the data: no character of it begins a line, or is a command.
+    text = "opis: " + plain(message, 4_000)
+    return _say(text if code != FAULT else f"{text}\n{_REPORT_IT}", code)
 
 
 if __name__ == "__main__":

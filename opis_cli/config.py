@@ -33,7 +33,8 @@ def load_config(path: Path | None) -> dict[str, Any]:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror}); check --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Python also refuses numbers of thousands of digits, and deep nesting.
         raise SettingsError(f"{path}: not valid TOML: {error}") from None
     hints = get_type_hints(Settings)
     config: dict[str, Any] = {}

@@ -54,7 +54,8 @@ def write_text(file: Path, text: str) -> None:
         The file cannot be written.
     """
     with replacing(file) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+        # A file name in a report need not be UTF-8; the report is.
+        scratch.write_text(text, encoding="utf-8", errors="replace")
 
 
 def sha256_of(path: Path) -> str:

@@ -77,7 +77,10 @@ def plain_value(value: Any, hint: Any, where: str) -> Any:
         return value
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         if float in kinds:
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:
+                raise SettingsError(f"{where} is larger than any float; give a number") from None
         if int in kinds and isinstance(value, numbers.Integral):
             return int(value)
         if where.endswith(_NUMBERS_AS_TEXT):

@@ -33,9 +33,13 @@ def everywhere(source: str | Path) -> str:
     return str(source) if is_address(source) else str(Path(source).absolute())
 
 
-def natural(name: str) -> list[str | int]:
+def natural(name: str) -> list[str | tuple[int, str]]:
     """A key that sorts the numbers in names by value: ``part-2`` before ``part-10``."""
-    return [int(part) if k % 2 else part for k, part in enumerate(re.split(r"([0-9]+)", name))]
+    # Of numbers without leading zeros, a longer one is larger. Python's integers have a limit.
+    return [
+        (len(part.lstrip("0")), part.lstrip("0")) if k % 2 else part
+        for k, part in enumerate(re.split(r"([0-9]+)", name))
+    ]
 
 
 @contextmanager

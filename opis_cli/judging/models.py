@@ -24,6 +24,7 @@ from opis_cli.statistics import bootstrap
 
 SUFFIXES = (".parquet", ".npy", ".npz")
 SHOWN_CLASSES = 10
+_MOST_SIZE = 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +189,12 @@ def _unknown(flag: str, name: str, names: list[str]) -> SettingsError:
 def _number(text: str) -> float:
     try:
         number = float(text)
-        if not 0 < number < float("inf"):
+        if not 0 < number <= _MOST_SIZE:
             raise ValueError
     except ValueError:
-        raise SettingsError(f"--size: {text!r} is no number above 0") from None
+        raise SettingsError(
+            f"--size: {text!r} is no number above 0 and up to {_MOST_SIZE:g}"
+        ) from None
     return number
 
 

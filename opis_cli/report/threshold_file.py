@@ -87,7 +87,7 @@ def _threshold_of_file(file: Path, metric: str) -> float:
             f"--threshold {str(file)!r}: neither a number nor a file that can be read "
             f"({error.strerror})"
         ) from None
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise SettingsError(
             f"--threshold {file}: no threshold.json (it needs the keys threshold and metric)"
         ) from None

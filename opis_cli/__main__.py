@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 DEBUG_FLAG = "--debug"
@@ -61,7 +62,7 @@ def _open_streams() -> None:
         stream = getattr(sys, name)
         if stream is None:
             # Closed by whoever started us. Else the next file that is opened would get its number.
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             # Class names may hold what the terminal cannot show.
             stream.reconfigure(errors="replace")

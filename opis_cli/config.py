@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from opis_cli.errors import SettingsError
-from opis_cli.settings import Settings
-from opis_cli.values import plain_value
+from opis_cli.settings import ABOUT, Settings
+from opis_cli.values import plain_value, unknown
 
 CONFIG_FILE = "opis.toml"
-
-
 CONFIG_TABLES = ("gate",)
+_GATE_PATHS = ("baseline", "threshold")
 
 
 def load_config(path: Path | None) -> dict[str, Any]:
@@ -30,7 +29,7 @@ def load_config(path: Path | None) -> dict[str, Any]:
         if not path.exists():
             return {}
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror}); check --config") from None
     except (ValueError, RecursionError) as error:
@@ -41,15 +40,32 @@ def load_config(path: Path | None) -> dict[str, Any]:
     for key, value in raw.items():
         field = key.replace("-", "_")
         if key in CONFIG_TABLES and isinstance(value, dict):
-            config[key] = value
+            paths = {name: _from_here(value[name], path) for name in _GATE_PATHS if name in value}
+            config[key] = value | paths
         elif field in config:
             raise SettingsError(f"{path}: {key!r} is given twice")
         elif field in hints:
-            config[field] = plain_value(value, hints[field], f"{path}: {key}")
+            plain = plain_value(value, hints[field], f"{path}: {key}")
+            config[field] = _from_here(plain, path) if ABOUT[field].is_path else plain
         else:
-            known = ", ".join(sorted(name.replace("_", "-") for name in hints))
-            raise SettingsError(f"{path}: unknown key {key!r}; the keys are {known}")
+            known = [name.replace("_", "-") for name in hints]
+            raise SettingsError(f"{path}: {unknown('key', key, known, 'keys')}")
     return config
+
+
+def _from_here(value: Any, file: Path) -> Any:
+    """A path that a settings file names, from the folder of that file; other values as they are."""
+    if not isinstance(value, str) or "://" in value or _is_number(value):
+        return value
+    return str(file.parent / value)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def merge(config: dict[str, Any], flags: dict[str, Any]) -> Settings:
@@ -57,9 +73,6 @@ def merge(config: dict[str, Any], flags: dict[str, Any]) -> Settings:
     names = {field.name for field in dataclasses.fields(Settings)}
     chosen = {key: value for key, value in config.items() if key in names}
     chosen |= {key: value for key, value in flags.items() if value is not None}
-    unknown = sorted(set(chosen) - names)
-    if unknown:
-        raise SettingsError(
-            f"unknown setting {unknown[0]!r}; the settings are {', '.join(sorted(names))}"
-        )
+    for name in sorted(set(chosen) - names):
+        raise SettingsError(unknown("setting", name, names, "settings"))
     return Settings(**chosen)

@@ -61,6 +61,8 @@ class About:
         another value are refused.
     compares : {"figures", "worst classes", "recommendation"}, optional
         What of two runs does not compare where they differ in this.
+    is_path : bool
+        Whether it names a file or folder: in ``opis.toml``, from the folder of that file.
     since : int
         The first schema of reports that have it; older ones stand for the default.
     """
@@ -72,6 +74,7 @@ class About:
     choices: tuple[str, ...] = ()
     changes_counts: bool = False
     compares: Compares | None = None
+    is_path: bool = False
     since: int = 1
 
 
@@ -103,7 +106,12 @@ class Settings:
     # A checkpoint knows labels and gallery by the digests of their files.
     labels: str | None = _setting(
         None,
-        About("Labels file, one a row: .npy, .parquet, .csv, .tsv, text.", metavar="FILE", since=2),
+        About(
+            "Labels file, one a row: .npy, .parquet, .csv, .tsv, text.",
+            metavar="FILE",
+            is_path=True,
+            since=2,
+        ),
     )
     group_column: str | None = _setting(
         None,
@@ -140,11 +148,12 @@ class Settings:
             "Embeddings to search SOURCE's rows in, its queries.",
             metavar="SOURCE",
             compares="figures",
+            is_path=True,
             since=2,
         ),
     )
     gallery_labels: str | None = _setting(
-        None, About("Labels file of the gallery.", metavar="FILE", since=2)
+        None, About("Labels file of the gallery.", metavar="FILE", is_path=True, since=2)
     )
     pairs: bool = _setting(
         False,
@@ -209,6 +218,7 @@ class Settings:
             "A deployed threshold to judge too.",
             metavar="T|threshold.json",
             changes_counts=True,
+            is_path=True,
             since=2,
         ),
     )
@@ -247,7 +257,10 @@ class Settings:
         None, About("Memory of the whole process: 4GB, 500MB.", metavar="SIZE", since=2)
     )
     checkpoint: str | None = _setting(
-        None, About("Keep partial counts here, and go on from them.", metavar="DIR", since=2)
+        None,
+        About(
+            "Keep partial counts here, and go on from them.", metavar="DIR", is_path=True, since=2
+        ),
     )
     seed: int = _setting(0, About("Seed of random choices.", changes_counts=True))
     folds: int | None = _setting(

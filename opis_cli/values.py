@@ -1,8 +1,11 @@
 """Values as users write them: ranges, sizes, words, and the plain types of settings."""
 
+import contextlib
+import difflib
 import numbers
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
@@ -63,6 +66,26 @@ def parse_size(text: str | None) -> int | None:
     return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
 
 
+def parse_number(text: str) -> float:
+    """Read a number, or a percentage such as ``1%``.
+
+    Raises
+    ------
+    ValueError
+        It is neither.
+    """
+    text = text.strip()
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+
+
+def unknown(what: str, name: str, known: Iterable[str], each: str) -> str:
+    """The words for a name that is not known, with the one that was perhaps meant."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    meant = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"unknown {what} {name!r}{meant}; the {each} are {', '.join(names)}"
+
+
 def plain_value(value: Any, hint: Any, where: str) -> Any:
     """The value as the plain type that a setting has; numbers of other libraries pass.
 
@@ -75,6 +98,9 @@ def plain_value(value: Any, hint: Any, where: str) -> Any:
     kinds += [str] if choices_of(hint) else []
     if (value is None and type(None) in kinds) or (isinstance(value, bool) and bool in kinds):
         return value
+    if float in kinds and isinstance(value, str) and value.strip().endswith("%"):
+        with contextlib.suppress(ValueError):
+            return parse_number(value)
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         if float in kinds:
             try:

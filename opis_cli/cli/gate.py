@@ -1,6 +1,7 @@
 """The commands that judge and compare; with those of ``commands.py``, all of ``opis``."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from opis_cli.cli.shared import evaluate_source, on_github, print_json, run_of, 
 from opis_cli.config import CONFIG_FILE, load_config
 from opis_cli.judging.limits import RULES, Rule
 from opis_cli.settings import Settings
+from opis_cli.values import parse_number
 
 __all__ = ["app"]
 
@@ -28,9 +30,10 @@ Judged = Annotated[
 
 def _limit(rule: Rule) -> Any:
     """The option of a limit."""
-    metavar = "N|N%" if rule.against_baseline else "N"
-    option = typer.Option(help=f"{rule.about[0].upper()}{rule.about[1:]}.", metavar=metavar)
-    return Annotated[(str if rule.against_baseline else float) | None, option]
+    about = f"{rule.about[0].upper()}{rule.about[1:]}."
+    if rule.against_baseline:
+        return Annotated[str | None, typer.Option(help=about, metavar="N|N%")]
+    return Annotated[float | None, typer.Option(help=about, metavar="N", parser=parse_number)]
 
 
 @app.command()
@@ -87,13 +90,17 @@ def gate(
 ) -> None:
     """Pass (exit code 0) or fail (1) a run by limits, for CI; with reports for people."""
     if init:
-        _write_example(config or Path(CONFIG_FILE), quiet)
+        _write_example(config or Path(CONFIG_FILE), run_or_source, quiet)
         return
     if run_or_source is None:
         raise typer.BadParameter("give a run or a source, or --init", param_hint="RUN_OR_SOURCE")
-    flags = limits | {"baseline": baseline, "confidence": confidence, "family": family}
-    settings = settings_of(config, {"threshold": threshold, "seed": seed})
-    outcome = _judge(run_or_source, config, flags, settings, quiet)
+    flags = limits | {
+        "baseline": baseline,
+        "threshold": threshold,
+        "confidence": confidence,
+        "family": family,
+    }
+    outcome = _judge(run_or_source, config, flags, settings_of(config, {"seed": seed}), quiet)
     files = {
         "junit": junit,
         "markdown": markdown,
@@ -176,12 +183,15 @@ def compare(
         show(comparison(found, runs[0].report))
 
 
-def _write_example(file: Path, quiet: bool) -> None:
+def _write_example(file: Path, run: str | None, quiet: bool) -> None:
+    """Write the starter, with limits that the run holds, if one is given."""
     from opis_cli.judging.limits import write_gate_example
+    from opis_cli.judging.starter import starter
+    from opis_cli.run import load_run
 
-    write_gate_example(file)
+    write_gate_example(file, starter(None if run is None else load_run(run)))
     if not quiet:
-        typer.echo(f"[gate] written to {file}; edit it, then: opis gate RUN")
+        typer.echo(f"[gate] written to {file}; edit it, then: opis gate {run or 'RUN'}")
 
 
 def _judge(
@@ -193,6 +203,8 @@ def _judge(
     from opis_cli.run import is_run, load_run
 
     demands = read_demands(load_config(config).get("gate", {}), flags, str(config or CONFIG_FILE))
+    deployed = demands.threshold if demands.threshold is not None else settings.threshold
+    settings = replace(settings, threshold=deployed)
     # The baseline first: it costs nothing to refuse one before the work.
     base = None if demands.baseline is None else load_run(demands.baseline)
     run = load_run(path) if is_run(Path(path)) else evaluate_source(path, settings, quiet)

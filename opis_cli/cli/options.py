@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import typer
 
 from opis_cli.settings import ABOUT, Settings
-from opis_cli.values import choices_of
+from opis_cli.values import choices_of, parse_number
 
 Source = Annotated[
     list[str],
@@ -90,13 +90,15 @@ def _option(name: str) -> Any:
     default = Settings.__dataclass_fields__[name].default
     shown = about.shown or ("" if default is None or default is False else str(default))
     words = about.choices or choices_of(hint)
+    kind = _plain_type(hint)
     option = typer.Option(
         *about.flags,
         help=about.help.format(choices=_listed(words)),
-        metavar=about.metavar,
+        metavar=about.metavar or ("N" if kind is float else None),
         show_default=shown or False,
+        parser=parse_number if kind is float else None,
     )
-    return Annotated[_plain_type(hint) | None, option]
+    return Annotated[kind | None, option]
 
 
 def _plain_type(hint: Any) -> Any:

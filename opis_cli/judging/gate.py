@@ -234,9 +234,25 @@ def _notes(
             f"(FAR) and {frr_at} (FRR), the next thresholds with counts by "
             f"{run.report.source.one}, and are at most these."
         )
+    if _met_by_construction(run, demands, at):
+        notes.append(
+            "Every limit is met by construction: the threshold was recommended to meet it. Judge "
+            "the threshold in use (--threshold), or set a limit on recall@1, FRR or OPIS."
+        )
     if baseline is not None:
         notes += _baseline_notes(run, baseline, demands)
     return tuple(notes)
+
+
+def _met_by_construction(run: Evaluation, demands: Demands, at: Operating | None) -> bool:
+    """Whether each limit is on a rate that the recommended threshold was chosen to bound."""
+    if at is None or at.kind != "recommended":
+        return False
+    bounds = dict(zip(("max-far", "max-frr"), run.settings.bounds, strict=True))
+    return all(
+        (bound := bounds.get(limit.rule.name)) is not None and limit.amount >= bound
+        for limit in demands.limits
+    )
 
 
 def _baseline_notes(run: Evaluation, baseline: Evaluation, demands: Demands) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from opis_cli.config import load_config
 from opis_cli.errors import SettingsError
 from opis_cli.files import write_text
+from opis_cli.values import parse_number, unknown
 
 Unit = Literal["number", "rate", "distance"]
 
@@ -101,13 +102,15 @@ class Demands:
     """Everything that a gate was asked for.
 
     ``confidence`` is that of the checks against the baseline; None lets point estimates decide.
-    With ``family`` it is that of all of them together.
+    With ``family`` it is that of all of them together. ``threshold`` is the deployed one, a number
+    or a file.
     """
 
     limits: tuple[Limit, ...]
     baseline: str | None
     confidence: float | None
     family: bool = False
+    threshold: str | None = None
 
 
 def read_demands(table: dict[str, Any], flags: dict[str, Any], file: str = "opis.toml") -> Demands:
@@ -118,14 +121,12 @@ def read_demands(table: dict[str, Any], flags: dict[str, Any], file: str = "opis
     SettingsError
         A key is unknown, a value unusable, no limit is set, or one lacks its baseline.
     """
-    known = {*RULE, "baseline", "confidence", "family"}
+    known = {*RULE, "baseline", "threshold", "confidence", "family"}
     given: dict[str, tuple[str, Any]] = {}
     for key, value in table.items():
         name = key.replace("_", "-")
         if name not in known:
-            raise SettingsError(
-                f"{file}: [gate]: unknown key {key!r}; the keys are {', '.join(sorted(known))}"
-            )
+            raise SettingsError(f"{file}: [gate]: {unknown('key', key, known, 'keys')}")
         if name in given:
             raise SettingsError(f"{file}: [gate]: {key!r} is given twice")
         given[name] = (f"{file}: [gate] {key}", value)
@@ -149,7 +150,8 @@ def read_demands(table: dict[str, Any], flags: dict[str, Any], file: str = "opis
     family = "family" in given and _flag(*given["family"])
     if family and confidence is None:
         confidence = DEFAULT_CONFIDENCE
-    return Demands(limits, baseline, confidence, family)
+    threshold = str(given["threshold"][1]) if "threshold" in given else None
+    return Demands(limits, baseline, confidence, family, threshold)
 
 
 def _limit(rule: Rule, where: str, value: Any) -> Limit:
@@ -157,12 +159,15 @@ def _limit(rule: Rule, where: str, value: Any) -> Limit:
     text = value.strip() if isinstance(value, str) else None
     relative = rule.against_baseline and text is not None and text.endswith("%")
     try:
-        if isinstance(value, bool) or (text is not None and not rule.against_baseline):
+        is_share = text is not None and text.endswith("%")
+        if isinstance(value, bool) or (
+            text is not None and not (rule.against_baseline or is_share)
+        ):
             raise ValueError
-        amount = float(text[:-1]) / 100 if relative and text else float(value)
-    except (TypeError, ValueError):
+        amount = float(value) if text is None else parse_number(text)
+    except (TypeError, ValueError, OverflowError):
         share = " or a percentage of the baseline's, such as 5%" if rule.against_baseline else ""
-        raise SettingsError(f"{where} is {value!r}; it must be a number{share}") from None
+        raise SettingsError(f"{where} is {str(value)[:40]!r}; it must be a number{share}") from None
     if not (math.isfinite(amount) and amount >= 0):
         raise SettingsError(f"{where} is {value}; it must be finite and not negative")
     if rule.unit == "rate" and not relative and amount > 1:
@@ -189,37 +194,8 @@ def _text(where: str, value: Any) -> str:
     return value
 
 
-def example() -> str:
-    """The table ``[gate]`` as an example with comments, for ``opis.toml``."""
-    lines = [
-        "[gate]",
-        "# Limits of `opis gate`, which ends with exit code 1 where one does not hold.",
-        "# Take away the # in front of those that you want. A flag overrides its key.",
-        "",
-    ]
-    lines += [_example_line(rule) for rule in RULES if not rule.against_baseline]
-    lines += [
-        "",
-        "# Against an earlier run: absolute, or a share of its figure.",
-        '# baseline = "runs/last"',
-        *(_example_line(rule) for rule in RULES if rule.against_baseline),
-        "",
-        "# Fail only where the classes prove the worsening: chance alone fails a check 5 % of the",
-        "# time, and one of several more often, but not with family = true.",
-        "# confidence = 0.95",
-        "# family = true",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _example_line(rule: Rule) -> str:
-    # One that is set, so that the example works as it stands.
-    mark = "" if rule.name == "max-far" else "# "
-    return f"{mark + rule.name + ' = ' + rule.example:<36} # {rule.about}"
-
-
-def write_gate_example(file: Path) -> None:
-    """Write an example of the table ``[gate]`` into a settings file, after what it holds already.
+def write_gate_example(file: Path, table: str) -> None:
+    """Write a table ``[gate]`` into a settings file, after what it holds already.
 
     Raises
     ------
@@ -231,4 +207,4 @@ def write_gate_example(file: Path) -> None:
         if "gate" in load_config(file):
             raise SettingsError(f"{file}: has a table [gate] already; edit it, or remove it first")
         before = file.read_text(encoding="utf-8").rstrip() + "\n\n"
-    write_text(file, before.lstrip() + example())
+    write_text(file, before.lstrip() + table)

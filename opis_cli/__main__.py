@@ -1,7 +1,7 @@
-"""The entry point: runs a command, and is the one place that turns errors into messages.
+"""The entry point. It runs a command, and it is the only place that turns errors into messages.
 
-Exit codes: 0 done, 1 a gate failed, 2 usage, configuration or input, 70 a fault of ours, 130
-interrupted.
+Exit codes: 0 for success, 1 for a failed gate, 2 for an error in usage, configuration or input, 70
+for a fault of opis itself, 130 for an interrupt.
 """
 
 import io
@@ -22,18 +22,18 @@ def main() -> None:
 
 def _run(words: list[str], debug: bool) -> int:
     try:
-        # Class names may hold what the terminal cannot show.
+        # Class names may contain characters that the terminal cannot show.
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
-        # Matplotlib would say there that it lists the fonts, where that takes it long.
+        # Matplotlib would print a warning on stderr if building its font list takes long.
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
         from opis_cli.cli.gate import app
 
         code = int(app(words, prog_name="opis", standalone_mode=False) or 0)
         sys.stdout.flush()
         if code == INTERRUPTED:
-            # Typer has caught the KeyboardInterrupt.
+            # Typer has caught the KeyboardInterrupt and returned its exit code.
             raise KeyboardInterrupt
         return code
     except BaseException as error:
@@ -41,14 +41,15 @@ def _run(words: list[str], debug: bool) -> int:
 
 
 def _explain(error: BaseException, debug: bool) -> int:
-    """Say what went wrong, and return the exit code that stands for it."""
+    """Print what went wrong and return the exit code for it."""
     from opis_cli.errors import OpisError
 
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         print("opis: interrupted", file=sys.stderr)
         return INTERRUPTED
     if isinstance(error, BrokenPipeError | SystemExit):
-        # Whoever read our output has gone, as `head` does (Typer turns that into SystemExit).
+        # The reader of our output closed the pipe, as `head` does. Typer turns a broken pipe into
+        # SystemExit.
         _abandon_output()
         return 0
     if isinstance(error, OpisError):
@@ -59,7 +60,7 @@ def _explain(error: BaseException, debug: bool) -> int:
         _abandon_output()
         return _tell(f"the system refused: {error}", MISUSED, debug)
     if hasattr(error, "show") and hasattr(error, "exit_code"):
-        # A usage error; Typer does not export its class.
+        # This is a usage error. Typer does not export its class.
         error.show()
         return int(error.exit_code)
     text = f"a fault of opis itself, {type(error).__name__}: {error}"
@@ -67,7 +68,7 @@ def _explain(error: BaseException, debug: bool) -> int:
 
 
 def _abandon_output() -> None:
-    """Send what is still to be flushed nowhere, so that the interpreter does not fail over it."""
+    """Redirect stdout to the null device, so that the final flush of the interpreter succeeds."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 

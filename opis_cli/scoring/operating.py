@@ -195,8 +195,8 @@ def rates_at(
 def _neighbours(thresholds: Curve, at: float) -> tuple[int, int]:
     """Return the indices of the thresholds next to ``at``: the last ``<= at``, the first ``>= at``.
 
-    The first of the two is -1 if every threshold is larger than ``at``. If ``at`` lies beyond the last
-    threshold, both indices are that of the last threshold, as every pair is accepted at both.
+    The first of the two is -1 if every threshold is larger than ``at``. If ``at`` lies beyond the
+    last threshold, both are the index of the last, as every pair is accepted at both.
     """
     last = len(thresholds) - 1
     below = int(np.searchsorted(thresholds, at, side="right")) - 1

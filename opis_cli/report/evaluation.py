@@ -193,12 +193,12 @@ class Evaluation:
         return table
 
     def _operating(self, threshold: float | str) -> Operating:
-        """Rates at a threshold as people know it."""
+        """Compute the rates at a threshold on the user's scale."""
         at = read_threshold(str(threshold), self.settings.metric)
         return rates_at(self.counts, at, self.settings.beta)
 
     def _recall(self) -> Curve:
-        """Recall@1 of every class; NaN where no row has anything to find."""
+        """Return recall@1 of every class, with NaN if no row of the class has a genuine pair."""
         found = np.full(len(self.counts.sizes), np.nan)
         searchers = self.counts.searchers
         np.divide(self.counts.nearest_hits, searchers, out=found, where=searchers > 0)

@@ -1,4 +1,4 @@
-"""The commands that judge and compare; with those of ``commands.py``, all of ``opis``."""
+"""The commands ``gate`` and ``compare``. They join the commands of ``commands.py`` in ``app``."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ Judged = Annotated[
 
 
 def _limit(rule: Rule) -> Any:
-    """The option of a limit."""
+    """Return the option of a limit, as Typer reads it."""
     metavar = "N|N%" if rule.against_baseline else "N"
     option = typer.Option(help=f"{rule.about[0].upper()}{rule.about[1:]}.", metavar=metavar)
     return Annotated[(str if rule.against_baseline else float) | None, option]
@@ -182,13 +182,13 @@ def _write_example(file: Path, quiet: bool) -> None:
 def _judge(
     path: str, config: Path | None, flags: Given, settings: Settings, quiet: bool
 ) -> "Outcome":
-    """The verdict on a run, or on a source evaluated with the settings of the file."""
+    """Judge a run, or a source after its evaluation with ``settings``."""
     from opis_cli.judging.gate import Outcome, judge
     from opis_cli.judging.limits import read_demands
     from opis_cli.run import is_run, load_run
 
     demands = read_demands(load_config(config).get("gate", {}), flags, str(config or CONFIG_FILE))
-    # The baseline first: it costs nothing to refuse one before the work.
+    # Load the baseline first, so that a bad one is refused before a source is evaluated.
     base = None if demands.baseline is None else load_run(demands.baseline)
     run = load_run(path) if is_run(Path(path)) else evaluate_source(path, settings, quiet)
     verdict = judge(
@@ -198,7 +198,7 @@ def _judge(
 
 
 def _write_reports(outcome: "Outcome", files: dict[str, Path | None]) -> None:
-    """Every report that was asked for, and GitHub's where it asks by its variables."""
+    """Write the reports that the user asked for, and those that GitHub's variables ask for."""
     from opis_cli.files import write_text
     from opis_cli.render.verdicts import FORMATS
 
@@ -212,7 +212,16 @@ def _write_reports(outcome: "Outcome", files: dict[str, Path | None]) -> None:
 
 
 def _tell(outcome: "Outcome", *, silent: bool, aside: bool) -> None:
-    """The verdict on the terminal, and on GitHub as annotations; ``aside`` on standard error."""
+    """Show the verdict on the terminal and, in a GitHub job, print annotations.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    silent : bool
+        Whether to leave out the table.
+    aside : bool
+        Whether the annotations go to standard error.
+    """
     from opis_cli.render.terminal.gate import verdict as table
     from opis_cli.render.verdicts.github import annotations
 

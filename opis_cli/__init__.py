@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpisError", "Report", "Run", "__version__", "evaluate", "load_report", "load_run"]
 
-# Imported when first asked for, so that `opis --help` stays quick.
+# A name is imported on first use, so that `opis --help` starts quickly.
 _HOMES = {
     "OpisError": "errors",
     "Report": "report.records",

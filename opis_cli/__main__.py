@@ -1,8 +1,8 @@
-"""The entry point: runs a command, and is the one place that turns errors into messages.
+"""The entry point. It runs a command, and it is the only place that turns errors into messages.
 
-Exit codes: 0 done, 1 a gate failed, 2 usage, configuration or input, 70 a fault of ours, 130
-interrupted, 143 terminated. They hold whatever becomes of the output: a reader that has gone, a
-full disk and a closed stream change no code but 0.
+Exit codes: 0 for success, 1 for a failed gate, 2 for an error in usage, configuration or input, 70
+for a fault of opis itself, 130 for an interrupt, 143 for SIGTERM. A reader that closes the pipe, a
+full disk and a closed stream change no code other than 0.
 """
 
 import io
@@ -40,13 +40,13 @@ def _run(words: list[str], debug: bool) -> int:
     try:
         _open_streams()
         signal.signal(signal.SIGTERM, _terminate)
-        # Matplotlib would say there that it lists the fonts, where that takes it long.
+        # Matplotlib would print a warning on stderr if building its font list takes long.
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
         from opis_cli.cli.gate import app
 
         code = int(app(words, prog_name="opis", standalone_mode=False) or 0)
         if code == INTERRUPTED:
-            # Typer has caught the KeyboardInterrupt.
+            # Typer has caught the KeyboardInterrupt and returned its exit code.
             raise KeyboardInterrupt
         sys.stdout.flush()
         sys.stderr.flush()
@@ -69,7 +69,7 @@ def _open_streams() -> None:
 
 
 def _explain(error: BaseException, debug: bool) -> int:
-    """Say what went wrong, and return the exit code that stands for it."""
+    """Print what went wrong and return the exit code for it."""
     from opis_cli.errors import OpisError
 
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
@@ -77,7 +77,8 @@ def _explain(error: BaseException, debug: bool) -> int:
     if isinstance(error, _Terminated):
         return _say("opis: terminated", TERMINATED)
     if isinstance(error, BrokenPipeError | SystemExit):
-        # Whoever read our output has gone, as `head` does (Typer turns that into SystemExit).
+        # The reader of our output closed the pipe, as `head` does. Typer turns a broken pipe into
+        # SystemExit.
         _abandon_output()
         return 0
     if isinstance(error, OpisError):

@@ -1,13 +1,14 @@
-"""Folders for what is made once and used again: compiled code, matplotlib's list of fonts.
+"""Cache folders for compiled code and for matplotlib's font list.
 
-A folder is the first of these that can be written:
+opis uses the first of these folders that it can write to:
 
-1. beside the code it belongs to, in the package;
+1. a folder in the package, beside the code that the cache belongs to;
 2. ``opis`` in the user's cache folder, ``XDG_CACHE_HOME`` or ``~/.cache``;
-3. ``opis-<user>`` among the temporary files.
+3. ``opis-<user>`` in the folder for temporary files.
 
-The last two belong to the user alone, and that is checked: what lies there is run. A container
-often has neither a home nor a package that can be written. The working directory is left alone.
+opis executes code from these folders, so it checks that the last two belong to the user and that
+nobody else can write to them. The third exists because a container often has no home and no
+writable package. opis never writes a cache to the working directory.
 """
 
 import contextlib
@@ -21,13 +22,13 @@ from itertools import chain
 from pathlib import Path
 
 _KEPT = 4
-"""How many caches of a kind stay: those of the versions and environments used last."""
+"""Number of caches of a kind that opis keeps: those of the versions and environments used last."""
 _ROOM = 4_000_000
-"""Bytes that a folder must have room for: more than what compiled code and a list of fonts take."""
+"""Bytes that a folder must have room for. Compiled code and a font list take less."""
 
 
 def key_of(files: Iterable[Path], *facts: object) -> str:
-    """A short name that changes with the bytes of some files, and with some facts."""
+    """Return a short name that changes if the bytes of a file or one of the facts change."""
     digest = hashlib.sha256(repr(facts).encode())
     for file in sorted(files):
         digest.update(f"\n{file.name}\n".encode() + file.read_bytes())
@@ -35,16 +36,18 @@ def key_of(files: Iterable[Path], *facts: object) -> str:
 
 
 def folder(kind: str, key: str, *first: Path) -> Path | None:
-    """A folder that can be written, for a cache of some kind; None where there is none.
+    """Return a writable folder for a cache, or None if there is no such folder.
+
+    The function also deletes old caches of the same kind.
 
     Parameters
     ----------
     kind : str
-        What is kept, for the name of the folder.
+        What the cache contains. It is a part of the folder's name.
     key : str
-        What the cache depends on: another key has another folder. The folders used last stay.
+        Short name of everything that the cache depends on. Each key has its own folder.
     *first : Path
-        Where to look first, such as a folder of the package.
+        Folders to try first, such as a folder of the package.
     """
     for base in chain(first, _own_bases()):
         chosen = base / f"{kind}-{key}"
@@ -52,7 +55,7 @@ def folder(kind: str, key: str, *first: Path) -> Path | None:
         if not _is_writable(chosen, _ROOM if new else 0):
             continue
         with contextlib.suppress(OSError):
-            # The last use, by which old folders are told.
+            # The modification time records the last use; `_forget_old` sorts by it.
             os.utime(chosen)
         if new:
             _forget_old(base, kind)
@@ -61,9 +64,10 @@ def folder(kind: str, key: str, *first: Path) -> Path | None:
 
 
 def find_folder_for_matplotlib() -> None:
-    """Give matplotlib another folder where its own cannot be written, before it is imported.
+    """Choose another folder for matplotlib if it cannot write to its own. Call this before import.
 
-    It would make a temporary one at every start, list all fonts anew, and warn of it.
+    Without a writable folder matplotlib makes a temporary one at every start, lists all fonts
+    again, and prints a warning.
     """
     if all(map(_may_be_written, _matplotlib_folders())):
         return
@@ -74,7 +78,10 @@ def find_folder_for_matplotlib() -> None:
 
 
 def _matplotlib_folders() -> list[Path]:
-    """Folders that matplotlib would write, by its own rules; a relative one stands for none."""
+    """Return the folders that matplotlib writes to by its own rules.
+
+    A relative path means that there is no such folder.
+    """
     told = os.environ.get("MPLCONFIGDIR")
     if told:
         return [Path(told).absolute()]
@@ -88,7 +95,7 @@ def _matplotlib_folders() -> list[Path]:
 
 
 def _may_be_written(path: Path) -> bool:
-    """Whether a folder can be written, or made, as far as can be told without making it."""
+    """Return whether a folder seems writable or could be made. The function does not make it."""
     if not path.is_absolute():
         return False
     try:
@@ -99,7 +106,7 @@ def _may_be_written(path: Path) -> bool:
 
 
 def _own_bases() -> Iterator[Path]:
-    """Folders of this user, each made if need be."""
+    """Yield this user's own folders for caches, and make those that are missing."""
     home, told = _home(), Path(os.environ.get("XDG_CACHE_HOME", ""))
     if told.is_absolute():
         yield from _owned(told / "opis")
@@ -107,16 +114,16 @@ def _own_bases() -> Iterator[Path]:
         yield from _owned(home / ".cache" / "opis")
     with contextlib.suppress(OSError):
         temporary = Path(tempfile.gettempdir())
-        # Where nothing else can be written Python takes the working directory.
+        # Python returns the working directory if it finds no writable temporary folder.
         if temporary != Path.cwd():
             user = os.getuid() if hasattr(os, "getuid") else "user"
             yield from _owned(temporary / f"opis-{user}")
 
 
 def _home() -> Path | None:
-    """The user's home, if there is one: a missing one is not ours to make.
+    """Return the user's home, or None if there is none. opis does not make a missing home.
 
-    Containers have users whose home is ``/``, which is to say none.
+    Some users in containers have the home ``/``. This counts as no home.
     """
     with contextlib.suppress(OSError, RuntimeError):
         home = Path.home()
@@ -126,11 +133,14 @@ def _home() -> Path | None:
 
 
 def _owned(path: Path) -> list[Path]:
-    """The folder, made if need be, if it is this user's and no other can write it; else nothing."""
+    """Return ``[path]`` if the folder belongs to this user and nobody else can write to it.
+
+    The function makes the folder if it is missing, and returns an empty list if the check fails.
+    """
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)
-        # Not that of what a link points to: anyone may lay one among temporary files.
+        # Use lstat, not stat: anyone may place a link to a folder of this user in /tmp.
         facts = path.lstat()
         if not hasattr(os, "getuid"):
             return [path]
@@ -141,13 +151,13 @@ def _owned(path: Path) -> list[Path]:
 
 
 def _is_writable(path: Path, room: int) -> bool:
-    """Whether so many bytes can be written in a folder, which is made if need be."""
+    """Return whether ``room`` bytes can be written to a folder. A missing folder is made."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path) as file:
             file.write(bytes(room))
     except OSError:
-        # A disk may be full: then nothing of ours is left on it.
+        # The disk may be full. Do not leave an empty folder on it.
         with contextlib.suppress(OSError):
             path.rmdir()
         return False
@@ -155,7 +165,10 @@ def _is_writable(path: Path, room: int) -> bool:
 
 
 def _forget_old(base: Path, kind: str) -> None:
-    """Delete a kind's caches but for those used last. Who runs from one has it in memory."""
+    """Delete the caches of a kind, except those used last.
+
+    This is safe for a process that uses a deleted cache, as it has loaded the cache into memory.
+    """
     with contextlib.suppress(OSError):
         caches = sorted(base.glob(f"{kind}-*"), key=lambda path: path.stat().st_mtime)
         for old in caches[:-_KEPT]:

@@ -1,4 +1,4 @@
-"""``opis.toml``, and settings from it and from flags: flag over file over default."""
+"""Read ``opis.toml``, and merge its settings with flags. A flag overrides the file."""
 
 import dataclasses
 import tomllib
@@ -15,14 +15,18 @@ _GATE_PATHS = ("baseline", "threshold")
 
 
 def load_config(path: Path | None) -> dict[str, Any]:
-    """Read ``opis.toml``: the named file, else the one in the working directory, else nothing.
+    """Read the named file, or ``opis.toml`` in the working directory if no file is named.
 
-    Returns settings by field name, and tables (``gate``) as they are.
+    Returns
+    -------
+    dict
+        Settings by field name, and tables (``gate``) unchanged. Empty if no file is named and the
+        working directory has no ``opis.toml``.
 
     Raises
     ------
     SettingsError
-        The file is missing, is no TOML, or has a key that opis does not know.
+        The named file is missing, is not valid TOML, or has a key that opis does not know.
     """
     if path is None:
         path = Path(CONFIG_FILE)
@@ -69,7 +73,7 @@ def _is_number(text: str) -> bool:
 
 
 def merge(config: dict[str, Any], flags: dict[str, Any]) -> Settings:
-    """Settings from a configuration file and flags; a flag that is ``None`` was not given."""
+    """Return settings from a configuration file and flags. ``None`` means: flag not given."""
     names = {field.name for field in dataclasses.fields(Settings)}
     chosen = {key: value for key, value in config.items() if key in names}
     chosen |= {key: value for key, value in flags.items() if value is not None}

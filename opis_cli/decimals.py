@@ -1,7 +1,7 @@
-"""Short decimals: numbers that a person can copy, and that mean just what they show.
+"""Short decimals. A person can copy such a number without loss.
 
-A threshold is printed whole. So it is chosen with as few digits as its purpose allows, and a digit
-more only where fewer would not tell it from its neighbours.
+opis prints every digit of a threshold. For this reason it chooses thresholds with as few digits as
+their purpose allows. It adds a digit only if the threshold would otherwise equal a neighbour.
 """
 
 import math
@@ -15,31 +15,40 @@ if TYPE_CHECKING:
     from opis_cli.records import Floats
 
 _MOST_DIGITS = 17
-"""Significant digits that tell any two float64 apart."""
+"""Number of significant digits that distinguishes any two float64 values."""
 
 
 def step_below(spacing: float) -> float:
-    """The largest of 1 and 5 times a power of ten that is at most a spacing.
+    """Return the largest step that is at most ``spacing``.
 
-    Each of these steps is a multiple of every smaller one.
+    A step is 1 or 5 times a power of ten. Each step is a multiple of every smaller step.
     """
     power = 10.0 ** math.floor(math.log10(spacing))
-    # Divided rather than multiplied, powers of ten below 1 are the nearest float64.
+    # The division gives the float64 that is nearest to the power of ten. A product may not.
     step = 1 / round(1 / power) if power < 1 else power
     return 5 * step if 5 * step <= spacing else step
 
 
 def step_above(spacing: float) -> float:
-    """The smallest of 1 and 5 times a power of ten that is at least a spacing."""
+    """Return the smallest step that is at least ``spacing``: 1 or 5 times a power of ten."""
     step = step_below(spacing)
-    # Five times 1 is 5, and five times 5 is more than 10.
+    # The next step after 1 is 5 times larger. The next step after 5 is 2 times larger (10), and
+    # `step_below` rounds 25 down to 10.
     return step if step >= spacing else step_below(5.001 * step)
 
 
 def multiples(values: "Floats | float", step: float, way: int = 0) -> "NDArray[np.float64]":
-    """The nearest multiples of a step of ``step_below``; the next one up or down for +1 or -1.
+    """Round values to multiples of a step that ``step_below`` returned.
 
-    They are the float64 nearest to the decimal, so that they print with its digits alone.
+    Each result is the float64 nearest to the decimal number, so it prints with the digits of that
+    decimal only.
+
+    Parameters
+    ----------
+    values : array-like
+    step : float
+    way : {0, 1, -1}
+        0 rounds to the nearest multiple, 1 rounds up, -1 rounds down.
     """
     import numpy as np
 
@@ -50,9 +59,10 @@ def multiples(values: "Floats | float", step: float, way: int = 0) -> "NDArray[n
 
 
 def shortest(low: float, high: float) -> float:
-    """The decimal of fewest digits in ``[low, high]``; of several, the one nearest to the middle.
+    """Return the decimal with the fewest digits in ``[low, high]``.
 
-    Where a float64 has no shorter form, ``low`` itself.
+    If several decimals have as few digits, the result is the one nearest to the middle. If no
+    shorter decimal lies in the range, the result is ``low``.
     """
     if low <= 0 <= high:
         return 0.0
@@ -63,23 +73,23 @@ def shortest(low: float, high: float) -> float:
     for power in range(largest, largest - _MOST_DIGITS - 1, -1):
         number = round(middle / 10.0**power if power >= 0 else middle * 10.0**-power)
         found = float(f"{number}e{power}")
-        # The middle's nearest multiple lies outside only where all others do too.
+        # If the multiple nearest to the middle lies outside, all other multiples do too.
         if low <= found <= high:
             return found
     return low
 
 
 def significant(value: float, digits: int = 8) -> float:
-    """A number rounded to so many significant digits."""
+    """Round a number to ``digits`` significant digits."""
     return float(f"{value:.{digits - 1}e}")
 
 
 def complement(value: float) -> float:
-    """1 less a number, in its decimals: 0.33 for 0.67."""
+    """Return ``1 - value`` in decimal arithmetic: 0.33 for 0.67."""
     return float(1 - Decimal(repr(float(value))))
 
 
 def text(value: float) -> str:
-    """All digits of a number, and no more than it takes to read the same number again."""
+    """Return the shortest text from which Python reads the same number again."""
     whole = repr(float(value) + 0.0)
     return whole.removesuffix(".0")

@@ -1,16 +1,17 @@
 """The errors that opis raises on purpose.
 
-Each says what is wrong, where (file, column, row), and what to do next. The command line prints
-the message alone and ends with exit code 2; anything else that is raised is a fault of ours (70).
+Each message says what is wrong, where it is wrong (file, column, row), and what to do next. The
+command line prints only the message and ends with exit code 2. Most other exceptions are faults of
+opis itself (exit code 70).
 """
 
 
 class OpisError(Exception):
-    """Base of every error that a user can mend."""
+    """Base class of every error that a user can fix."""
 
 
 class SettingsError(OpisError):
-    """An option, or a key of ``opis.toml``, is not usable."""
+    """An option or a key of ``opis.toml`` is not usable."""
 
 
 class InputError(OpisError):
@@ -22,7 +23,7 @@ class RunError(OpisError):
 
 
 class MissingExtra(OpisError):
-    """Something needs a package of an optional part that is not installed."""
+    """A feature needs a package from an optional part, and the package is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(

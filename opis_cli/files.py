@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and their digests."""
+"""Write files atomically, and compute their digests."""
 
 import contextlib
 import errno
@@ -14,9 +14,21 @@ from opis_cli.errors import RunError
 
 @contextlib.contextmanager
 def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
-    """A temporary path whose file or folder becomes ``path`` when all went well, else vanishes.
+    """Yield a temporary path, and move what was written there to ``path`` at the end.
 
-    A folder is replaced only by a folder.
+    If the body of the ``with`` statement fails, the temporary file or folder is deleted. A file
+    never replaces a folder.
+
+    Parameters
+    ----------
+    path : Path
+    folder : bool
+        Whether the body makes a folder. Only then may ``path`` be an existing folder.
+
+    Raises
+    ------
+    RunError
+        The file or folder cannot be written.
     """
     scratch: Path | None = None
     new_parents = [parent for parent in path.parents if not parent.exists()]
@@ -35,13 +47,13 @@ def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
         ) from None
     finally:
         if scratch is not None:
-            # Put the old run back if the last rename was the one that failed.
+            # Put the old folder back if only the last rename failed.
             if (scratch / "old").exists() and not path.exists():
                 (scratch / "old").rename(path)
             shutil.rmtree(scratch, ignore_errors=True)
         with contextlib.suppress(OSError):
             for parent in new_parents:
-                # Only an empty folder goes: one that we made for nothing.
+                # `rmdir` deletes only an empty folder, so parents with content stay.
                 parent.rmdir()
 
 
@@ -59,6 +71,6 @@ def write_text(file: Path, text: str) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Digest of a file's bytes."""
+    """Return the SHA-256 digest of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

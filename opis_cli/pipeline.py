@@ -1,4 +1,4 @@
-"""``evaluate``: the few lines that join reading, counting and scoring."""
+"""``evaluate``: read embeddings, count pairs, and score the counts."""
 
 import dataclasses
 import time
@@ -37,21 +37,21 @@ def evaluate(
     Parameters
     ----------
     source : str, Path, list of these, or array-like of shape (N, D)
-        A file or folder of embeddings, a pattern of files, a list of these, or the vectors
-        themselves.
+        A file of embeddings, a folder, a file name pattern, a list of these, or the vectors as an
+        array.
     labels : array-like of shape (N,), or a path, optional
-        Class of each row. With a path as source: a labels file, where the source has none.
+        Class of each row. If the source is a path without labels, the path of a labels file.
     columns : mapping of names to array-likes of shape (N,), optional
-        For arrays: columns that settings name, as ``group_column="customer"`` does.
+        Columns that a setting names, such as ``group_column="customer"``. For arrays only.
     gallery : path, or tuple (vectors, labels) or (vectors, labels, columns), optional
-        What the rows are searched in: their pairs are those with rows of the gallery.
+        Rows to search in. Each pair is then a row of the source and a row of the gallery.
     **settings
-        Any of ``opis_cli.settings.Settings``: ``metric="euclidean"``, ``max_far=1e-4``, ...
+        Any field of ``opis_cli.settings.Settings``: ``metric="euclidean"``, ``max_far=1e-4``, ...
 
     Returns
     -------
     Run
-        With ``report``, ``classes()``, ``plot()``, ``recommend()`` and ``save()``.
+        It has ``report``, ``classes()``, ``plot()``, ``recommend()`` and ``save()``.
 
     Raises
     ------
@@ -76,13 +76,20 @@ def evaluate(
 
 
 def _is_given(source: Any) -> bool:
-    """Whether a source is a path or some paths, not vectors."""
+    """Return whether a source is a path or a list of paths, and not an array of vectors."""
     parts = source if isinstance(source, list | tuple) and source else [source]
     return all(isinstance(part, str | Path) for part in parts)
 
 
 def _from_arrays(queries: tuple[Any, ...], gallery: Any, settings: Settings) -> Embeddings:
-    """Embeddings of (vectors, labels, columns), and of such a gallery if there is one."""
+    """Return the embeddings of arrays, with those of a gallery if there is one.
+
+    Parameters
+    ----------
+    queries : tuple (vectors, labels, columns)
+    gallery : tuple (vectors, labels) or (vectors, labels, columns), or None
+    settings : Settings
+    """
 
     def part(arrays: tuple[Any, ...], asked: Reading) -> Embeddings:
         vectors, labels, columns = (*arrays, None)[:3]
@@ -103,7 +110,19 @@ def evaluate_file(
     announce: Announce = lambda text: None,
     sizes: Sizes = SIZES,
 ) -> Run:
-    """``evaluate`` for files, with all settings in one record."""
+    """Evaluate files. The settings come in one record.
+
+    Parameters
+    ----------
+    source : str, Path, or list of these
+    settings : Settings
+    progress : callable
+        Called with the work that is done and the total.
+    announce : callable
+        Called with a text for the user.
+    sizes : Sizes
+        Numbers of pairs, rows and classes at which counting changes its method.
+    """
     start = time.perf_counter()
     if settings.pairs:
         return _evaluate_pairs(source, settings, progress, sizes)
@@ -128,7 +147,7 @@ def evaluate_embeddings(
     announce: Announce = lambda text: None,
     sizes: Sizes = SIZES,
 ) -> Run:
-    """Count and score clean embeddings."""
+    """Count the pairs of clean embeddings, and score the counts."""
     given = settings.threshold
     deployed = None if given is None else read_threshold(given, settings.metric)
     start = time.perf_counter()
@@ -145,7 +164,7 @@ def evaluate_embeddings(
 
 
 def _evaluate_pairs(source: Given, settings: Settings, progress: Progress, sizes: Sizes) -> Run:
-    """``evaluate`` for a file of scored pairs."""
+    """Evaluate a file of scored pairs."""
     start = time.perf_counter()
     with scored_pairs.read(source, settings, progress, sizes) as found:
         settings = dataclasses.replace(settings, metric=found.metric, engine="numpy")
@@ -167,7 +186,17 @@ def _total(counts: PairCounts) -> int:
 def _timed(
     counts: PairCounts, report: Report, read_seconds: float, start: float, counted: float
 ) -> Run:
-    """A run with its timings: seconds of reading, and when counting began and ended."""
+    """Return a run whose report has the timings.
+
+    Parameters
+    ----------
+    counts : PairCounts
+    report : Report
+    read_seconds : float
+        Seconds that reading took.
+    start, counted : float
+        Times of ``time.perf_counter`` when counting began and ended.
+    """
     timings = Timings(
         read=round(read_seconds, 4),
         count=round(counted - start, 4),

@@ -1,4 +1,4 @@
-"""Kinds of numbers and texts in reports, with their limits for the JSON Schema."""
+"""Types of numbers and texts in reports, with their limits for the JSON Schema."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Keywords of JSON Schema for a value, beside its type."""
+    """Keywords that the JSON Schema of a value has in addition to its type."""
 
     minimum: float | None = None
     maximum: float | None = None
@@ -15,7 +15,7 @@ class Limits:
     pattern: str | None = None
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
-        """What Pydantic asks for where it makes the schema."""
+        """Return the schema of the value with these limits. Pydantic calls this method."""
         own = {name: getattr(self, name) for name in self.__slots__}
         made: dict[str, Any] = handler(core)
         return made | {name: value for name, value in own.items() if value is not None}
@@ -24,13 +24,13 @@ class Limits:
 Share = Annotated[float, Limits(minimum=0, maximum=1)]
 """A rate or a utility."""
 OpenShare = Annotated[float, Limits(exclusiveMinimum=0, exclusiveMaximum=1)]
-"""A share that is neither nothing nor all."""
+"""A share above 0 and below 1."""
 Signed = Annotated[float, Limits(minimum=-1, maximum=1)]
 """A cosine similarity, or a difference of shares."""
 Amount = Annotated[float, Limits(minimum=0)]
 Positive = Annotated[float, Limits(exclusiveMinimum=0)]
 AtLeastOne = Annotated[float, Limits(minimum=1)]
-"""A ratio of a largest to a mean, or an effective number."""
+"""A ratio of a maximum to a mean, or an effective number."""
 Count = Annotated[int, Limits(minimum=0)]
 Some = Annotated[int, Limits(minimum=1)]
 Several = Annotated[int, Limits(minimum=2)]

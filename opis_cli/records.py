@@ -1,6 +1,7 @@
-"""The records that travel through opis, and the way they travel.
+"""The records that the parts of opis exchange, and the order of these parts.
 
-Data goes one way, and so do imports: a folder imports from those before it alone. ::
+The table lists each part with its input and its output. A part imports only from itself and from
+the parts above it. ::
 
     embeddings/   files, arrays                      --> Embeddings
     counting/     Embeddings, or scored pairs        --> PairCounts
@@ -9,20 +10,20 @@ Data goes one way, and so do imports: a folder imports from those before it alon
     report/       all of these                       --> Report, Evaluation, tables, threshold.json
     judging/      Evaluations and limits             --> Verdict, Comparison
     render/       Evaluation, Verdict, Comparison    --> pictures, pages, text
-    run.py        Run: an Evaluation that can be plotted, saved and loaded
-    pipeline.py   evaluate: the few lines that join reading, counting and scoring
+    run.py        Run: an Evaluation with methods to plot, save and load it
+    pipeline.py   evaluate: reads, counts and scores
     torch.py      the metric for training
     cli/          the commands
 
 Three rules hold everywhere:
 
-1. Counts are the only expensive thing. ``PairCounts`` are integers that add over tiles, threads and
-   machines; whatever comes after them is cheap, pure, and never sees a vector.
-2. Arrows go one way. The core neither prints nor knows the terminal.
+1. Only counting is expensive. ``PairCounts`` hold integers that can be added over tiles, threads
+   and machines. All code after counting is cheap and pure, and it never reads a vector.
+2. Only ``cli`` and the terminal part of ``render`` know the terminal. The other parts do not print.
 3. An engine is a function from prepared rows, a grid and tiles to counts.
 
-Terms: a pair of rows is *genuine* when the labels are equal and an *impostor* otherwise. A pair is
-*accepted* at threshold ``t`` if and only if its distance is at most ``t``.
+Terms: a pair of rows is *genuine* if their labels are equal, and an *impostor* pair otherwise. A
+pair is *accepted* at threshold ``t`` if and only if its distance is at most ``t``.
 """
 
 from collections.abc import Mapping
@@ -48,11 +49,19 @@ Ends = tuple[float, float]
 class Source:
     """Where embeddings came from.
 
-    ``sha256`` is that of the embeddings file's bytes (of all parts in name order for a folder; of
-    the arrays' bytes for arrays, and for a sample of rows, as the rest is not read),
-    ``labels_sha256`` that of a separate labels file. ``gallery`` is where the rows came from that
-    these are searched in, if that is somewhere else; ``parts`` are the paths that were given, where
-    they were several.
+    Attributes
+    ----------
+    path : str
+    sha256 : str
+        Digest of the bytes of the embeddings file. For a folder, digest of all parts in the order
+        of their names. For arrays and for a sample of rows, digest of the arrays' bytes: opis does
+        not read the rows that are not in the sample.
+    labels_sha256 : str, optional
+        Digest of a separate labels file.
+    gallery : Source, optional
+        Source of the gallery, if the rows are searched in one.
+    parts : tuple of str
+        The paths that the user gave, if there were several.
     """
 
     path: str
@@ -63,19 +72,19 @@ class Source:
 
     @property
     def digests(self) -> tuple[str | None, ...]:
-        """Digests of all the files."""
+        """Digests of all files: embeddings, labels, and the same two of the gallery."""
         own = self.sha256, self.labels_sha256
         return own if self.gallery is None else own + self.gallery.digests
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column beside the labels: a customer, a camera, a session.
+    """A column other than the labels, such as a customer, a camera or a session.
 
     Attributes
     ----------
     codes : ndarray of shape (N,), int64
-        Index of each row's value in ``names``; -1 where it has none.
+        Index of each row's value in ``names``. It is -1 if the row has no value.
     names : ndarray of shape (K,), int64 or str objects
         Distinct values, sorted.
     """
@@ -91,7 +100,8 @@ class Embeddings:
     Attributes
     ----------
     vectors : ndarray of shape (N, D), float16, float32 or float64
-        One row each, perhaps memory-mapped. Finite; not zero when the metric is cosine.
+        One vector per row, possibly memory-mapped. All values are finite. No vector is zero if the
+        metric is cosine.
     labels : ndarray of shape (N,), int64
         Index of each row's class in ``class_names``.
     class_names : ndarray of shape (K,), int64 or str objects
@@ -99,14 +109,14 @@ class Embeddings:
     rows : ndarray of shape (N,), int64
         Row number of each vector in the source, from 0.
     dropped_rows : int
-        Bad rows that were left out on request.
+        Number of bad rows that were left out on request.
     source : Source
     columns : mapping of names to Column
-        Further columns that were asked for.
+        The columns that settings name.
     gallery_rows : int, optional
-        How many rows, the last ones, are a gallery that the rows before them are searched in.
+        Number of gallery rows. They are the last rows, and the rows before them are the queries.
     sampled_from : (int, int), optional
-        Rows and classes of the source, where these are a sample of its classes.
+        Numbers of rows and classes of the source, if the rows are a sample of its classes.
     """
 
     vectors: Floats
@@ -124,19 +134,20 @@ class Embeddings:
 class Grid:
     """The thresholds at which pairs are counted.
 
-    Pooled counts are kept at every threshold. Counts by class are kept at every threshold of the
-    *window*, the first ``window`` thresholds, where decisions are made, and beyond it only at a
-    few, between which a class's curve can be estimated (``axis.py``).
+    Pooled counts exist at every threshold. The first ``window`` thresholds are the *window*, and
+    every decision uses a threshold of the window. Counts by class exist at every threshold of the
+    window, but only at a few thresholds beyond it. ``axis.py`` estimates the curve of a class
+    between these few.
 
     Attributes
     ----------
     thresholds : ndarray of shape (T,), float64
         Distances, strictly increasing. The last one accepts every pair.
     window : int
-        How many of them, from the smallest, belong to the window.
+        Number of thresholds in the window, counted from the smallest.
     by_class : ndarray of shape (C,), int64
-        Indices into ``thresholds`` at which counts by class are kept: all of the window's, then
-        a few, the last one included.
+        Indices into ``thresholds`` at which counts by class exist: all of the window, then a few
+        beyond it, always with the last threshold.
     """
 
     thresholds: NDArray[np.float64]
@@ -149,20 +160,24 @@ class Grid:
         return self.thresholds[self.by_class]
 
     def columns_between(self, low: float, high: float) -> Ints:
-        """Which of ``class_thresholds`` lie in a range, the ends included."""
+        """Return the indices of the ``class_thresholds`` in ``[low, high]``."""
         thresholds = self.class_thresholds
         return np.flatnonzero((thresholds >= low) & (thresholds <= high))
 
     def index_at(self, threshold: float) -> int:
-        """Index of the first threshold that is at least this one.
+        """Return the index of the first threshold that is at least ``threshold``.
 
-        Beyond the last threshold, as at it, every pair is accepted, so it stands for those beyond.
+        The last threshold accepts every pair, and so does each larger one. For this reason the
+        result for a larger threshold is the index of the last.
         """
         last = len(self.thresholds) - 1
         return min(int(np.searchsorted(self.thresholds, threshold)), last)
 
     def column_of(self, threshold: float) -> int | None:
-        """Which of ``class_thresholds`` this is, the last one beyond it; None if it is none."""
+        """Return the index of a threshold in ``class_thresholds``, or None if it is not there.
+
+        For a threshold beyond the last, the result is the index of the last.
+        """
         thresholds = self.class_thresholds
         wanted = min(threshold, float(thresholds[-1]))
         column = int(np.searchsorted(thresholds, wanted))
@@ -170,25 +185,28 @@ class Grid:
 
     @property
     def class_cell(self) -> Ints:
-        """For each threshold, the next that keeps counts by class, as an index below C; (T,)."""
+        """Index in ``class_thresholds`` of the first that is at least each threshold, (T,)."""
         return np.asarray(np.searchsorted(self.by_class, np.arange(len(self.thresholds))))
 
 
 @dataclass(frozen=True, slots=True)
 class Halves:
-    """Accepted pairs of two random halves of classes, at thresholds of the calibration range.
+    """Accepted pairs of classes that were split at random into two halves.
 
     Attributes
     ----------
     classes : ndarray of shape (S,), int64
-        Which classes were split.
+        Indices of the classes that were split.
     sizes : ndarray of shape (2, S), int64
-        Rows of each half.
+        Number of rows in each half.
     thresholds : ndarray of shape (P,), float64
-    genuine, impostor : ndarray of shape (2, S, P), unsigned integers
-        Accepted pairs inside each half, and of its rows with some rows of other classes.
+        Thresholds of the calibration range.
+    genuine : ndarray of shape (2, S, P), unsigned integers
+        Accepted genuine pairs of two rows of the same half.
+    impostor : ndarray of shape (2, S, P), unsigned integers
+        Accepted impostor pairs of a row of the half and a row of a sample of other classes.
     impostor_pairs : ndarray of shape (2, S), int64
-        How many there are of the latter.
+        Number of impostor pairs of each half, accepted or not.
     """
 
     classes: Ints
@@ -201,57 +219,62 @@ class Halves:
 
 @dataclass(frozen=True, slots=True)
 class PairCounts:
-    """How many pairs are accepted at each threshold: all that later stages need.
+    """The number of accepted pairs at each threshold. All later stages use only these counts.
 
-    An impostor pair lies in two classes, so ``impostor`` counts it for both; the pooled counts
-    have every pair once. The last threshold accepts every pair, so counts at it are totals.
+    An impostor pair belongs to two classes, so ``impostor`` counts it for both. The pooled counts
+    contain every pair once. The last threshold accepts every pair, so the counts at the last
+    threshold are the totals.
 
-    Where a group column was asked for, *class* stands for group: a pair counts for the group of
-    each of its rows. Pairs of queries with a gallery count for the query's class or group alone.
+    If the settings name a group column, a *class* below is a group: a pair counts for the group of
+    each of its rows. A pair of a query and a gallery row counts only for the class or group of the
+    query.
 
     Attributes
     ----------
     grid : Grid
     metric : {"cosine", "euclidean"}
-        What the thresholds measure.
+        Metric of the thresholds.
     unit : bool
-        Whether a threshold has an equivalent on unit vectors: always under cosine, under the
-        Euclidean metric when the vectors were of unit length.
+        Whether a threshold has an equivalent for unit vectors. This is always true for cosine. It
+        is true for the Euclidean metric if the vectors have unit length.
     class_names : ndarray of shape (K,)
     sizes : ndarray of shape (K,), int64
-        Rows of each class.
+        Number of rows of each class.
     genuine, impostor : ndarray of shape (K, C), unsigned integers
         Accepted pairs of each class at ``grid.class_thresholds``.
     pooled_genuine, pooled_impostor : ndarray of shape (T,), int64
         Accepted pairs at ``grid.thresholds``.
     nearest_hits : ndarray of shape (K,), int64
-        Rows of each class whose nearest other row has the same label.
+        Number of rows of each class whose nearest other row has the same label.
     rounding : float
-        How far a score may be off: of a distance under cosine, of half its square under Euclidean.
+        Largest rounding error: of a distance under cosine, of half a squared distance under
+        Euclidean.
     searches : ndarray of shape (K,), int64, optional
-        Rows of each class that have a genuine pair; all of every evaluable class by default.
+        Number of rows of each class that have a genuine pair. If it is None, ``searchers`` takes
+        all rows of every evaluable class.
     excluded : int
-        Pairs that were left out.
+        Number of pairs that were left out.
     open_set : ndarray of shape (T,), int64, optional
-        Queries without a genuine pair that accept a gallery row, at ``grid.thresholds``; None
-        where there is no gallery.
+        Number of queries without a genuine pair that accept a gallery row, at ``grid.thresholds``.
+        None if there is no gallery.
     duplicates : ndarray, int64, optional
-        Numbers of the rows that equal another one; None where this was not looked for.
+        Numbers of the rows that equal another row. None if counting did not look for them.
     folds : ndarray of shape (K,), int64, optional
-        Fold of each class, where they were split into folds.
+        Fold of each class, if the classes were split into folds.
     inside : ndarray of shape (folds, T), int64, optional
-        Accepted impostor pairs of two rows of each fold, at ``grid.thresholds``.
+        Accepted impostor pairs whose two rows lie in the same fold, at ``grid.thresholds``.
     borderline_genuine, borderline_impostor : ndarray of shape (T,), int64, optional
-        Accepted pairs within a rounding of each of ``grid.thresholds``, which exact arithmetic may
-        reject; None where they were not counted.
+        Accepted pairs within a rounding error of each of ``grid.thresholds``, which exact
+        arithmetic may reject. None if they were not counted.
     halves : Halves, optional
-        None where not every two rows are a pair, or no class has rows enough.
+        None if some two rows are not a pair, or if no class has enough rows.
     genuine_beyond : ndarray of shape (K, T - grid.window), unsigned integers, optional
-        Accepted genuine pairs of each class at every threshold beyond the window; None where
-        ``genuine`` has these thresholds already.
+        Accepted genuine pairs of each class at every threshold beyond the window. None if
+        ``genuine`` contains these thresholds.
     estimated : ndarray of shape (C,), bool, optional
-        At which of ``grid.class_thresholds`` ``impostor`` is an estimate. None where it is counted
-        throughout, as it is in every run: only ``axis.over_whole_axis`` estimates.
+        Whether ``impostor`` is an estimate at each of ``grid.class_thresholds``. None if all
+        impostor pairs were counted, which is so in every run. Only ``axis.over_whole_axis``
+        estimates.
     """
 
     grid: Grid
@@ -279,55 +302,56 @@ class PairCounts:
 
     @property
     def rows(self) -> int:
-        """Number of rows that pairs are credited to, N: the queries, where there is a gallery."""
+        """Number of rows whose class gets their pairs, N. With a gallery these are the queries."""
         return int(self.sizes.sum())
 
     @property
     def genuine_pairs(self) -> Ints:
-        """Genuine pairs of each class, shape (K,): ``n (n - 1) / 2`` where all rows are paired."""
+        """Number of genuine pairs of each class, shape (K,): ``n (n - 1) / 2`` if all count."""
         return self.genuine[:, -1].astype(np.int64)
 
     @property
     def impostor_pairs(self) -> Ints:
-        """Impostor pairs of each class, shape (K,): ``n (N - n)`` where all rows are paired."""
+        """Number of impostor pairs of each class, shape (K,): ``n (N - n)`` if all count."""
         return self.impostor[:, -1].astype(np.int64)
 
     @property
     def genuine_total(self) -> int:
-        """All genuine pairs."""
+        """Number of all genuine pairs."""
         return int(self.pooled_genuine[-1])
 
     @property
     def impostor_total(self) -> int:
-        """All impostor pairs, each once."""
+        """Number of all impostor pairs. Each pair counts once."""
         return int(self.pooled_impostor[-1])
 
     @property
     def pooled_far(self) -> Curve:
-        """Accepted share of all impostor pairs, each once, at every threshold, shape (T,)."""
+        """Pooled FAR at every threshold: accepted share of all impostor pairs, shape (T,)."""
         return np.asarray(self.pooled_impostor / self.impostor_total)
 
     @property
     def pooled_frr(self) -> Curve:
-        """Rejected share of all genuine pairs at every threshold, shape (T,)."""
+        """Pooled FRR at every threshold: rejected share of all genuine pairs, shape (T,)."""
         return np.asarray((self.genuine_total - self.pooled_genuine) / self.genuine_total)
 
     @property
     def evaluable(self) -> NDArray[np.bool_]:
-        """Which classes have pairs of both kinds, shape (K,)."""
+        """Whether each class has both genuine and impostor pairs, shape (K,)."""
         return (self.genuine_pairs > 0) & (self.impostor_pairs > 0)
 
     @property
     def searchers(self) -> Ints:
-        """Rows of each class that have a genuine row to find, shape (K,)."""
+        """Number of rows of each class that have a genuine pair, shape (K,)."""
         return np.where(self.evaluable, self.sizes, 0) if self.searches is None else self.searches
 
     @property
     def classes_are_units(self) -> bool:
-        """Whether a genuine pair lies in one class and an impostor pair in two.
+        """Whether each genuine pair counts for one class and each impostor pair for two.
 
-        So it is where rows are paired among themselves. A pair may lie inside a group, or join two,
-        whatever its kind; and the rows of a gallery are credited to nobody.
+        This holds if pairs are counted by class and there is no gallery. It does not hold for
+        groups: a genuine or impostor pair may lie in one group or in two. It does not hold with a
+        gallery: a pair counts only for the query.
         """
         return (
             int(self.genuine_pairs.sum()) == self.genuine_total

@@ -1,11 +1,11 @@
-"""A run: counts and the report on them, in memory or as a folder on disk.
+"""A run: pair counts and the report on them, in memory or as a folder on disk.
 
-::
+A run folder contains these files::
 
-    report.json      every score, setting and provenance
-    counts.npz       accepted pairs at the thresholds of the grid, enough for every later command
-    classes.parquet  a row a class
-    threshold.json   the small file to deploy, where the bounds can be met
+    report.json      all scores, all settings, and where the data came from
+    counts.npz       accepted pairs at the thresholds of the grid: all that later commands need
+    classes.parquet  one row per class
+    threshold.json   the small file to deploy; it is missing if no threshold meets the bounds
     utility.png      the utility curves
 """
 
@@ -35,7 +35,7 @@ PLOT_FILE = "utility.png"
 
 
 class Run(Evaluation):
-    """Pair counts and the report on them, to look at, plot and save.
+    """Pair counts and the report on them, with methods to inspect, plot and save them.
 
     Attributes
     ----------
@@ -44,26 +44,31 @@ class Run(Evaluation):
     """
 
     def plot(self, kind: str = "utility") -> "Figure":
-        """A matplotlib Figure of one of ``plots.KINDS``: ``utility``, ``rates``, ``roc``, ..."""
+        """Return a matplotlib Figure of a kind in ``plots.KINDS``: ``utility``, ``roc``, ..."""
         from opis_cli.render.plots import draw
 
         return draw(self, kind)
 
     def save(self, path: str | Path, *, force: bool = False) -> Report:
-        """Write the run as a folder, whole or not at all; returns the report as written.
+        """Write the run as a folder. If writing fails, nothing is left behind.
 
         Parameters
         ----------
         path : str or Path
         force : bool
-            Replace a run that is there; anything else is never replaced.
+            Whether to replace a run at ``path``. Anything other than a run is never replaced.
+
+        Returns
+        -------
+        Report
+            The report as written, with the time of writing and the digest of the counts.
 
         Raises
         ------
         RunError
             The folder exists, or cannot be written.
         """
-        # Behind a link, the run is what changes, not the link.
+        # Replace the run that a link points to, and keep the link.
         path = Path(path).resolve() if Path(path).is_symlink() else Path(path)
         check_target(path, force=force)
         start = time.perf_counter()
@@ -85,12 +90,18 @@ class Run(Evaluation):
 
 
 def is_run(path: Path) -> bool:
-    """Whether a path looks like a run folder."""
+    """Return whether a path looks like a run folder."""
     return path.is_dir() and (path / REPORT_FILE).exists()
 
 
 def check_target(path: Path, *, force: bool) -> None:
-    """Refuse a folder that must not be overwritten, before the work rather than after it."""
+    """Refuse a folder that must not be overwritten. Call this before counting starts.
+
+    Raises
+    ------
+    RunError
+        The path exists and is not a run, or is a run and ``force`` is not given.
+    """
     if not path.exists() and not path.is_symlink():
         return
     if not _is_ours(path):
@@ -100,7 +111,7 @@ def check_target(path: Path, *, force: bool) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a folder is surely a run, so that it may be replaced when asked for."""
+    """Return whether a folder is certainly a run, so that ``--force`` may replace it."""
     try:
         content = json.loads((path / REPORT_FILE).read_text(encoding="utf-8"))
         return "opis_version" in content and (path / COUNTS_FILE).exists()
@@ -121,7 +132,7 @@ def load_run(path: str | Path) -> Run:
     Raises
     ------
     RunError
-        It is no run, damaged, or from a newer opis.
+        The folder is not a run, is damaged, or was written by a newer opis.
     """
     path = Path(path)
     if not is_run(path):
@@ -130,7 +141,7 @@ def load_run(path: str | Path) -> Run:
     run = Run(load_counts(path / COUNTS_FILE), report)
     try:
         settings = run.settings
-        # Those that the opis which wrote the report did not know stand for their defaults.
+        # A report of an older schema lacks newer settings, which then have their defaults.
         known = {name for name, about in ABOUT.items() if about.since <= report.schema_version}
         if missing := known - set(report.settings):
             raise TypeError(f"no setting {sorted(missing)[0]}")

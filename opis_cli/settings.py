@@ -1,4 +1,7 @@
-"""Every setting of an evaluation in one frozen record: flag over ``opis.toml`` over default."""
+"""The settings of an evaluation, in one frozen record.
+
+A flag overrides ``opis.toml``, and ``opis.toml`` overrides the default.
+"""
 
 import dataclasses
 from dataclasses import dataclass
@@ -8,7 +11,7 @@ from opis_cli.errors import SettingsError
 from opis_cli.values import Calibration, choices_of, option, parse_size, plain_value
 
 Metric = Literal["cosine", "euclidean", "distance", "score"]
-"""The last two are of scored pairs, which have no vectors."""
+"""Metrics. The last two are for scored pairs, which have no vectors."""
 Prefer = Literal["utility", "low-far", "low-frr", "worst-classes"]
 OnBadRows = Literal["error", "drop"]
 Engine = Literal["auto", "numpy", "numba", "torch", "dask"]
@@ -32,39 +35,43 @@ _BY_CLASS = {
         "draws classes with all pairs of their rows",
     ),
 }
-"""Settings that go by classes, what they do not go with, and why."""
+"""Settings that need classes with all pairs of their rows.
+
+Each value has the settings that exclude this one, and the reason as a part of a message.
+"""
 
 
 Compares = Literal["figures", "worst classes", "recommendation"]
-"""What of two runs does not compare where they differ in a setting: any figure, those of the worst
-classes, or what each run recommends."""
+"""What cannot be compared between two runs with different values of a setting: any figure, the
+figures of the worst classes, or the recommendations."""
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What there is to know of a setting beside its type and default.
+    """Facts about a setting other than its type and default.
 
     Attributes
     ----------
     help : str
-        For ``--help`` and the reference; ``{choices}`` stands for the words that it may be.
+        Text for ``--help`` and the reference. ``{choices}`` is replaced by the allowed words.
     shown : str
-        The default as people read it; by default the value itself.
+        Text for the default value. If it is empty, the value itself is shown.
     metavar : str, optional
-        What ``--help`` calls the value.
+        Name of the value in ``--help``.
     flags : tuple of str
-        The option's spelling, where it is not the setting's name.
+        Spelling of the option, if it differs from the name of the setting.
     choices : tuple of str
-        The words that the command line may give; by default those of the type.
+        Words that the command line accepts. If it is empty, these are the words of the type.
     changes_counts : bool
-        Whether other pairs, or pairs at other thresholds, are counted: partial counts made with
-        another value are refused.
+        Whether the setting changes which pairs are counted or at which thresholds. If it does,
+        partial counts that were made with another value are refused.
     compares : {"figures", "worst classes", "recommendation"}, optional
         What of two runs does not compare where they differ in this.
     is_path : bool
         Whether it names a file or folder: in ``opis.toml``, from the folder of that file.
     since : int
-        The first schema of reports that have it; older ones stand for the default.
+        First schema version of reports that contain the setting. In older reports it has its
+        default.
     """
 
     help: str
@@ -84,10 +91,10 @@ def _setting(default: Any, about: About) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an evaluation depends on: the one declaration of each setting.
+    """All settings of an evaluation. Each setting is declared only here.
 
-    Options of the command line, the key of a checkpoint, the rules by which runs compare, and the
-    tables of the reference follow from it. ``None`` stands for "choose for me".
+    opis makes the command line's options, the key of a checkpoint, the rules for comparing runs,
+    and the tables of the reference from these declarations. ``None`` lets opis choose a value.
     """
 
     embedding_column: str | None = _setting(
@@ -103,7 +110,8 @@ class Settings:
         None,
         About("Column of class labels.", shown="guessed", changes_counts=True, since=2),
     )
-    # A checkpoint knows labels and gallery by the digests of their files.
+    # `labels` and `gallery` do not set `changes_counts`: a checkpoint contains the digests of
+    # their files instead.
     labels: str | None = _setting(
         None,
         About(
@@ -277,6 +285,7 @@ class Settings:
         About(
             "Let the bounds hold on other classes with this confidence, as 0.95.",
             shown="they hold on these",
+            compares="recommendation",
             since=2,
         ),
     )
@@ -343,11 +352,11 @@ class Settings:
 
     @property
     def gallery_columns(self) -> dict[str, bool]:
-        """Those to read of a gallery: pairs are credited to queries, so it needs no groups."""
+        """Columns to read from a gallery. It needs no groups: a pair counts only for the query."""
         return dataclasses.replace(self, group_column=None).columns
 
     def _check_pairs(self) -> None:
-        """Refuse what scored pairs cannot have, and what only they have."""
+        """Refuse settings that are only for embeddings or only for scored pairs."""
         if not self.pairs:
             for field in ("score_column", "higher_is_closer"):
                 if getattr(self, field) is not None:
@@ -367,7 +376,7 @@ class Settings:
             raise SettingsError("--prefer worst-classes with --pairs needs --group-column")
 
     def _check_units(self) -> None:
-        """Refuse what goes by classes with all their pairs, where there are other pairs."""
+        """Refuse settings that need classes with all their pairs, if other settings prevent it."""
         for field, (others, what) in _BY_CLASS.items():
             if getattr(self, field) is None:
                 continue
@@ -379,18 +388,18 @@ class Settings:
 
     @property
     def calibration_range(self) -> Calibration:
-        """The calibration range asked for."""
+        """The calibration range that the user asked for."""
         return Calibration.parse(self.calibration)
 
     @property
     def columns(self) -> dict[str, bool]:
-        """Columns to read beside the labels, and whether every row must have a value there."""
+        """Columns to read in addition to the labels, and whether each row must have a value."""
         asked = {self.exclude_same: False, self.group_column: True, self.within_column: True}
         return {name: needed for name, needed in asked.items() if name is not None}
 
     @property
     def bounds(self) -> tuple[float | None, float | None]:
-        """``(max_far, max_frr)``, with the default where neither is given."""
+        """``(max_far, max_frr)``. If neither is given, ``max_far`` has its default."""
         if self.max_far is None and self.max_frr is None:
             return DEFAULT_MAX_FAR, None
         return self.max_far, self.max_frr
@@ -404,4 +413,4 @@ class Settings:
 ABOUT: dict[str, About] = {
     field.name: field.metadata["about"] for field in dataclasses.fields(Settings)
 }
-"""What there is to know of each setting, by its name."""
+"""Facts about each setting, by its name."""

@@ -1,4 +1,4 @@
-"""Numbers and untrusted names as text for people."""
+"""Format numbers and untrusted names for people."""
 
 import re
 
@@ -8,7 +8,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u20
 
 
 def human_count(value: float) -> str:
-    """``1.2 M`` for 1,234,567."""
+    """Return a count with a unit: ``1.2 M`` for 1,234,567."""
     for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.1f} {unit}"
@@ -16,7 +16,7 @@ def human_count(value: float) -> str:
 
 
 def rate(value: float | None) -> str:
-    """A share in percent with three significant digits; a dash where there is none."""
+    """Return a share in percent with three significant digits, or a dash for None."""
     if value is None:
         return "–"
     percent = 100 * value
@@ -26,37 +26,40 @@ def rate(value: float | None) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number with so many significant digits; a dash where there is none."""
+    """Return a number with ``digits`` significant digits, or a dash for None."""
     return "–" if value is None else f"{value:.{digits}g}"
 
 
 def scale(metric: str) -> str:
-    """What a threshold of a metric is measured on."""
+    """Return the name of a metric's scale: ``cosine distance``, ``distance``, ``score``."""
     return metric if metric in ("distance", "score") else f"{metric} distance"
 
 
 def shown(threshold: float, metric: str) -> str:
-    """All digits of a threshold as people know it: scores are counted as negative distances."""
+    """Return all digits of a threshold on the user's scale (see ``as_known``)."""
     return decimals.text(as_known(threshold, metric))
 
 
 def as_known(threshold: float, metric: str) -> float:
-    """A threshold as people know it, as a number: a score is the negative of its distance."""
+    """Return a threshold on the user's scale. Opis counts a score as its negative, a distance."""
     return 0.0 - threshold if metric == "score" else threshold
 
 
 def on_scale(threshold: float, metric: str) -> str:
-    """A threshold with what it is measured on: ``cosine distance 0.25``."""
+    """Return a threshold with the name of its scale: ``cosine distance 0.25``."""
     return f"{scale(metric)} {shown(threshold, metric)}"
 
 
 def plain(name: object, width: int = 40) -> str:
-    """A name from the data on one line: no control or direction characters, cut to a width."""
+    """Return a name from the data on one line and at most ``width`` characters long.
+
+    Control characters and characters that change the direction of writing are replaced.
+    """
     text = _CONTROL.sub("�", str(name))
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def printable(text: str) -> str:
-    """Text that the pictures' font can show: what it lacks becomes a box."""
+    """Return text that the font of the plots can show. Characters that it lacks become boxes."""
     known = (char < "\u0250" or "\u0370" <= char <= "\u04ff" or char == "…" for char in text)
     return "".join(char if shown else "□" for char, shown in zip(text, known, strict=True))

@@ -1,4 +1,4 @@
-"""OPIS while training: a metric of torchmetrics, for Lightning and for plain loops.
+"""A torchmetrics metric that computes OPIS during training, with Lightning or without.
 
 >>> from opis_cli.torch import OpisMetric
 >>> metric = OpisMetric(max_far=0.001)
@@ -7,8 +7,8 @@
 >>> metric.compute()  # {"opis": ..., "eps_opis": ..., "recall_at_1": ..., "threshold": ...}
 >>> metric.reset()
 
-In Lightning: ``update`` in ``validation_step``; in ``on_validation_epoch_end``
-``self.log_dict(metric.compute())`` and ``metric.reset()``.
+With Lightning, call ``metric.update`` in ``validation_step``. In ``on_validation_epoch_end``, call
+``self.log_dict(metric.compute())`` and then ``metric.reset()``.
 """
 
 import dataclasses
@@ -32,18 +32,20 @@ except ImportError:
 
 
 class OpisMetric(torchmetrics.Metric):  # type: ignore[misc]
-    """Threshold consistency of the embeddings of an epoch, by the core of ``opis evaluate``.
+    """Threshold consistency of the embeddings of an epoch, as ``opis evaluate`` computes it.
 
-    Embeddings are kept until ``reset``, where they lie, in float32; all pairs are counted there
-    when the metric is computed. With several processes every one of them gets the metric of all
-    rows; samplers that repeat rows to even out the processes (as ``DistributedSampler`` does)
-    add pairs at distance 0, so give them ``drop_last=True`` or a fitting number of rows.
+    The metric keeps all embeddings until ``reset``, in float32 and on their device. ``compute``
+    counts all pairs on that device. With several processes, each process gets the metric of all
+    rows. A sampler that repeats rows so that all processes have equally many, as
+    ``DistributedSampler`` does, adds pairs at distance 0. To avoid this, give the sampler
+    ``drop_last=True``, or a number of rows that the number of processes divides.
 
     Parameters
     ----------
     **settings
-        Any of ``opis_cli.settings.Settings`` (``metric="euclidean"``, ``max_far=1e-4``), but for
-        ``engine`` and ``device``; and the keywords of ``torchmetrics.Metric``.
+        Fields of ``opis_cli.settings.Settings``, such as ``metric="euclidean"`` or
+        ``max_far=1e-4``, except ``engine`` and ``device``. Also the keywords of
+        ``torchmetrics.Metric``.
 
     Raises
     ------
@@ -66,7 +68,7 @@ class OpisMetric(torchmetrics.Metric):  # type: ignore[misc]
         self.add_state("labels", default=[], dist_reduce_fx="cat")
 
     def update(self, embeddings: Any, labels: Any) -> None:
-        """Take in a batch.
+        """Add a batch.
 
         Parameters
         ----------
@@ -76,7 +78,7 @@ class OpisMetric(torchmetrics.Metric):  # type: ignore[misc]
         Raises
         ------
         InputError
-            Shapes or types are not these.
+            A shape or type is not as above.
         """
         if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
             raise InputError(
@@ -92,11 +94,12 @@ class OpisMetric(torchmetrics.Metric):  # type: ignore[misc]
         self.labels.append(labels.detach().long())
 
     def compute(self) -> dict[str, Any]:
-        """OPIS, eps-OPIS, recall@1 and the recommended threshold, float64 scalars.
+        """Return OPIS, eps-OPIS, recall@1 and the recommended threshold as float64 scalars.
 
-        NaN stands for what is undefined (no threshold meets the bounds), and for all four, with a
-        warning that says why, where the rows cannot be evaluated: too few, of one class, not
-        finite. So a few batches that only check the loop do not end a training.
+        An undefined value is NaN, such as the threshold if none meets the bounds. If the rows
+        cannot be evaluated (too few rows, only one class, values that are not finite), all four
+        are NaN and a warning says why. A sanity check of the loop with a few batches therefore
+        does not end the training. On Apple's mps devices the scalars are float32.
         """
         found = dict.fromkeys(("opis", "eps_opis", "recall_at_1", "threshold"), float("nan"))
         try:
@@ -111,7 +114,7 @@ class OpisMetric(torchmetrics.Metric):  # type: ignore[misc]
                 "threshold": report.recommendation.threshold,
             }
             found |= {name: value for name, value in values.items() if value is not None}
-        # Devices of Apple have no float64.
+        # Apple's mps devices have no float64.
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
         return {
             name: torch.tensor(value, dtype=dtype, device=self.device)
@@ -119,7 +122,7 @@ class OpisMetric(torchmetrics.Metric):  # type: ignore[misc]
         }
 
     def _report(self) -> Report:
-        """What ``opis evaluate`` says of all rows, counted on the device that holds them."""
+        """Evaluate all rows as ``opis evaluate`` does, and count pairs on the rows' device."""
         vectors, labels = self._rows()
         rows = from_arrays(
             vectors.cpu().numpy(),
@@ -132,7 +135,7 @@ class OpisMetric(torchmetrics.Metric):  # type: ignore[misc]
             return evaluate_embeddings(rows, settings).report
 
     def _rows(self) -> tuple[Any, Any]:
-        """All embeddings of this process, or of all once they are gathered, and their labels."""
+        """Return the embeddings and labels of this process, or of all processes after a sync."""
         if isinstance(self.labels, torch.Tensor):
             return self.embeddings, self.labels
         if not self.labels:
@@ -143,7 +146,7 @@ class OpisMetric(torchmetrics.Metric):  # type: ignore[misc]
     def _sync_dist(
         self, dist_sync_fn: Any = gather_all_tensors, process_group: Any | None = None
     ) -> None:
-        """Gather the rows of all processes; those without any take part, and count for nothing."""
+        """Gather the rows of all processes. A process without rows takes part but adds none."""
 
         def gather(rows: Any, group: Any) -> list[Any]:
             parts = dist_sync_fn(rows, group=group)

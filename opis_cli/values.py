@@ -1,4 +1,4 @@
-"""Values as users write them: ranges, sizes, words, and the plain types of settings."""
+"""Parse values that users write: calibration ranges, sizes, words, and plain types."""
 
 import contextlib
 import difflib
@@ -16,9 +16,13 @@ _NUMBERS_AS_TEXT = ("threshold", "memory-limit", "memory_limit")
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The range of thresholds over which consistency is judged, as asked for.
+    """The calibration range as the user wrote it.
 
-    ``by`` is ``far`` or ``frr`` (``low`` and ``high`` are pooled rates) or ``distance``.
+    Attributes
+    ----------
+    by : {"far", "frr", "distance"}
+        Quantity that the limits refer to: pooled FAR, pooled FRR, or distance.
+    low, high : float
     """
 
     by: Literal["far", "frr", "distance"]
@@ -51,12 +55,12 @@ class Calibration:
 
 
 def option(field: str) -> str:
-    """The command line's spelling of a setting."""
+    """Return the command line's spelling of a setting."""
     return "--" + field.replace("_", "-")
 
 
 def parse_size(text: str | None) -> int | None:
-    """Bytes in ``4GB``, ``500MB``, ``2GiB`` or a plain number."""
+    """Return the number of bytes in a size: ``4GB``, ``500MB``, ``2GiB`` or a plain number."""
     if text is None:
         return None
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?\s*", str(text))
@@ -87,12 +91,14 @@ def unknown(what: str, name: str, known: Iterable[str], each: str) -> str:
 
 
 def plain_value(value: Any, hint: Any, where: str) -> Any:
-    """The value as the plain type that a setting has; numbers of other libraries pass.
+    """Convert a value to the plain type of its setting.
+
+    Numbers of other libraries, such as NumPy, are accepted.
 
     Raises
     ------
     SettingsError
-        It is of another type.
+        The value has another type.
     """
     kinds = [kind for kind in (get_args(hint) or (hint,)) if isinstance(kind, type)]
     kinds += [str] if choices_of(hint) else []
@@ -118,6 +124,6 @@ def plain_value(value: Any, hint: Any, where: str) -> Any:
 
 
 def choices_of(hint: Any) -> tuple[str, ...]:
-    """The words that a value of a type may be; none where any may."""
+    """Return the words that a type allows. The result is empty if the type has no such list."""
     parts = (hint, *get_args(hint))
     return tuple(word for part in parts if get_origin(part) is Literal for word in get_args(part))

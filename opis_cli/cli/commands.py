@@ -1,4 +1,4 @@
-"""The commands. Each reads settings, calls the library, and shows what it returns."""
+"""The commands. Each command reads settings, calls the library, and shows the result."""
 
 from pathlib import Path
 from typing import Annotated

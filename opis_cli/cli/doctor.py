@@ -1,4 +1,4 @@
-"""``opis doctor``: what this machine offers."""
+"""``opis doctor``: facts about this machine."""
 
 import platform
 import sys
@@ -23,7 +23,7 @@ _PACKAGES = (
 
 
 def describe() -> dict[str, str]:
-    """Facts about this machine, by name."""
+    """Return facts about this machine, by name."""
     memory = total_memory()
     facts = {
         "opis": opis_cli.__version__,
@@ -39,7 +39,7 @@ def describe() -> dict[str, str]:
 
 
 def _devices() -> list[str]:
-    """What ``--engine torch`` can count on."""
+    """Return the devices that ``--engine torch`` can use for counting."""
     if not is_installed("torch"):
         return ["none: --engine torch needs pip install 'opis-cli[torch]'"]
     import torch
@@ -49,7 +49,7 @@ def _devices() -> list[str]:
 
 
 def _blas() -> str:
-    """The library that multiplies for NumPy, and the processor that it takes this one for."""
+    """Return the library that multiplies matrices for NumPy, and the processor that it detected."""
     import numpy  # noqa: F401
     from threadpoolctl import threadpool_info
 

@@ -1,4 +1,4 @@
-"""The commands that judge and compare; with those of ``commands.py``, all of ``opis``."""
+"""The commands ``gate`` and ``compare``. They join the commands of ``commands.py`` in ``app``."""
 
 import os
 from dataclasses import replace
@@ -197,7 +197,7 @@ def _write_example(file: Path, run: str | None, quiet: bool) -> None:
 def _judge(
     path: str, config: Path | None, flags: Given, settings: Settings, quiet: bool
 ) -> "Outcome":
-    """The verdict on a run, or on a source evaluated with the settings of the file."""
+    """Judge a run, or a source after its evaluation with ``settings``."""
     from opis_cli.judging.gate import Outcome, judge
     from opis_cli.judging.limits import read_demands
     from opis_cli.run import is_run, load_run
@@ -215,7 +215,7 @@ def _judge(
 
 
 def _write_reports(outcome: "Outcome", files: dict[str, Path | None]) -> None:
-    """Every report that was asked for, and GitHub's where it asks by its variables."""
+    """Write the reports that the user asked for, and those that GitHub's variables ask for."""
     from opis_cli.files import write_text
     from opis_cli.render.verdicts import FORMATS
 
@@ -229,7 +229,16 @@ def _write_reports(outcome: "Outcome", files: dict[str, Path | None]) -> None:
 
 
 def _tell(outcome: "Outcome", *, silent: bool, aside: bool) -> None:
-    """The verdict on the terminal, and on GitHub as annotations; ``aside`` on standard error."""
+    """Show the verdict on the terminal and, in a GitHub job, print annotations.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    silent : bool
+        Whether to leave out the table.
+    aside : bool
+        Whether the annotations go to standard error.
+    """
     from opis_cli.render.terminal.gate import verdict as table
     from opis_cli.render.verdicts.github import annotations
 

@@ -1,6 +1,6 @@
-"""Options that several commands have: one name, one help text, whichever command it is.
+"""Options that several commands share. An option has the same name and help in every command.
 
-Those of settings are made from their declaration in ``settings.py``.
+The options of settings are made from the declarations in ``settings.py``.
 """
 
 import functools
@@ -34,27 +34,29 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, not
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No summary, no progress.")]
 
 Given = dict[str, Any]
-"""Settings by name, as given on the command line; None where one was not."""
+"""Settings by name, as given on the command line. None means: not given."""
 Command = Callable[..., None]
 
 
 def settings_as_options(*names: str) -> Callable[[Command], Command]:
-    """Give a command an option for each of some settings, all of them by default.
+    """Return a decorator that adds an option for each named setting to a command.
 
-    The command's parameter ``given`` is handed their values.
+    Without names it adds an option for every setting. The command gets the values in its parameter
+    ``given``.
     """
     return options_in_place_of("given", {name: _option(name) for name in names or ABOUT})
 
 
 def options_in_place_of(placeholder: str, options: dict[str, Any]) -> Callable[[Command], Command]:
-    """Let options stand in place of one parameter of a command.
+    """Return a decorator that replaces one parameter of a command by options.
 
     Parameters
     ----------
     placeholder : str
-        The parameter; the command is handed the options' values there, as ``Given``.
+        Name of the parameter. The command gets the values of the options in it, as ``Given``.
     options : dict
-        What Typer reads of each option, by its name: an annotated type. None is the default.
+        Annotated type of each option by its name, as Typer reads it. The default of each option is
+        None.
     """
 
     def decorate(command: Command) -> Command:
@@ -85,7 +87,7 @@ def options_in_place_of(placeholder: str, options: dict[str, Any]) -> Callable[[
 
 
 def _option(name: str) -> Any:
-    """The option of a setting, as Typer reads it."""
+    """Return the option of a setting, as Typer reads it."""
     about, hint = ABOUT[name], get_type_hints(Settings)[name]
     default = Settings.__dataclass_fields__[name].default
     shown = about.shown or ("" if default is None or default is False else str(default))
@@ -102,7 +104,11 @@ def _option(name: str) -> Any:
 
 
 def _plain_type(hint: Any) -> Any:
-    """The type that Typer reads: words are checked by the settings, which say what is allowed."""
+    """Return the type that Typer reads.
+
+    For a setting with a list of words it is ``str``: ``Settings`` checks the word, and its message
+    names the allowed words.
+    """
     kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
     return str if get_origin(hint) is Literal or get_origin(kinds[0]) is Literal else kinds[0]
 

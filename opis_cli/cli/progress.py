@@ -1,4 +1,4 @@
-"""The progress bar: on standard error, only on a terminal, only for work longer than a second."""
+"""The progress bar on standard error. It appears only on a terminal, after one second of work."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ _PATIENCE = 1.0
 
 
 def announcer(quiet: bool) -> Callable[[str], None]:
-    """A function that tells a person something before long work starts."""
+    """Return a function that prints a text on standard error, if this is a terminal."""
 
     def announce(text: str) -> None:
         if not quiet and _on_terminal():
@@ -28,7 +28,7 @@ def _on_terminal() -> bool:
 
 @contextmanager
 def progress_bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A function to be told ``(pairs counted, pairs in all)``, and the bar that shows it."""
+    """Yield a function that takes ``(pairs counted, pairs in all)`` and shows them in a bar."""
     if quiet or not _on_terminal():
         yield lambda done, total: None
         return
@@ -40,7 +40,7 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
 
 
 class _Bar:
-    """Shows itself once a second has gone by."""
+    """A progress bar that appears after one second."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
@@ -75,6 +75,6 @@ class _Bar:
         self.bar.start()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self.bar is not None:
             self.bar.stop()

@@ -1,4 +1,4 @@
-"""What the commands share: settings, the run that they are about, and how they print."""
+"""Functions that the commands share: read settings, get a run, and print results."""
 
 import os
 import secrets
@@ -17,20 +17,23 @@ if TYPE_CHECKING:
 
 
 def settings_of(config: Path | None, flags: dict[str, Any]) -> Settings:
-    """Settings: flag over file over default."""
+    """Return the settings. A flag overrides the file, and the file overrides the default."""
     return merge(load_config(config), flags)
 
 
 def asked_of(config: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
-    """What is asked of a run that is there: flag over file over nothing."""
+    """Return what the user asks of an existing run, by name. A flag overrides the file.
+
+    A value is None if neither has it, so that the settings of the run apply.
+    """
     given = load_config(config) | {k: value for k, value in flags.items() if value is not None}
     asked = {name: given.get(name) for name in flags}
-    merge({}, asked)  # refuses what is no setting
+    merge({}, asked)  # refuses a value that is not usable
     return asked
 
 
 def evaluate_source(source: "Given", settings: Settings, quiet: bool) -> "Run":
-    """The run of a source, with progress on standard error."""
+    """Evaluate a source, with progress on standard error."""
     from opis_cli.cli.progress import announcer, progress_bar
     from opis_cli.pipeline import evaluate_file
 
@@ -39,7 +42,7 @@ def evaluate_source(source: "Given", settings: Settings, quiet: bool) -> "Run":
 
 
 def run_of(run_or_source: str, config: Path | None, quiet: bool) -> "Run":
-    """The run in a folder; a source is evaluated first, with the file's settings or defaults."""
+    """Load a run folder, or evaluate a source with the settings of the file or the defaults."""
     from opis_cli.run import is_run, load_run
 
     if is_run(Path(run_or_source)):
@@ -55,7 +58,11 @@ def print_json(record: Any) -> None:
 
 
 def show(shown: RenderableType) -> None:
-    """Print a table; on GitHub so that nothing in it, such as a class's name, is a command."""
+    """Print a table.
+
+    In a GitHub job, commands are switched off meanwhile, so that no text in the table, such as the
+    name of a class, works as a command.
+    """
     token = secrets.token_hex(16) if on_github() else None
     if token is not None:
         typer.echo(f"::stop-commands::{token}")
@@ -65,5 +72,5 @@ def show(shown: RenderableType) -> None:
 
 
 def on_github() -> bool:
-    """Whether this is a job of GitHub's, which reads commands from what is printed."""
+    """Return whether this is a GitHub job. GitHub reads commands from the printed output."""
     return os.environ.get("GITHUB_ACTIONS") == "true"

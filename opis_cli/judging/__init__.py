@@ -1,1 +1,1 @@
-"""A run against limits, or two runs against each other."""
+"""Judge a run by limits, and compare runs."""

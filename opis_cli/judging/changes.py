@@ -1,4 +1,7 @@
-"""Runs beside one another: whether they compare, what changed, and for which classes."""
+"""Differences between two runs: whether they can be compared, and what changed.
+
+The changes are those of figures and those of classes.
+"""
 
 import dataclasses
 import math
@@ -19,18 +22,19 @@ from opis_cli.statistics import bootstrap
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How a figure differs from an earlier run's.
+    """The change of a figure against another run.
 
     Attributes
     ----------
     name : str
-        As in ``resampled.figures``.
+        Name of the figure, as in ``resampled.figures``.
     value, base : float or None
+        The figure of the run, and that of the other run.
     change : float or None
         ``value - base``.
     interval : (float, float) or None
-        Limits of the change, each of which holds by itself with the confidence; None where the
-        classes are not the same, or draws leave the figure undefined.
+        One-sided lower limit and one-sided upper limit of the change, each at the confidence. None
+        if the runs have different classes, or if the figure is undefined in too many draws.
     """
 
     name: str
@@ -41,13 +45,13 @@ class Change:
 
     @property
     def relative(self) -> float | None:
-        """The change as a share of the earlier figure."""
+        """The change as a share of the other run's figure."""
         return self.change / self.base if self.change is not None and self.base else None
 
 
 @dataclass(frozen=True, slots=True)
 class ClassChange:
-    """How one class's mean utility over the calibration range differs from an earlier run's."""
+    """The change of a class's mean utility over the calibration range against another run."""
 
     class_name: int | str = dataclasses.field(metadata={"key": "class"})
     size: int
@@ -59,14 +63,20 @@ class ClassChange:
 def check_comparable(
     run: Evaluation, base: Evaluation, compared: tuple[Compares, ...], what: str, of: str
 ) -> None:
-    """Refuse runs whose settings differ where what is compared depends on them.
+    """Refuse two runs whose settings differ, if the comparison depends on these settings.
 
-    ``what`` and ``of`` name the run and the other one in the message.
+    Parameters
+    ----------
+    run, base : Evaluation
+    compared : tuple of {"figures", "worst classes", "recommendation"}
+        What is compared.
+    what, of : str
+        Names of the run and of the other run, for the message.
 
     Raises
     ------
     SettingsError
-        With the first difference named.
+        A setting differs. The message names the first one.
     """
     for name, about in ABOUT.items():
         if about.compares not in compared:
@@ -91,7 +101,10 @@ def _setting(run: Evaluation, name: str) -> Any:
 
 
 def same_classes(run: Evaluation, base: Evaluation) -> Ints | None:
-    """Where each class of ``run`` is among those of ``base``, shape (K,); None if they differ."""
+    """Return the index in ``base`` of each class of ``run``, shape (K,).
+
+    The result is None if the runs do not have the same classes.
+    """
     places = {str(name): i for i, name in enumerate(base.counts.class_names.tolist())}
     names = [str(name) for name in run.counts.class_names.tolist()]
     if len(names) != len(places) or any(name not in places for name in names):
@@ -100,12 +113,12 @@ def same_classes(run: Evaluation, base: Evaluation) -> Ints | None:
 
 
 def have_units(*runs: Evaluation) -> bool:
-    """Whether the classes of runs can be drawn at random, each with its pairs."""
+    """Return whether classes with all their pairs are the units of all these runs."""
     return all(run.counts.classes_are_units for run in runs)
 
 
 Both = tuple[Operating | None, Operating | None]
-"""Where the pooled FRR of two runs is judged."""
+"""The operating points at which the pooled FRRs of two runs are judged."""
 
 
 def drawn_changes(
@@ -116,10 +129,11 @@ def drawn_changes(
     at: Both = (None, None),
     replicates: int = bootstrap.REPLICATES,
 ) -> dict[str, Curve]:
-    """How figures differ from an earlier run's in many draws of classes, by name.
+    """Return the changes of figures in many draws of classes, by name.
 
-    Each is of shape (replicates,). Both runs are computed on the same draws, so that what a draw
-    does to both cancels. Empty where the classes are not the same, or cannot be drawn.
+    Each value has the shape (replicates,). The figures of both runs use the same draws, so that the
+    variation that they share cancels. The result is empty if the runs have different classes, if
+    there are fewer than two classes, or if classes cannot be drawn.
     """
     places = same_classes(run, base)
     if places is None or len(places) < 2 or not have_units(run, base):
@@ -142,17 +156,17 @@ def figure_changes(
     confidence: float,
     at: Both = (None, None),
 ) -> dict[str, Change]:
-    """How the figures of a run differ from an earlier one's, by name, with paired intervals.
+    """Return the changes of a run's figures against another run, by name, with paired intervals.
 
     Parameters
     ----------
     run, base : Evaluation
     draws : dict
-        The ``drawn_changes``.
+        The result of ``drawn_changes``.
     confidence : float
-        Of each limit of an interval by itself.
+        Confidence of each one-sided limit of an interval.
     at : pair of Operating, optional
-        Where the pooled FRR of each is judged.
+        Operating points at which the pooled FRRs of the two runs are judged.
     """
     values, bases = figures(run, at[0]), figures(base, at[1])
     return {
@@ -164,9 +178,9 @@ def figure_changes(
 def intervals(
     run: Evaluation, at: Operating | None, *, confidence: float, seed: int
 ) -> dict[str, tuple[float, float] | None]:
-    """Intervals of a run's own figures, by name, with as much left over above as below.
+    """Return the two-sided intervals of a run's own figures, by name, with equal tails.
 
-    None at all where classes are no units, or there is but one.
+    The result is empty if classes cannot be drawn, or if there are fewer than two.
     """
     if len(run.counts.sizes) < 2 or not have_units(run):
         return {}
@@ -185,14 +199,14 @@ def _change(
     if value is None or base is None:
         return Change(name, value, base, None, None)
     limits = None if draws is None else bootstrap.one_sided_limits(draws, confidence)
-    # A difference of decimals is not one of binary fractions: 0.8 - 0.7 would exceed 0.1.
+    # Round, as binary fractions are not exact: 0.8 - 0.7 would exceed 0.1.
     return Change(name, value, base, round(value - base, 12), limits)
 
 
 def figures(run: Evaluation, at: Operating | None = None) -> dict[str, float | None]:
-    """The figures that are compared, by the names of ``resampled.figures``.
+    """Return the figures that are compared, by the names of ``resampled.figures``.
 
-    The threshold is a distance, or a score where that is what pairs have.
+    The threshold is a distance, or a score if the pairs have scores.
     """
     report, chosen = run.report, run.report.recommendation
     scales = [(scale, run.consistency_by.get(scale)) for scale in SCALES]
@@ -211,7 +225,10 @@ def figures(run: Evaluation, at: Operating | None = None) -> dict[str, float | N
 
 
 def operating_of(run: Evaluation, deployed: float | None) -> Operating | None:
-    """Rates at a deployed threshold, else at the recommended one; None where there is neither."""
+    """Return the rates at the deployed threshold or, without one, at the recommended threshold.
+
+    The result is None if there is neither.
+    """
     beta = run.settings.beta
     if deployed is not None:
         return rates_at(run.counts, deployed, beta)
@@ -220,7 +237,10 @@ def operating_of(run: Evaluation, deployed: float | None) -> Operating | None:
 
 
 def class_changes(run: Evaluation, base: Evaluation) -> tuple[ClassChange, ...]:
-    """Change of the mean utility of each class that has a curve in both, greatest loss first."""
+    """Return the change of each class's mean utility, the greatest loss first.
+
+    Only classes that are evaluable in both runs take part.
+    """
     old = dict(zip(*_mean_utilities(base), strict=True))
     names, values = _mean_utilities(run)
     sizes = run.counts.sizes[run.consistency.classes]
@@ -239,9 +259,10 @@ def _mean_utilities(run: Evaluation) -> tuple[list[str], list[float]]:
 
 
 def pareto_front(errors: list[float | None], inconsistencies: list[float | None]) -> list[bool]:
-    """Which models no other one beats: none is as good in both and better in one.
+    """Return whether each model is on the Pareto front of the two figures.
 
-    A model of which either is undefined is not on the front.
+    A model is on the front if no other model is at least as good in both figures and better in one.
+    A model with an undefined figure is not on the front.
     """
     points = [
         (math.nan if error is None else error, math.nan if value is None else value)

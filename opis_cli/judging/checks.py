@@ -1,4 +1,4 @@
-"""One limit against one figure: whether it holds, by how much, and what is to be said of it."""
+"""Check one figure against one limit: whether it passes, by which margin, and with which remark."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -17,38 +17,40 @@ from opis_cli.text import number, plain, rate, shown
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One limit, and whether it holds.
+    """One limit, and whether the run meets it.
 
     Attributes
     ----------
     name : str
-        As typed: ``max-far``.
+        Name of the limit, such as ``max-far``.
     passed : bool
     value : float or None
-        The figure; None where it is undefined, and then the check fails. Against a baseline, how
-        much worse it is.
+        The figure, or its worsening against the baseline. If it is undefined, it is None and the
+        check fails.
     limit : float
-        Absolute, also where it was given as a share of the baseline's figure.
+        The limit as an absolute value, even if it was given as a share of the baseline's figure.
     margin : float or None
-        By how much what decides stays within the limit; negative where it does not. What decides
-        is the value, and against a baseline with a confidence the lower limit of the interval.
+        Distance of the deciding number from the limit. It is negative if the check fails. The
+        deciding number is the value or, against a baseline with a confidence, the lower limit of
+        the interval.
     unit : {"number", "rate", "distance"}
     least : bool
         Whether the value must be at least the limit.
     remark : str
-        Where the figure comes from, or why there is none, in one line without control characters.
+        Where the figure comes from, or why it is undefined. One line without control characters.
     class_name : int, str or None
-        The worst class, as in the data, where the figure is a class's.
+        Label of the worst class as in the data, if the figure is that of one class.
     baseline : float or None
         The baseline's figure.
     interval : (float, float) or None
-        Limits of the worsening, each of which holds by itself with this ``confidence``.
+        One-sided lower and upper limit of the worsening, each at ``confidence``.
     confidence : float or None
-        The verdict's; of checks that are judged as a family, one by which all hold together.
+        Confidence of this check. For checks that are judged as a family, it is the confidence that
+        Holm's procedure gives to this check.
     p : float or None
-        Share of the draws of classes in which the worsening stays within the limit.
+        p-value: share of the draws of classes in which the worsening stays within the limit.
     detectable : float or None
-        The least worsening that so many classes could have told from none.
+        Smallest worsening that this number of classes could have shown.
     """
 
     name: str
@@ -68,7 +70,7 @@ class Check:
 
 
 def absolute(limit: Limit, run: Evaluation, at: Operating | None) -> Check:
-    """A limit on a figure of the run itself."""
+    """Check a limit on a figure of the run itself."""
     value, remark, name = _figure(limit, run, at)
     margin = None
     if value is not None:
@@ -89,7 +91,10 @@ def absolute(limit: Limit, run: Evaluation, at: Operating | None) -> Check:
 def _figure(
     limit: Limit, run: Evaluation, at: Operating | None
 ) -> tuple[float | None, str, int | str | None]:
-    """A figure of the run, where it comes from or why it is undefined, and the class it is of."""
+    """Return a figure of the run, a remark, and the label of the class if it is that of a class.
+
+    The remark says where the figure comes from, or why it is undefined.
+    """
     report, name = run.report, limit.rule.name
     if name in _OF_CLASSES and not len(run.consistency.classes):
         return None, f"undefined: {no_classes(run)}", None
@@ -121,7 +126,7 @@ _OF_CLASSES = (
 
 
 def no_classes(run: Evaluation) -> str:
-    """Why there is no figure by class."""
+    """Return the reason why there are no figures by class."""
     if run.report.source.classes:
         return f"no {run.report.source.one} has pairs of both kinds"
     return "scored pairs without groups have no classes; see --group-column"
@@ -140,7 +145,7 @@ def _where(run: Evaluation, counted_at: float | None, exact: bool) -> str:
 
 
 def _meeting(run: Evaluation, at: Operating) -> tuple[float | None, str, int | str | None]:
-    """The share of the classes whose own rates meet the bounds that the run was made with."""
+    """Return the share of classes whose own rates meet the run's bounds, as ``_figure`` does."""
     max_far, max_frr = run.settings.bounds
     met = np.ones(len(at.classes.far), bool)
     bounds = []
@@ -158,7 +163,10 @@ def _meeting(run: Evaluation, at: Operating) -> tuple[float | None, str, int | s
 def _worst_class(
     name: str, run: Evaluation, at: Operating
 ) -> tuple[float | None, str, int | str | None]:
-    """The highest FAR or FRR of a class, of the largest class among equals."""
+    """Return the highest FAR or FRR of a class, as ``_figure`` does.
+
+    The larger class wins a tie.
+    """
     by_far = name == "max-class-far"
     values = at.classes.far if by_far else at.classes.frr
     sizes = run.counts.sizes[run.consistency.classes]
@@ -185,14 +193,14 @@ _FIGURE_OF = {
 def worsenings(
     changes: dict[str, Change], draws: dict[str, Curve], demands: Demands
 ) -> dict[str, Check]:
-    """The limits on how much worse than the baseline's figures are, by name.
+    """Check the limits on worsenings against the baseline, and return the checks by name.
 
     Parameters
     ----------
     changes : dict
-        By the names of ``changes.figures``.
+        Changes by the names of ``changes.figures``.
     draws : dict
-        The ``changes.drawn_changes``.
+        The result of ``changes.drawn_changes``.
     demands : Demands
     """
     alpha = 1 - (demands.confidence or DEFAULT_CONFIDENCE)
@@ -219,7 +227,7 @@ def worsenings(
 def _share_within(
     limit: Limit, changes: dict[str, Change], draws: dict[str, Curve]
 ) -> float | None:
-    """The p-value of a check; None where there is no interval to judge it by."""
+    """Return the p-value of a check, or None if the figure has no interval."""
     found = changes[_FIGURE_OF[limit.rule.name]]
     if found.interval is None:
         return None
@@ -229,12 +237,15 @@ def _share_within(
 
 
 def _allowed(limit: Limit, change: Change) -> float:
-    """The largest worsening that a limit allows; a score's threshold is a negative distance."""
+    """Return the largest worsening that a limit allows, as an absolute value.
+
+    A baseline's threshold may be a negative score, so a relative limit uses its absolute value.
+    """
     return limit.amount * (abs(change.base or 0.0) if limit.relative else 1.0)
 
 
 def _worsening(limit: Limit, change: Change, demands: Demands) -> Check:
-    """A limit on how much worse than the baseline's a figure is."""
+    """Check a limit on the worsening of a figure against the baseline."""
     rule = limit.rule
     value, interval = change.change, change.interval
     if rule.name == "max-recall-drop" and value is not None:
@@ -268,7 +279,10 @@ def _worsening(limit: Limit, change: Change, demands: Demands) -> Check:
 
 
 def _either_way(interval: tuple[float, float]) -> tuple[float, float]:
-    """Limits of a size from those of a difference: nothing is shown where 0 lies between them."""
+    """Return the limits of the absolute difference from the limits of the difference.
+
+    The lower limit is 0 if 0 lies between the limits of the difference.
+    """
     low, high = interval
     return max(low, -high, 0.0), max(abs(low), abs(high))
 

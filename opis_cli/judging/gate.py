@@ -1,4 +1,7 @@
-"""The gate: limits against figures, and a verdict. No figure is chosen here; all were before."""
+"""The gate: compare the figures of a run with limits, and return a verdict.
+
+Other modules compute the figures.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +29,7 @@ from opis_cli.text import rate, shown
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The threshold that rates are judged at, and the grid thresholds they are counted at."""
+    """The threshold at which rates are judged, and the grid thresholds of its pooled counts."""
 
     threshold: float
     kind: Literal["deployed", "recommended"]
@@ -36,7 +39,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The run that was compared with."""
+    """The baseline run, and the classes whose mean utility fell most against it."""
 
     path: str
     same_classes: bool
@@ -48,10 +51,11 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a run holds all its limits, and everything that it was judged by.
+    """Whether a run meets all its limits, with the checks and the facts behind them.
 
-    ``false_alarm`` is the chance, at most, that any check against the baseline fails of a model
-    that is no worse; None where no confidence is asked for, or there is no interval to judge by.
+    ``false_alarm`` is an upper limit of the probability that a model which is not worse fails any
+    check against the baseline. It is None if no confidence is given, or if no check has an
+    interval.
     """
 
     passed: bool
@@ -71,13 +75,13 @@ class Verdict:
 
     @property
     def failed(self) -> tuple[Check, ...]:
-        """The checks that do not hold."""
+        """The checks that failed."""
         return tuple(check for check in self.checks if not check.passed)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A verdict, with the run that was judged and the baseline: what reports of it need."""
+    """A verdict with the judged run and the baseline, as the input of the gate's reports."""
 
     verdict: Verdict
     run: Evaluation
@@ -94,26 +98,26 @@ def judge(
     seed: int = 0,
     replicates: int = bootstrap.REPLICATES,
 ) -> Verdict:
-    """Hold the figures of a run against limits.
+    """Judge the figures of a run by limits.
 
     Parameters
     ----------
     run : Evaluation
     demands : Demands
     threshold : str, optional
-        The deployed threshold, a number or a ``threshold.json``; by default the one that the run
-        was evaluated with, else the one that it recommends.
+        The deployed threshold: a number, or the path of a ``threshold.json``. By default it is the
+        deployed threshold of the evaluation or, without one, the recommended threshold.
     baseline : Evaluation, optional
         The run that ``demands.baseline`` names.
     path : str
-        What the verdict calls the run.
+        Name of the run in the verdict.
     seed, replicates : int
-        Of the bootstrap over classes.
+        Seed and number of draws of the bootstrap over classes.
 
     Raises
     ------
     SettingsError
-        The threshold is of another metric, or the runs do not compare.
+        The threshold has another metric, or the runs cannot be compared.
     """
     deployed = None if run.report.deployed is None else run.report.deployed.threshold
     if threshold is not None:
@@ -156,7 +160,10 @@ def judge(
 def _check_comparable(
     run: Evaluation, baseline: Evaluation, demands: Demands, at: Operating | None, path: str
 ) -> None:
-    """Refuse a baseline of other settings; those of the recommendation only where it is used."""
+    """Refuse a baseline with other settings.
+
+    Settings that change only the recommendation matter only if a limit depends on it.
+    """
     asked = {limit.rule.name for limit in demands.limits}
     chosen = at is None or at.kind == "recommended"
     compared: tuple[Compares, ...] = ("figures",)
@@ -167,7 +174,7 @@ def _check_comparable(
 
 
 def _figures(run: Evaluation, at: Operating | None) -> dict[str, float | None]:
-    """The figures of the run, for whatever reads a verdict."""
+    """Return the figures of the run that a verdict contains in addition to the checks."""
     report = run.report
     return {
         "opis": report.opis,
@@ -188,14 +195,14 @@ def _baseline(run: Evaluation, base: Evaluation, path: str, seed: int, replicate
 
 
 def _false_alarm(demands: Demands, tested: int) -> float | None:
-    """The chance that any of so many checks fails by chance alone, at most."""
+    """Return an upper limit of the probability that chance alone fails any of ``tested`` checks."""
     if demands.confidence is None or not tested:
         return None
     return round(1 - demands.confidence ** (1 if demands.family else tested), 12)
 
 
 def _chance(demands: Demands, tested: int) -> tuple[str, ...]:
-    """What the confidence of several checks comes to."""
+    """Return a note on the false alarm probability of several checks together."""
     chance = _false_alarm(demands, tested)
     if chance is None or tested < 2:
         return ()
@@ -215,7 +222,7 @@ def _chance(demands: Demands, tested: int) -> tuple[str, ...]:
 def _notes(
     run: Evaluation, baseline: Evaluation | None, demands: Demands, at: Operating | None
 ) -> tuple[str, ...]:
-    """What must be known to trust the verdict."""
+    """Return the notes that a reader needs to judge the verdict."""
     notes, metric = [], run.settings.metric
     above, below = ("below", "above") if metric == "score" else ("above", "below")
     if at is not None and not at.exact:

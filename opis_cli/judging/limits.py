@@ -1,4 +1,7 @@
-"""What a gate demands: flags over the table ``[gate]`` of ``opis.toml``."""
+"""The limits of a gate, from flags and the table ``[gate]`` of ``opis.toml``.
+
+A flag overrides the table.
+"""
 
 import math
 from dataclasses import dataclass
@@ -20,17 +23,18 @@ class Rule:
     Attributes
     ----------
     name : str
-        As typed, without the dashes in front.
+        Name of the option, without the leading dashes.
     about : str
-        What it limits, for people.
+        Description of the limited figure.
     unit : {"number", "rate", "distance"}
+        Unit of the figure.
     least : bool
-        Whether the figure must be at least the limit; else at most.
+        Whether the figure must be at least the limit. Otherwise it must be at most the limit.
     against_baseline : bool
-        Whether the figure is how much worse than the baseline's it is. Such a limit may be a share
+        Whether the limited figure is a worsening against the baseline. Such a limit may be a share
         of the baseline's figure: ``5%``.
     example : str
-        A value for the example that ``opis gate --init`` writes.
+        Value in the example that ``opis gate --init`` writes.
     """
 
     name: str
@@ -42,7 +46,7 @@ class Rule:
 
     @property
     def field(self) -> str:
-        """The name as a Python word."""
+        """The name with underscores, as a Python identifier."""
         return self.name.replace("-", "_")
 
 
@@ -90,7 +94,16 @@ DEFAULT_CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit that was set; ``relative`` to the baseline's figure, or absolute."""
+    """A limit with its value.
+
+    Attributes
+    ----------
+    rule : Rule
+    amount : float
+        The value, not negative.
+    relative : bool
+        Whether the value is a share of the baseline's figure. Otherwise it is absolute.
+    """
 
     rule: Rule
     amount: float
@@ -99,11 +112,19 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """Everything that a gate was asked for.
+    """The limits of a gate, and how the gate judges by them.
 
-    ``confidence`` is that of the checks against the baseline; None lets point estimates decide.
-    With ``family`` it is that of all of them together. ``threshold`` is the deployed one, a number
-    or a file.
+    Attributes
+    ----------
+    limits : tuple of Limit
+    baseline : str, optional
+        Path of the baseline run.
+    confidence : float, optional
+        Confidence of each check against the baseline. If it is None, the differences decide.
+    family : bool
+        Whether the confidence is that of all checks against the baseline together.
+    threshold : str, optional
+        The deployed threshold: a number, or a ``threshold.json``.
     """
 
     limits: tuple[Limit, ...]
@@ -114,12 +135,22 @@ class Demands:
 
 
 def read_demands(table: dict[str, Any], flags: dict[str, Any], file: str = "opis.toml") -> Demands:
-    """What is demanded: flags, by Python name, over the keys of ``[gate]`` of a file.
+    """Read the limits of a gate.
+
+    Parameters
+    ----------
+    table : dict
+        The table ``[gate]`` of a file.
+    flags : dict
+        Flags by Python name. A flag overrides the key in the table. None means: not given.
+    file : str
+        Name of the file, for messages.
 
     Raises
     ------
     SettingsError
-        A key is unknown, a value unusable, no limit is set, or one lacks its baseline.
+        A key is unknown, a value is not usable, no limit is set, or a limit against a baseline is
+        set without a baseline.
     """
     known = {*RULE, "baseline", "threshold", "confidence", "family"}
     given: dict[str, tuple[str, Any]] = {}
@@ -155,7 +186,7 @@ def read_demands(table: dict[str, Any], flags: dict[str, Any], file: str = "opis
 
 
 def _limit(rule: Rule, where: str, value: Any) -> Limit:
-    """One limit, from a number or, against a baseline, a percentage."""
+    """Read one limit from a number, or from a percentage if it is against a baseline."""
     text = value.strip() if isinstance(value, str) else None
     relative = rule.against_baseline and text is not None and text.endswith("%")
     try:
@@ -195,12 +226,14 @@ def _text(where: str, value: Any) -> str:
 
 
 def write_gate_example(file: Path, table: str) -> None:
-    """Write a table ``[gate]`` into a settings file, after what it holds already.
+    """Append a table ``[gate]`` to a settings file.
 
     Raises
     ------
     SettingsError
-        The file has such a table, or cannot be read.
+        The file has such a table already, or cannot be read.
+    RunError
+        The file cannot be written.
     """
     before = ""
     if file.exists():

@@ -1,4 +1,4 @@
-"""Several models beside one another: a row each, and changes from the first."""
+"""Compare several models: their figures, and their changes against the first model."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -29,10 +29,11 @@ _MOST_SIZE = 1e15
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model's figures.
+    """The figures of a model.
 
-    ``on_front`` says that no other model is as good in both recognition error and OPIS and better
-    in one; ``size`` is a number that the user gave it, such as its batch size.
+    ``on_front`` says whether the model is on the Pareto front of recognition error and OPIS: no
+    other model is at least as good in both and better in one. ``size`` is a number that the user
+    gave for the model, such as its batch size.
     """
 
     name: str
@@ -51,10 +52,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How a model differs from the first one.
+    """The changes of a model against the first model.
 
-    ``gained`` and ``lost`` are the classes whose mean utility over the calibration range changed
-    most, of those that have a curve in both.
+    ``gained`` and ``lost`` are the classes whose mean utility over the calibration range rose and
+    fell most. Only classes that are evaluable for both models take part.
     """
 
     name: str
@@ -67,7 +68,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Models side by side. ``twins`` are pairs of names, a base model and its remedied twin."""
+    """A comparison of models. ``twins`` are pairs of names: a base model and its remedied twin."""
 
     models: tuple[Model, ...]
     differences: tuple[Difference, ...]
@@ -94,22 +95,22 @@ def compare(
     Parameters
     ----------
     runs : list of Evaluation
-        Two or more, of the same settings.
+        Two runs or more, with the same settings.
     paths : list of str
-        Where each came from, which names the model.
+        Path of each run. The names of the models are made from the paths.
     sizes : list of str, optional
-        ``NAME=NUMBER``.
+        Sizes of models, as ``NAME=NUMBER``.
     twins : list of str, optional
-        ``BASE=TWIN``, names both.
+        Pairs of models, as ``BASE=TWIN``.
     confidence : float
-        Of an interval of a change, with as much left over above as below.
+        Confidence of the two-sided interval of a change, with equal tails.
     seed, replicates : int
-        Of the bootstrap over classes.
+        Seed and number of draws of the bootstrap over classes.
 
     Raises
     ------
     SettingsError
-        There is but one, the settings differ, or a name is none.
+        There are fewer than two runs, their settings differ, or no model has a given name.
     """
     if len(runs) < 2:
         raise SettingsError("there is one model only; give at least two to compare")
@@ -147,10 +148,15 @@ def compare(
 
 
 def model_names(paths: list[str]) -> list[str]:
-    """The shortest name of each path that no other has: its last part, or all of it.
+    """Return the shortest unique name for each path: its last part, or the whole path.
 
-    Suffixes of embeddings (``.parquet``, ``.npy``, ``.npz``) are dropped where that leaves the
-    names distinct.
+    The function drops the suffix of an embeddings file (``.parquet``, ``.npy``, ``.npz``) if the
+    name is still unique without it.
+
+    Raises
+    ------
+    SettingsError
+        A path is given twice.
     """
     last = [Path(path).resolve().name for path in paths]
     spellings = [list(map(_bare, last)), last, list(map(_bare, paths)), paths]
@@ -164,16 +170,16 @@ def model_names(paths: list[str]) -> list[str]:
 
 
 def _bare(path: str) -> str:
-    """A path without its suffix, if it is one of embeddings."""
+    """Return a path without its suffix, if the suffix is that of an embeddings file."""
     stem, dot, suffix = path.rstrip("/").rpartition(".")
     return stem if stem and f"{dot}{suffix}".lower() in SUFFIXES else path
 
 
 def _named(texts: list[str] | None, names: list[str], flag: str) -> list[tuple[str, str]]:
-    """Pairs of a model's name and what is given it, from ``NAME=VALUE``."""
+    """Return pairs of a model's name and a value, from texts ``NAME=VALUE``."""
     found = []
     for text in texts or []:
-        # A name may hold an equals sign.
+        # A name may contain an equals sign.
         fitting = [name for name in names if text.startswith(f"{name}=")]
         if not fitting:
             raise _unknown(flag, text.split("=")[0], names)

@@ -1,4 +1,4 @@
-"""The figures of a run for every draw of its classes: what a bootstrap compares and bounds."""
+"""Compute the figures of a run for every draw of its classes, for the bootstrap."""
 
 import math
 
@@ -16,25 +16,25 @@ _NEAR = 75
 
 
 def figures(run: Evaluation, weights: Weights, at: Operating | None = None) -> dict[str, Curve]:
-    """Figures of every draw, by name, each of shape (replicates,).
+    """Return the figures of every draw, by name, each of shape (replicates,).
 
-    The threshold is recommended anew for every draw, by the run's own rule, so that its error is
-    that of the choice too. A deployed one stays where it is.
+    The function recommends a threshold for every draw, by the run's own rule. The variation of the
+    figures therefore includes the variation of the threshold. A deployed threshold does not vary.
 
     Parameters
     ----------
     run : Evaluation
     weights : ndarray of shape (replicates, K)
-        How often each class was drawn; weights of 1 give the figures of the report.
+        How often each class was drawn. Weights of 1 give the figures of the report.
     at : Operating, optional
-        A deployed threshold, for its pooled FRR.
+        Operating point of a deployed threshold, for its pooled FRR.
 
     Returns
     -------
     dict
-        ``opis``, ``eps_opis``, and the same on other scales (``opis_log_far``, ...);
-        ``recall_at_1``; ``threshold`` and ``frr_at_max_far``; and ``frr``, at the deployed
-        threshold if there is one, else at the recommended. NaN where undefined.
+        ``opis`` and ``eps_opis``, both also on other scales (``opis_log_far``, ...).
+        ``recall_at_1``, ``threshold`` and ``frr_at_max_far``. ``frr`` at the deployed threshold
+        or, without one, at the recommended threshold. A value is NaN if it is undefined.
     """
     counts, found, settings = run.counts, run.consistency, run.settings
     classes, inner = found.classes, weights[:, found.classes]
@@ -61,7 +61,10 @@ def figures(run: Evaluation, weights: Weights, at: Operating | None = None) -> d
 
 
 def _opis_by(run: Evaluation, inner: Weights, means: Curve) -> dict[str, Curve]:
-    """OPIS and eps-OPIS of every draw on the other scales; NaN where a scale does not exist."""
+    """Return OPIS and eps-OPIS of every draw on the other scales, by name.
+
+    All values of a scale are NaN if the scale does not exist.
+    """
     drawn: dict[str, Curve] = {}
     for scale in SCALES:
         one = run.consistency_by.get(scale)
@@ -80,7 +83,7 @@ def _opis(
     means: Curve,
     worst: tuple[Weights, Curve],
 ) -> dict[str, Curve]:
-    """OPIS and eps-OPIS of every draw on one scale, which the suffix of their names says."""
+    """Return OPIS and eps-OPIS of every draw on one scale. ``suffix`` ends their names."""
     return {
         f"opis{suffix}": bootstrap.opis(
             inner, consistency.contributions, means, consistency.mean, consistency.weights
@@ -94,7 +97,7 @@ def _opis(
 def _worst(
     run: Evaluation, consistency: Consistency, inner: Weights, columns: Ints
 ) -> tuple[Weights, Curve]:
-    """Weights of the worst classes of every draw, and their mean utility curve at some columns."""
+    """Return the weights of the worst classes of every draw, and their mean utility curves."""
     worst = bootstrap.worst_weights(inner, consistency, run.settings.eps)
     some = np.flatnonzero(worst.any(axis=0))
     return worst, bootstrap.mean_utility(
@@ -103,8 +106,10 @@ def _worst(
 
 
 def _choice_columns(run: Evaluation) -> Ints:
-    """Columns among which draws choose a threshold: all, or where there are many classes, those
-    about the thresholds of the report, and some of the rest.
+    """Return the columns from which draws choose a threshold, shape (W,).
+
+    They are all columns with counts by class. If there are many classes, they are the columns near
+    the thresholds of the report, and evenly spaced ones of the others.
     """
     counts, chosen = run.counts, run.report.recommendation
     thresholds = counts.grid.class_thresholds
@@ -123,23 +128,32 @@ def _choice_columns(run: Evaluation) -> Ints:
 def _choices(
     run: Evaluation, weights: Weights, columns: Ints, utility: Curve | None
 ) -> tuple[Ints, Ints]:
-    """Columns of the recommended threshold and of that at max_far, -1 where there is none.
+    """Return the columns of two thresholds for every draw, each of shape (replicates,).
+
+    The first is the recommended threshold, and the second the largest that meets ``max_far``. A
+    column is -1 if there is no such threshold.
 
     Parameters
     ----------
     run : Evaluation
     weights : ndarray of shape (replicates, K)
     columns : ndarray of shape (W,)
-        Columns to choose among.
+        Columns from which to choose.
     utility : ndarray of shape (replicates, W) or None
-        What is to be highest, where the rule of the run asks for that.
+        Utility that the recommended threshold maximizes. None for a rule that takes the smallest
+        or largest threshold.
     """
     counts, chosen, (max_far, max_frr) = run.counts, run.report.recommendation, run.settings.bounds
+    if run.settings.confidence is not None:
+        # A draw would choose by its own upper limits, which take a jackknife each.
+        none = np.full(len(weights), -1)
+        return none, none
     shape = len(weights), len(columns)
     allowed = np.ones(shape, bool)
     at_max_far = np.full(len(weights), -1)
     if max_far is not None:
-        # All up to the first that breaks the bound, as FAR never falls.
+        # Allow the columns before the first that breaks the bound. The FAR of a run never falls as
+        # the threshold rises.
         broken = bootstrap.pooled_far(weights, counts, columns) > max_far
         allowed &= np.cumsum(broken, axis=1) == 0
         if chosen.at_max_far is not None and _by_class(run, chosen.at_max_far.threshold):
@@ -155,17 +169,17 @@ def _choices(
 
 
 def _ranking(run: Evaluation, size: int) -> Curve:
-    """What prefers the larger thresholds, or the smaller, as the run does."""
+    """Return a rank that prefers large or small thresholds, as the run's rule does, (size,)."""
     return np.arange(float(size)) * (1 if run.settings.prefer == "low-frr" else -1)
 
 
 def _by_class(run: Evaluation, threshold: float | None) -> bool:
-    """Whether there are counts by class at a threshold."""
+    """Return whether there are counts by class at a threshold."""
     return threshold is not None and threshold in run.counts.grid.class_thresholds
 
 
 def _frr_of_draws(run: Evaluation, weights: Weights, columns: Ints) -> Curve:
-    """Pooled FRR of each draw at a column of its own."""
+    """Return the pooled FRR of each draw at the draw's own column, shape (replicates,)."""
     frr = np.full(len(weights), np.nan)
     for column in np.unique(columns[columns >= 0]):
         rows = columns == column
@@ -174,7 +188,7 @@ def _frr_of_draws(run: Evaluation, weights: Weights, columns: Ints) -> Curve:
 
 
 def _frr_at(run: Evaluation, weights: Weights, at: Operating) -> Curve:
-    """Pooled FRR of each draw where that of a deployed threshold is counted."""
+    """Return the pooled FRR of each draw at ``at.frr_at``, shape (replicates,)."""
     if at.frr_at is None:
         return np.ones(len(weights))
     if not _by_class(run, at.frr_at):

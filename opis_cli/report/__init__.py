@@ -1,1 +1,1 @@
-"""The record of a run, and the files that it is written to."""
+"""The report of a run, and the files to which opis writes it."""

@@ -1,4 +1,4 @@
-"""The report on counts: what was read, and every score; a section after the other."""
+"""Build the report on counts: facts about the source, and all scores."""
 
 import dataclasses
 from datetime import UTC, datetime
@@ -29,23 +29,23 @@ def build_report(
     deployed: float | None = None,
     sample: rep.Sample | None = None,
 ) -> rep.Report:
-    """The report on counts.
+    """Build the report on counts.
 
     Parameters
     ----------
     counts : PairCounts
     source : SourceFacts
-        What was read.
+        Facts about the source.
     settings : Settings
     deployed : float, optional
-        A threshold in use, which is on the grid.
+        The deployed threshold. It must be a grid threshold.
     sample : Sample, optional
-        What the classes were drawn from.
+        Facts about the rows from which the classes were drawn.
 
     Returns
     -------
     Report
-        Without timings, and without the digest of a counts file.
+        Its timings are 0, and it has no digest of a counts file.
     """
     beta, eps, seed = settings.beta, settings.eps, settings.seed
     max_far, max_frr = settings.bounds
@@ -88,7 +88,7 @@ def build_report(
 def facts_of_embeddings(
     counts: PairCounts, embeddings: Embeddings, settings: Settings
 ) -> rep.SourceFacts:
-    """What was read, of embeddings."""
+    """Return the facts about the source of embeddings."""
     source = embeddings.source
     return rep.SourceFacts(
         path=_utf8(source.path),
@@ -107,7 +107,7 @@ def facts_of_embeddings(
 def facts_of_pairs(
     counts: PairCounts, path: str, sha256: str, rows: int, dropped_rows: int, settings: Settings
 ) -> rep.SourceFacts:
-    """What was read, of scored pairs."""
+    """Return the facts about the source of scored pairs."""
     return rep.SourceFacts(
         path=_utf8(path),
         sha256=sha256,
@@ -121,14 +121,14 @@ def facts_of_pairs(
 
 
 def sample_of(embeddings: Embeddings, settings: Settings) -> rep.Sample | None:
-    """What the classes were drawn from; None where all are there."""
+    """Return facts about the rows from which the classes were drawn, or None without a sample."""
     if embeddings.sampled_from is None or settings.max_pairs is None:
         return None
     return rep.Sample(settings.max_pairs, *embeddings.sampled_from)
 
 
 def _class_facts(counts: PairCounts) -> dict[str, Any]:
-    """How many classes or groups there are, and how many of them have a curve."""
+    """Return the number of classes or groups, and of those with and without both kinds of pairs."""
     evaluable = len(evaluable_classes(counts))
     return {
         "classes": len(counts.sizes),
@@ -138,7 +138,7 @@ def _class_facts(counts: PairCounts) -> dict[str, Any]:
 
 
 def _utf8(path: str) -> str:
-    """A file name need not be UTF-8; a report is."""
+    """Return a path as valid UTF-8. A file name may contain other bytes, but a report may not."""
     return path.encode(errors="replace").decode()
 
 
@@ -180,7 +180,7 @@ def _eps_opis(consistency: Consistency, eps: float) -> EpsOpis:
 
 
 def _duplicates(counts: PairCounts) -> rep.Duplicates | None:
-    """The rows at distance 0 of another; None where nobody looked for them."""
+    """Return the rows at distance 0 of another row, or None if counting did not look for them."""
     if counts.duplicates is None:
         return None
     return rep.Duplicates(

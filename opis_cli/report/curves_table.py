@@ -1,4 +1,4 @@
-"""Curves as a table, for other tools: a row a threshold, with intervals."""
+"""Curves as a table for other tools, with one row per threshold and with intervals."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,11 +20,13 @@ SUFFIXES = (".parquet", ".csv")
 
 
 def curves_table(run: Evaluation) -> "pd.DataFrame":
-    """Rates and mean utility at every threshold.
+    """Return the rates and the mean utility at every threshold.
 
-    ``far`` and ``frr`` are pooled, ``_low`` and ``_high`` the ends of their 95 % intervals, null
-    where no class can be left out; the means are over the evaluable classes, null without any.
-    Where ``estimated``, impostors by class are: the means, and the interval of FAR, rest on them.
+    ``far`` and ``frr`` are pooled rates. The columns with ``_low`` and ``_high`` are the ends of
+    their 95 % intervals, which are null if no class can be left out. Class means and the mean
+    utility are over the evaluable classes, and null if there are none. ``estimated`` says whether
+    the impostor counts by class are estimates at the threshold. If so, the class means, the mean
+    utility and the interval of the FAR depend on estimates.
     """
     import pandas as pd
 
@@ -63,7 +65,13 @@ def _ends(name: str, band: Spread | None, count: int) -> dict[str, Curve]:
 
 
 def check_table(file: Path) -> None:
-    """Refuse a name that is no table's, before the work rather than after it."""
+    """Refuse a file name whose suffix is not that of a table. Call this before counting starts.
+
+    Raises
+    ------
+    RunError
+        The suffix is neither ``.parquet`` nor ``.csv``.
+    """
     if file.suffix.lower() not in SUFFIXES:
         raise RunError(f"--curves {file}: tables are .parquet or .csv; end its name in one of them")
 

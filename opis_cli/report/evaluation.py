@@ -1,4 +1,4 @@
-"""Counts and the report on them, with all that follows from the two."""
+"""Pair counts and the report on them, with methods that compute more figures from both."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Pair counts and the report on them: what is judged and shown.
+    """Pair counts and the report on them, as the input of judging and rendering.
 
     Attributes
     ----------
@@ -39,26 +39,26 @@ class Evaluation:
 
     @property
     def settings(self) -> Settings:
-        """The settings that the report was made with."""
+        """The settings of the evaluation."""
         names = {field.name for field in dataclasses.fields(Settings)}
         known = {key: value for key, value in self.report.settings.items() if key in names}
         return Settings(**known)
 
     @cached_property
     def consistency(self) -> Consistency:
-        """OPIS and the contributions of the classes."""
+        """OPIS, eps-OPIS, and the contributions of the classes."""
         settings = self.settings
         return consistency_of(self.counts, settings.calibration_range, settings.beta, settings.eps)
 
     @cached_property
     def consistency_by(self) -> dict[Scale, Consistency]:
-        """The same on other scales of the threshold."""
+        """OPIS, eps-OPIS, and the contributions on other scales of the threshold."""
         settings = self.settings
         return consistency_by(self.counts, self.consistency, settings.beta, settings.eps)
 
     @cached_property
     def whole(self) -> PairCounts:
-        """The counts with every threshold by class, for what is drawn or told of whole curves."""
+        """The counts with counts by class at every threshold, for plots and tables of curves."""
         return over_whole_axis(self.counts)
 
     def recommend(
@@ -68,16 +68,17 @@ class Evaluation:
         prefer: Prefer | None = None,
         confidence: float | None = None,
     ) -> Recommendation:
-        """A threshold for other bounds, from the counts alone.
+        """Recommend a threshold for other bounds, from the counts only.
 
         Parameters
         ----------
         max_far, max_frr : float, optional
-            Bounds on the pooled rates; those of the run when neither is given.
+            Bounds on the pooled rates. If neither is given, the bounds of the run apply.
         prefer : {"utility", "low-far", "low-frr", "worst-classes"}, optional
-            How to choose among the thresholds that meet them; that of the run by default.
+            Rule that chooses a threshold within the bounds. By default the rule of the run.
         confidence : float, optional
-            With which the bounds shall hold on other classes; that of the run by default.
+            Confidence with which the bounds must hold on other classes. By default that of the
+            run.
         """
         own = self.settings
         if max_far is None and max_frr is None:
@@ -92,53 +93,57 @@ class Evaluation:
         return recommended(self.counts, self.consistency, asked)
 
     def margins(self, max_far: float | None = None, max_frr: float | None = None) -> Margins:
-        """Margins for the TCM loss, from bounds on the pooled rates (0.01 and 0.1 by default)."""
-        asked = Settings(max_far=max_far, max_frr=max_frr)  # refuses what is no rate
+        """Compute margins for the TCM loss from bounds on the pooled rates (0.01, 0.1)."""
+        asked = Settings(max_far=max_far, max_frr=max_frr)  # refuses a value that is not a rate
         return find_margins(self.counts, asked.max_far, asked.max_frr)
 
     def rates(self, threshold: float | str) -> Rates:
-        """Rates at any threshold, from the counts alone.
+        """Compute the rates at any threshold, from the counts only.
 
         Parameters
         ----------
         threshold : float, or path of a threshold.json
-            A distance; a score where these are scores.
+            A distance, or a score if the pairs have scores.
 
         Returns
         -------
         Rates
-            Where the threshold lies between two that were counted, ``far`` is that at the looser
-            and ``frr`` that at the stricter of them (``far_at``, ``frr_at``), so neither flatters.
+            If the threshold lies between two counted thresholds, ``far`` is the FAR at the looser
+            one (``far_at``) and ``frr`` the FRR at the stricter one (``frr_at``). For this reason
+            neither is lower than the true rate.
 
         Raises
         ------
         SettingsError
-            There can be no such distance.
+            The threshold is not a possible distance, or the file is not usable.
         """
         return rates_of(self._operating(threshold), self.settings.metric)
 
     def classes(self, threshold: float | str | None = None) -> "pd.DataFrame":
-        """A row a class (or ``group``), in the order of their names; singletons have nulls.
+        """Return a table with one row per class or group, in the order of their names.
+
+        Scores are null for a class that lacks genuine or impostor pairs.
 
         Parameters
         ----------
         threshold : float, or path of a threshold.json, optional
-            Where ``far``, ``frr`` and ``utility`` are taken, as for ``rates``; the recommended
-            threshold by default, and nulls where there is none.
+            Threshold of ``far``, ``frr`` and ``utility``, as for ``rates``. By default the
+            recommended threshold. The three are null if there is none.
 
         Returns
         -------
         DataFrame
             ``deployed_far``, ``deployed_frr`` and ``deployed_utility`` are at the deployed
-            threshold that the run was evaluated with, and null without one. ``best_threshold`` is
-            that of the class's own highest utility; where ``best_threshold_estimated``, its
-            impostors there are estimated. The table's ``attrs`` are the fields of
-            ``rates(threshold)`` where a threshold is given: they say where its rates were counted.
+            threshold of the evaluation, and null if there is none. ``best_threshold`` is the
+            threshold at which the class has its highest utility. ``best_threshold_estimated`` says
+            whether the impostor count of the class at that threshold is an estimate. If
+            ``threshold`` is given, ``attrs`` of the table contain the fields of
+            ``rates(threshold)``, which say where the rates were counted.
 
         Raises
         ------
         SettingsError
-            There can be no such distance.
+            The threshold is not a possible distance, or the file is not usable.
         """
         import pandas as pd
 
@@ -188,12 +193,12 @@ class Evaluation:
         return table
 
     def _operating(self, threshold: float | str) -> Operating:
-        """Rates at a threshold as people know it."""
+        """Compute the rates at a threshold on the user's scale."""
         at = read_threshold(str(threshold), self.settings.metric)
         return rates_at(self.counts, at, self.settings.beta)
 
     def _recall(self) -> Curve:
-        """Recall@1 of every class; NaN where no row has anything to find."""
+        """Return recall@1 of every class, with NaN if no row of the class has a genuine pair."""
         found = np.full(len(self.counts.sizes), np.nan)
         searchers = self.counts.searchers
         np.divide(self.counts.nearest_hits, searchers, out=found, where=searchers > 0)

@@ -1,7 +1,7 @@
-"""The report: frozen records, which ``report_json.py`` writes and reads.
+"""The report as frozen records. ``report_json.py`` writes and reads them.
 
-Field names are those of ``report.json``; ``report.schema.json`` beside this file describes them.
-Rates and utilities lie in [0, 1], thresholds are distances of ``settings["metric"]``.
+The names of the fields are the keys of ``report.json``, which ``report.schema.json`` in this folder
+describes. Rates and utilities lie in [0, 1]. Thresholds are distances of ``settings["metric"]``.
 """
 
 from dataclasses import dataclass
@@ -23,38 +23,38 @@ SCHEMA_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
-    """What was read.
+    """Facts about the source of an evaluation.
 
     Attributes
     ----------
     path : str
-        File, folder, pattern or address as it was given; '<arrays>' for arrays.
+        File, folder, pattern or address as the user gave it. It is '<arrays>' for arrays.
     sha256 : str
-        Digest of the embeddings: of the file, of several in order, of a folder's parts in name
-        order, or of the arrays.
+        Digest of the embeddings: of the file, of several files in order, of a folder's parts in
+        the order of their names, or of the arrays.
     labels_sha256 : str | None
-        Digest of the separate labels file; null where there is none.
+        Digest of the separate labels file. Null if there is none.
     rows : int
-        Rows used, without the dropped ones; queries where there is a gallery; pairs of scored
-        pairs.
+        Number of rows used, without dropped rows. With a gallery, number of queries. For scored
+        pairs, number of pairs.
     dim : int | None
-        Dimensions of a vector; null for scored pairs.
+        Number of dimensions of a vector. Null for scored pairs.
     classes : int
-        Distinct labels among the rows used, or groups where there is a group column; 0 for
-        scored pairs without one.
+        Number of distinct labels among the rows used. With a group column, number of groups. 0 for
+        scored pairs without a group column.
     evaluable_classes : int
-        Classes or groups that have pairs of both kinds.
+        Number of classes or groups that have both genuine and impostor pairs.
     singleton_classes : int
-        The others: without figures of their own. Classes of a single row are impostors of the
-        rest.
+        Number of the other classes or groups, which have no figures of their own. A class with a
+        single row takes part in impostor pairs of the others.
     dropped_rows : int
-        Bad rows left out with --on-bad-rows drop.
+        Number of bad rows that were left out with --on-bad-rows drop.
     group_column : str | None
-        Column of the groups that figures are by; null: they are by label.
+        Column of the groups, if figures are by group. Null if they are by label.
     gallery_rows : int | None
-        Rows of the gallery; null where there is none.
+        Number of rows of the gallery. Null if there is none.
     gallery_sha256 : str | None
-        Digest of the gallery's embeddings; null where there is none.
+        Digest of the gallery's embeddings. Null if there is none.
     """
 
     path: str
@@ -72,29 +72,29 @@ class SourceFacts:
 
     @property
     def one(self) -> str:
-        """What to call that which figures are by."""
+        """The word for the unit of figures by class: ``class`` or ``group``."""
         return "class" if self.group_column is None else "group"
 
     @property
     def many(self) -> str:
-        """The same in the plural."""
+        """The plural of ``one``: ``classes`` or ``groups``."""
         return "classes" if self.group_column is None else "groups"
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """How many pairs there are, and whether all of them were counted.
+    """Numbers of pairs, and whether all pairs were counted.
 
     Attributes
     ----------
     genuine : int
-        Pairs of rows with equal labels.
+        Number of genuine pairs: pairs of rows with equal labels.
     impostor : int
-        Pairs of rows with different labels, each once.
+        Number of impostor pairs: pairs of rows with different labels. Each pair counts once.
     exhaustive : bool
-        Whether every pair was counted, none sampled.
+        Whether all pairs of the source were counted, and not those of a sample.
     excluded : int
-        Pairs left out because they share a value (--exclude-same).
+        Number of pairs that were left out because their rows share a value (--exclude-same).
     """
 
     genuine: Some
@@ -105,26 +105,27 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRange:
-    """The range of thresholds that consistency is judged over.
+    """The calibration range: the thresholds over which consistency is judged.
 
     Attributes
     ----------
     by : {"far", "frr", "distance"}
-        What low and high are: pooled FAR, pooled FRR, or distances.
+        Quantity of low and high: pooled FAR, pooled FRR, or distance.
     low : float
-        Lower end as asked for: a share, or a distance.
+        Lower end as the user gave it: a share or a distance.
     high : float
-        Upper end as asked for: a share, or a distance.
+        Upper end as the user gave it: a share or a distance.
     threshold_low : float | None
-        Smallest threshold of the range, a distance of settings.metric; null where scored pairs
-        without groups resolve none.
+        Smallest threshold of the range, a distance of settings.metric. Null for scored pairs
+        without groups that cannot resolve the range.
     threshold_high : float | None
-        Largest threshold of the range, a distance of settings.metric; null where scored pairs
-        without groups resolve none.
+        Largest threshold of the range, a distance of settings.metric. Null for scored pairs
+        without groups that cannot resolve the range.
     points : int
-        Grid thresholds inside the range, the ends included.
+        Number of thresholds with counts by class in the range, including its ends.
     contains_recommendation : bool | None
-        Whether the recommended threshold lies in the range; null where there is none.
+        Whether the recommended threshold lies in the range. Null if there is no threshold or no
+        range.
     """
 
     by: Literal["far", "frr", "distance"]
@@ -138,16 +139,16 @@ class CalibrationRange:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the classes of a sampled evaluation were drawn from.
+    """Facts about the source of an evaluation of randomly drawn classes.
 
     Attributes
     ----------
     max_pairs : int
-        Most pairs asked for.
+        Largest number of pairs, as the user gave it.
     rows : int
-        Rows of the source.
+        Number of rows of the source.
     classes : int
-        Classes of the source.
+        Number of classes of the source.
     """
 
     max_pairs: Some
@@ -157,16 +158,16 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """Rows that equal another one: how many, their pairs, and the numbers of the first.
+    """Rows that equal another row.
 
     Attributes
     ----------
     rows : int
-        How many rows equal another.
+        Number of rows that equal another row.
     pairs : int
-        Pairs at distance 0.
+        Number of pairs at distance 0.
     first : tuple[int, ...]
-        Numbers of the first of these rows in the source, from 0.
+        Row numbers in the source, from 0, of the first ten of these rows.
     """
 
     rows: Count
@@ -176,7 +177,7 @@ class Duplicates:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds spent; ``write`` is 0 until a run is saved.
+    """The time that an evaluation took.
 
     Attributes
     ----------
@@ -187,9 +188,9 @@ class Timings:
     score : float
         Seconds to score the counts.
     write : float
-        Seconds to write the run; 0 until it is saved.
+        Seconds to write the run. 0 until the run is saved.
     pairs_per_second : float
-        Pairs counted a second.
+        Number of pairs counted per second.
     """
 
     read: Amount
@@ -201,66 +202,67 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Every score, setting and provenance of an evaluation.
+    """The report of an evaluation: all scores, all settings, and facts about the source.
 
     Attributes
     ----------
     schema_version : int
-        Version of this schema; it grows when keys change.
+        Version of this schema. It increases if keys change.
     opis_version : str
         Version of opis-cli that wrote the report.
     created : str
-        When, in ISO 8601 with the offset from UTC.
+        Time of the evaluation in ISO 8601, with the offset from UTC.
     source : SourceFacts
-        What was read.
+        Facts about the source.
     settings : dict[str, Any]
-        Everything that changes a number, engine and dtype included; later versions may add
-        keys.
+        All settings that can change a number, with engine and dtype. Later versions may add keys.
     pairs : Pairs
-        How many pairs there are.
+        Numbers of pairs.
     calibration_range : CalibrationRange
-        The range of thresholds that consistency is judged over.
+        The calibration range: the thresholds over which consistency is judged.
     opis : float | None
-        OPIS: mean squared deviation of the classes' utility curves from their mean, over the
-        range; 0 is perfectly consistent, null with one evaluable class.
+        OPIS: mean squared deviation of the classes' utility curves from their mean curve, over the
+        calibration range. 0 means that all classes behave alike. Null if fewer than two classes
+        are evaluable.
     eps_opis : EpsOpis
-        The worst classes against the rest.
+        Comparison of the worst classes with the other evaluable classes.
     recall_at_1 : float | None
-        Share of the rows with a genuine pair whose nearest other row (of the gallery, if there
-        is one) has the same label; null for scored pairs.
+        Recall@1: share of the rows with a genuine pair whose nearest other row has the same label.
+        With a gallery, the nearest row of the gallery. Null for scored pairs.
     recommendation : Recommendation
-        The global threshold to deploy, or that none meets the bounds.
+        The recommended global threshold, if one meets the bounds.
     deployed : Deployed | None
-        The threshold already in use; null where none was given.
+        Rates of the deployed threshold. Null if none was given.
     eer : EqualError
-        Equal error rate, where FAR and FRR are closest.
+        Equal error rate, at the threshold where FAR and FRR are closest.
     operating_points : tuple[OperatingPoint, ...]
-        Threshold and FRR at each FAR in use, largest FAR first.
+        Threshold and FRR at each of several FAR targets, the largest FAR first.
     worst_classes : tuple[WorstClass, ...]
-        Up to ten classes of least utility at the recommended threshold, or over the range where
-        there is none; worst first.
+        Up to ten classes with the lowest utility at the recommended threshold, the lowest first.
+        Without a threshold, those with the lowest mean utility over the calibration range.
     timings : Timings
-        Time spent.
+        The time that the evaluation took.
     counts_sha256 : str | None
-        SHA-256 of the run's counts.npz; null until a run is saved.
+        SHA-256 of the run's counts.npz. Null until the run is saved.
     intervals : Intervals | None
-        Confidence intervals with the class as the unit; null by group, with a gallery and of
-        scored pairs, where a pair is not credited to the classes of both its rows.
+        Confidence intervals with the class as the unit. Null with groups, with a gallery, and for
+        scored pairs: a pair then does not count for the classes of both its rows.
     opis_corrected : OpisCorrected | None
-        OPIS less the noise of small classes; null with fewer than two classes of four rows, and
-        where not every two rows are a pair, by class.
+        OPIS without the noise of small classes. Null if fewer than two classes have four rows, if
+        some two rows are not a pair, and with groups.
     held_out : HeldOut | None
-        Rates on held-out classes; null without --folds.
+        Rates on held-out classes. Null without --folds.
     differentials : Differentials | None
-        How unequally the threshold treats the classes; null without one.
+        How unequally the recommended threshold treats the classes. Null if there is no threshold,
+        or no counts by class at it.
     sample : Sample | None
-        What a sample was drawn from; null where all pairs were counted.
+        Facts about the source of a sample of classes. Null if all pairs were counted.
     open_set : OpenSet | None
-        Open-set search; null where there is no gallery.
+        Queries without a genuine gallery row. Null if there is no gallery.
     duplicates : Duplicates | None
-        Equal rows; null where nobody looked for them, as among scored pairs.
+        Rows that equal another row. Null if counting did not look for them, as for scored pairs.
     opis_by : OpisBy | None
-        OPIS and eps-OPIS with thresholds on other scales; null in reports of an older opis.
+        OPIS and eps-OPIS with thresholds on other scales. Null in reports of an older opis.
     """
 
     schema_version: int
@@ -291,7 +293,7 @@ class Report:
 
     @property
     def counted(self) -> str:
-        """What the size of a class or group is a number of."""
+        """The unit of the size of a class or group: ``rows``, ``queries`` or ``pairs``."""
         if self.settings.get("pairs"):
             return "pairs"
         return "rows" if self.source.gallery_rows is None else "queries"

@@ -1,4 +1,4 @@
-"""Records as JSON, and a report back from it."""
+"""Write records as JSON, and read reports."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ REPORT_FILE = "report.json"
 
 
 def to_dict(record: Any) -> Any:
-    """Plain JSON values of a record, keys as in the files."""
+    """Return the plain JSON values of a record, with the keys of the files."""
     if dataclasses.is_dataclass(record):
         return {
             field.metadata.get("key", field.name): to_dict(getattr(record, field.name))
@@ -28,7 +28,13 @@ def to_dict(record: Any) -> Any:
 
 
 def to_json(record: Any) -> str:
-    """JSON text of a record; a NaN or an infinity is a fault."""
+    """Return a record as JSON text.
+
+    Raises
+    ------
+    ValueError
+        The record has a NaN or an infinity, which is a fault of opis.
+    """
     return json.dumps(to_dict(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -38,7 +44,7 @@ def load_report(path: str | Path) -> Report:
     Raises
     ------
     RunError
-        There is none, it is damaged, or a newer opis wrote it.
+        The report is missing or damaged, or a newer opis wrote it.
     """
     path = Path(path)
     file = path / REPORT_FILE if path.is_dir() else path
@@ -70,13 +76,13 @@ _JSON_TYPES = {float: (float, int), int: (int,), str: (str,), bool: (bool,)}
 
 
 def _record(hint: Any, value: Any) -> Any:
-    """The value that a type hint describes, from plain JSON values."""
+    """Return the value of the type that a hint describes, from plain JSON values."""
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         hints = typing.get_type_hints(hint)
         names = {
             f.name: f.metadata.get("key", f.name)
             for f in dataclasses.fields(hint)
-            # What came later is not in older reports.
+            # Older reports lack fields that were added later. These have defaults.
             if f.default is dataclasses.MISSING or f.metadata.get("key", f.name) in value
         }
         return hint(**{name: _record(hints[name], value[key]) for name, key in names.items()})

@@ -1,4 +1,4 @@
-"""``threshold.json``: the small file to deploy, and thresholds as users give them."""
+"""Write ``threshold.json``, the small file to deploy, and read thresholds that users give."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ ACCEPT_SCORE_RULE = "score >= threshold"
 
 
 def threshold_json(report: Report, chosen: Recommendation) -> str:
-    """The small file to deploy: threshold, metric, rule, data and bounds."""
+    """Return the text of ``threshold.json``: threshold, metric, accept rule, bounds and rates."""
     score = chosen.equivalents.score
     return to_json(
         {
@@ -53,14 +53,20 @@ def write_threshold(report: Report, chosen: Recommendation, file: Path) -> None:
 
 
 def read_threshold(text: str, metric: str) -> float:
-    """A deployed threshold, as a distance: a number, or a ``threshold.json`` of the same metric.
+    """Read a deployed threshold, and return it as a distance.
 
-    A score of scored pairs, which are the closer the higher it is, is a negative distance.
+    Parameters
+    ----------
+    text : str
+        A number, or the path of a ``threshold.json``.
+    metric : str
+        Metric of the run. For ``score``, where a higher score means a closer pair, the result is
+        the negative of the score.
 
     Raises
     ------
     SettingsError
-        It is neither, or of another metric.
+        The text is neither, the file has another metric, or the number is not a possible distance.
     """
     try:
         threshold = float(text)

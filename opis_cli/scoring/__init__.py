@@ -1,1 +1,1 @@
-"""From ``PairCounts`` to scores and a recommended threshold."""
+"""Compute scores and a recommended threshold from ``PairCounts``."""

@@ -1,6 +1,7 @@
-"""Borderline pairs: so near a threshold that rounding decides on which side they fall.
+"""Borderline pairs: pairs so close to a threshold that rounding decides whether they are accepted.
 
-Counts accept them all. A FAR is then never too low; a FRR that surely holds rejects them all.
+The counts accept every borderline pair, so the FAR is never too low. An FRR that is certainly not
+too low must reject them all (``surely_accepted``).
 """
 
 from dataclasses import dataclass
@@ -14,20 +15,17 @@ from opis_cli.records import PairCounts
 
 @dataclass(frozen=True, slots=True)
 class Borderline:
-    """Pairs within a rounding of a threshold: all are counted as accepted.
-
-    ``exact`` tells whether ``impostor`` was counted; else it is taken from the density of the pairs
-    around.
+    """Number of pairs within a rounding error of a threshold. All of them count as accepted.
 
     Attributes
     ----------
     genuine : int
-        Genuine pairs.
+        Number of genuine pairs.
     impostor : int
-        Impostor pairs.
+        Number of impostor pairs.
     exact : bool
-        Whether the impostor pairs were counted; otherwise their number is taken from the
-        density of the pairs around.
+        Whether the impostor pairs were counted. Otherwise their number is an estimate from the
+        density of the pairs around the threshold.
     """
 
     genuine: Count
@@ -36,7 +34,10 @@ class Borderline:
 
 
 def surely_accepted(counts: PairCounts) -> NDArray[np.int64]:
-    """Genuine pairs that each threshold accepts whatever the rounding, shape (T,)."""
+    """Return the number of genuine pairs that each threshold accepts with certainty, shape (T,).
+
+    A genuine pair within a rounding error of the threshold does not count.
+    """
     if counts.rounding == 0:
         if counts.borderline_genuine is None:
             return np.asarray(counts.pooled_genuine, np.int64)
@@ -44,16 +45,17 @@ def surely_accepted(counts: PairCounts) -> NDArray[np.int64]:
     below = np.searchsorted(counts.grid.thresholds, _below(counts), side="right") - 1
     sure = np.where(below >= 0, counts.pooled_genuine[below], 0)
     if counts.borderline_genuine is not None:
-        # Where the next threshold lies within the rounding too, only the one before it is sure.
+        # `borderline_genuine` is usable only if no other threshold lies within the rounding error.
+        # Otherwise only the pairs of the last threshold below it are certain.
         alone = below == np.arange(len(below)) - 1
         sure = np.where(alone, counts.pooled_genuine - counts.borderline_genuine, sure)
-    # The last threshold accepts every pair there can be.
+    # The last threshold accepts every possible pair.
     sure[-1] = counts.genuine_total
     return np.asarray(sure)
 
 
 def borderline_at(counts: PairCounts, index: int) -> Borderline:
-    """The borderline pairs of a threshold of the grid."""
+    """Return the borderline pairs of the grid threshold with this index."""
     genuine = int(counts.pooled_genuine[index] - surely_accepted(counts)[index])
     if counts.borderline_impostor is not None:
         return Borderline(genuine, int(counts.borderline_impostor[index]), True)
@@ -65,7 +67,10 @@ def borderline_at(counts: PairCounts, index: int) -> Borderline:
 
 
 def _below(counts: PairCounts) -> NDArray[np.float64]:
-    """Two roundings below each threshold, shape (T,); -1 below distance 0."""
+    """Return the distance two rounding errors below each threshold, shape (T,).
+
+    For the Euclidean metric it is -1 if that would lie below distance 0.
+    """
     thresholds, slack = counts.grid.thresholds, 2 * counts.rounding
     if counts.metric == "cosine":
         return np.asarray(thresholds - slack)

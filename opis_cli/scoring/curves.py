@@ -3,8 +3,9 @@
 Definitions follow *Threshold-Consistent Margin Loss for Open-World Deep Metric Learning* (Zhang et
 al., ICLR 2024, arXiv 2307.04047). All rates and utilities lie in [0, 1].
 
-``columns`` selects among the C thresholds that have counts by class (``grid.class_thresholds``);
-``classes`` among the K classes. Rows of the results follow ``classes``.
+The parameter ``columns`` has indices into the C thresholds that have counts by class
+(``grid.class_thresholds``). The parameter ``classes`` has indices into the K classes. The rows of a
+result are in the order of ``classes``.
 """
 
 from collections.abc import Iterator
@@ -29,27 +30,34 @@ class ClassRates:
 
 
 def pooled_frr_at_most(counts: PairCounts) -> Curve:
-    """What the pooled FRR at every threshold cannot exceed, whatever the rounding, shape (T,)."""
+    """Return the upper limit of the pooled FRR at every threshold, shape (T,).
+
+    Rounding errors of the distances cannot lift the FRR above this limit.
+    """
     return np.asarray((counts.genuine_total - surely_accepted(counts)) / counts.genuine_total)
 
 
 def class_far(counts: PairCounts, classes: Ints, columns: Ints) -> Curve:
-    """Accepted share of the impostor pairs with an end in each class, (classes, columns)."""
+    """Return the FAR of each class, shape (classes, columns).
+
+    It is the accepted share of the impostor pairs that have a row in the class.
+    """
     accepted = counts.impostor[np.ix_(classes, columns)]
     return np.asarray(accepted / counts.impostor_pairs[classes, None])
 
 
 def class_frr(counts: PairCounts, classes: Ints, columns: Ints) -> Curve:
-    """Rejected share of the genuine pairs of each evaluable class, (classes, columns)."""
+    """Return the FRR of each evaluable class, shape (classes, columns)."""
     total = counts.genuine_pairs[classes, None]
     rejected = total - counts.genuine[np.ix_(classes, columns)].astype(np.int64)
     return np.asarray(rejected / total)
 
 
 def utility(far: Floats, frr: Floats, beta: float) -> Curve:
-    """F-score of specificity ``1 - FAR`` and sensitivity ``1 - FRR``; 0 where both are 0.
+    """Return the utility: the F-score of specificity ``1 - FAR`` and sensitivity ``1 - FRR``.
 
-    ``U = (1 + b^2) spec sens / (b^2 spec + sens)``: ``beta > 1`` lets sensitivity weigh more.
+    ``U = (1 + b^2) spec sens / (b^2 spec + sens)``. With ``beta > 1`` sensitivity weighs more. The
+    utility is 0 if both are 0.
     """
     specificity, sensitivity = 1.0 - np.asarray(far), 1.0 - np.asarray(frr)
     weighted = beta**2 * specificity + sensitivity
@@ -58,29 +66,29 @@ def utility(far: Floats, frr: Floats, beta: float) -> Curve:
 
 
 def pooled_utility(counts: PairCounts, beta: float) -> Curve:
-    """Utility of the pooled rates at every threshold, shape (T,)."""
+    """Return the utility of the pooled rates at every threshold, shape (T,)."""
     return utility(counts.pooled_far, counts.pooled_frr, beta)
 
 
 def class_utility(counts: PairCounts, beta: float, classes: Ints, columns: Ints) -> Curve:
-    """Utility of each evaluable class, (classes, columns)."""
+    """Return the utility of each evaluable class, shape (classes, columns)."""
     return utility(class_far(counts, classes, columns), class_frr(counts, classes, columns), beta)
 
 
 def evaluable_classes(counts: PairCounts) -> NDArray[np.int64]:
-    """Indices of the classes that have a curve, shape (E,)."""
+    """Return the indices of the classes with pairs of both kinds, shape (E,)."""
     return np.flatnonzero(counts.evaluable)
 
 
 def all_columns(counts: PairCounts) -> NDArray[np.int64]:
-    """Every column with counts by class, shape (C,)."""
+    """Return the indices of all thresholds with counts by class, shape (C,)."""
     return np.arange(len(counts.grid.by_class))
 
 
 def utility_in_parts(
     counts: PairCounts, beta: float, classes: Ints, columns: Ints
 ) -> Iterator[tuple[Ints, Curve]]:
-    """``class_utility`` of some classes at a time, so that memory stays bounded."""
+    """Yield parts of ``classes`` with their ``class_utility``, so that memory stays bounded."""
     step = max(1, _CHUNK_VALUES // max(len(columns), 1))
     for start in range(0, len(classes), step):
         part = classes[start : start + step]
@@ -88,7 +96,7 @@ def utility_in_parts(
 
 
 def mean_utility(counts: PairCounts, beta: float, classes: Ints, columns: Ints) -> Curve:
-    """Mean over classes of their utility at each column, shape (columns,)."""
+    """Return the mean utility of the classes at each column, shape (columns,)."""
     total = np.zeros(len(columns))
     for _, part in utility_in_parts(counts, beta, classes, columns):
         total += part.sum(axis=0)
@@ -96,15 +104,18 @@ def mean_utility(counts: PairCounts, beta: float, classes: Ints, columns: Ints) 
 
 
 def best_columns(counts: PairCounts, beta: float, classes: Ints) -> NDArray[np.int64]:
-    """Column of each class's own highest utility over the whole grid, shape (classes,)."""
+    """Return the column at which each class has its highest utility, shape (classes,)."""
     columns = all_columns(counts)
     parts = utility_in_parts(counts, beta, classes, columns)
     return np.concatenate([columns[:0], *(part.argmax(axis=1) for _, part in parts)])
 
 
 def class_rates(counts: PairCounts, beta: float, threshold: float) -> ClassRates | None:
-    """Rates of the evaluable classes at a grid threshold; None where they were not counted, or
-    no class has any. Beyond the last threshold, as at it, every pair is accepted."""
+    """Return the rates of the evaluable classes at a grid threshold.
+
+    A threshold beyond the last accepts every pair, as the last one does. The result is None if
+    there are no counts by class at the threshold, or no evaluable classes.
+    """
     column, classes = counts.grid.column_of(threshold), evaluable_classes(counts)
     if column is None or len(classes) == 0:
         return None
@@ -116,10 +127,10 @@ def class_rates(counts: PairCounts, beta: float, threshold: float) -> ClassRates
 def class_figures(
     rates: ClassRates | None, max_far: float | None, max_frr: float | None
 ) -> dict[str, float | None]:
-    """What a report says of the classes at a threshold; nulls where they were not counted.
+    """Return the figures of a report about the classes at a threshold.
 
-    ``classes_meeting_bounds`` is the share of the evaluable classes whose own rates meet the bounds
-    that are given.
+    ``classes_meeting_bounds`` is the share of the evaluable classes whose own rates meet the given
+    bounds. All values are None if ``rates`` is None.
     """
     if rates is None:
         names = ("class_mean_far", "class_mean_frr", "mean_utility", "classes_meeting_bounds")

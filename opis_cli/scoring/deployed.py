@@ -1,4 +1,4 @@
-"""A threshold already in use, and the classes that are worst off at one."""
+"""Evaluate a deployed threshold, and find the classes with the lowest utility at a threshold."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -17,24 +17,25 @@ WORST_CLASSES = 10
 
 @dataclass(frozen=True, slots=True)
 class WorstClass:
-    """One of the classes worst off at a threshold, or over the calibration range.
+    """A class with one of the lowest utilities at a threshold, or over the calibration range.
 
     Attributes
     ----------
     class_name : int | str
         The label as it is in the data.
     size : int
-        Rows of the class or group; pairs of scored pairs.
+        Number of rows of the class or group. For scored pairs, number of pairs.
     utility : float | None
-        Utility at the threshold; null where there is none.
+        Utility at the threshold. Null if there are no counts by class at a threshold.
     mean_utility : float
         Mean utility over the calibration range.
     opis_contribution : float
-        Mean squared deviation of its utility from the mean curve, over the range.
+        Mean squared deviation of the class's utility from the mean curve, over the calibration
+        range.
     far : float | None
-        Its own FAR at the threshold; null where there is none.
+        FAR of the class at the threshold. Null if there are no counts by class at a threshold.
     frr : float | None
-        Its own FRR at the threshold; null where there is none.
+        FRR of the class at the threshold. Null if there are no counts by class at a threshold.
     """
 
     class_name: int | str = dataclasses.field(metadata={"key": "class"})
@@ -48,32 +49,33 @@ class WorstClass:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A threshold already in use, judged on these embeddings.
+    """The rates of a deployed threshold on these embeddings.
 
     Attributes
     ----------
     threshold : float
         Distance of settings.metric.
     far : float | None
-        Accepted share of all impostor pairs.
+        Pooled FAR: accepted share of all impostor pairs.
     frr : float | None
-        Rejected share of all genuine pairs.
+        Pooled FRR: rejected share of all genuine pairs.
     class_mean_far : float | None
-        Mean over the evaluable classes of their own FAR.
+        Mean of the FARs of the evaluable classes.
     class_mean_frr : float | None
-        Mean over the evaluable classes of their own FRR.
+        Mean of the FRRs of the evaluable classes.
     mean_utility : float | None
         Mean utility of the evaluable classes.
     classes_meeting_bounds : float | None
-        Share of the evaluable classes whose own rates meet the bounds given.
+        Share of the evaluable classes whose own rates meet the given bounds.
     fpir : float | None
-        Share of the queries without a genuine gallery row that find a row at this threshold;
-        null where there are none, or no gallery.
+        False positive identification rate: share of the queries without a genuine gallery row
+        that accept a gallery row at this threshold. Null if there are no such queries, or no
+        gallery.
     worst_classes : tuple[WorstClass, ...]
-        Up to ten classes of least utility at this threshold, worst first.
+        Up to ten classes with the lowest utility at this threshold, the lowest first.
     borderline : Borderline | None
-        Pairs so near the threshold that rounding decides; null where no threshold is given or
-        an older opis wrote the report.
+        Number of pairs so close to the threshold that rounding decides whether they are accepted.
+        Null if an older opis wrote the report.
     """
 
     threshold: float
@@ -91,7 +93,15 @@ class Deployed:
 def worst_classes(
     counts: PairCounts, consistency: Consistency, rates: ClassRates | None
 ) -> tuple[WorstClass, ...]:
-    """The classes of least utility at a threshold, or over the range where there is none."""
+    """Return the classes with the lowest utility, the lowest first.
+
+    Parameters
+    ----------
+    counts : PairCounts
+    consistency : Consistency
+    rates : ClassRates or None
+        Rates at a threshold. If it is None, the mean utility over the calibration range decides.
+    """
     ranking = consistency.mean_utilities if rates is None else rates.utility
     order = np.lexsort((consistency.mean_utilities, ranking))[:WORST_CLASSES]
     names = counts.class_names[consistency.classes].tolist()
@@ -117,7 +127,7 @@ def judge_deployed(
     max_frr: float | None,
     beta: float,
 ) -> Deployed:
-    """Rates of a deployed threshold, which is on the grid."""
+    """Compute the rates of a deployed threshold. It must be a grid threshold."""
     index = counts.grid.index_at(threshold)
     at = pooled_rates(counts, index)
     rates = class_rates(counts, beta, threshold)

@@ -1,15 +1,17 @@
-"""How unequally a global threshold treats the classes: Max / GeoMean and the Gini form.
+"""Measures of how unequally a global threshold treats the classes: Max / GeoMean and Gini.
 
-- ``max_over_geomean``: the largest rate over the geometric mean of the rates; 1 is equal. From NIST
-  IR 8429, *Face Recognition Vendor Test, Part 8: Summarizing Demographic Differentials* (Grother,
-  2022). A rate of zero has no logarithm, so rates are raised to a floor first.
-- ``gini``: ``n / (n - 1) * sum over i, j of |x_i - x_j| / (2 n^2 mean)``, from 0 (equal) to 1 (one
-  class has all errors); no floor. It is the term of GARBE, *Evaluating Proposed Fairness Models for
-  Face Recognition Algorithms* (Howard, Laird, Rubin, Sirotin, Tipton & Vemury, 2022).
+- ``max_over_geomean``: the largest rate divided by the geometric mean of the rates. It is 1 if all
+  rates are equal. A rate of zero has no logarithm, so lower rates are first raised to a floor.
+  Source: NIST IR 8429, *Face Recognition Vendor Test, Part 8: Summarizing Demographic
+  Differentials* (Grother, 2022).
+- ``gini``: ``n / (n - 1) * sum over i, j of |x_i - x_j| / (2 n^2 mean)``. It is 0 if all rates are
+  equal and 1 if one class has all errors. It needs no floor. It is the term of GARBE. Source:
+  *Evaluating Proposed Fairness Models for Face Recognition Algorithms* (Howard, Laird, Rubin,
+  Sirotin, Tipton & Vemury, 2022).
 
-A class takes part if it has pairs enough to show the pooled rate, 3 / rate of them (the rule of
-three): of fewer, most would have no error or far too high a rate, by chance. The floor is half an
-error in so many pairs, a sixth of the pooled rate.
+A class takes part only if it has at least 3 / rate pairs, where rate is the pooled rate (the rule
+of three). Most classes with fewer pairs would by chance have no error, or a rate that is far too
+high. The floor is half an error in 3 / rate pairs, which is a sixth of the pooled rate.
 """
 
 import math
@@ -25,20 +27,22 @@ from opis_cli.scoring import curves
 
 @dataclass(frozen=True, slots=True)
 class Differential:
-    """How unequal the classes' rates are; ``classes`` of at least ``least_pairs`` took part.
+    """How unequal the rates of the classes are. Only classes with enough pairs take part.
 
     Attributes
     ----------
     max_over_geomean : float
-        Largest rate over the geometric mean of the rates, each raised to the floor; 1 is equal.
+        Largest rate divided by the geometric mean of the rates, each raised to the floor. It is 1
+        if all rates are equal.
     gini : float
-        Gini coefficient of the rates, n/(n-1) corrected (the term of GARBE); 0 is equal.
+        Gini coefficient of the rates with the correction n/(n-1) (the term of GARBE). It is 0 if
+        all rates are equal.
     floor : float
-        What lower rates count as in the geometric mean.
+        Lowest rate in max_over_geomean. A lower rate is raised to it.
     classes : int
-        Classes that took part.
+        Number of classes that took part.
     least_pairs : int
-        Pairs that a class needed to take part.
+        Number of pairs that a class needs to take part.
     """
 
     max_over_geomean: AtLeastOne
@@ -50,14 +54,14 @@ class Differential:
 
 @dataclass(frozen=True, slots=True)
 class Differentials:
-    """Inequity of FAR and of FRR; null where fewer than two classes can take part.
+    """Inequity of the FAR and of the FRR.
 
     Attributes
     ----------
     far : Differential | None
-        Of FAR; null where fewer than two classes can take part.
+        Inequity of the FAR. Null if fewer than two classes can take part or there is no error.
     frr : Differential | None
-        Of FRR; null where fewer than two classes can take part.
+        Inequity of the FRR. Null if fewer than two classes can take part or there is no error.
     """
 
     far: Differential | None
@@ -65,7 +69,10 @@ class Differentials:
 
 
 def differentials(counts: PairCounts, threshold: float | None) -> Differentials | None:
-    """Inequity over the evaluable classes at a grid threshold; None without counts by class."""
+    """Compute the inequity of the evaluable classes at a grid threshold.
+
+    The result is None if there is no threshold, or no counts by class at it.
+    """
     column = None if threshold is None else counts.grid.column_of(threshold)
     if column is None:
         return None
@@ -74,7 +81,8 @@ def differentials(counts: PairCounts, threshold: float | None) -> Differentials 
     far = curves.class_far(counts, classes, columns)[:, 0]
     frr = curves.class_frr(counts, classes, columns)[:, 0]
     pooled = float(counts.pooled_far[at]), float(counts.pooled_frr[at])
-    # In groups a pair may be counted from both its ends, and is one all the same.
+    # With groups, a pair of two rows of the same group counts twice for the group, so the number
+    # of different pairs may be only half the count.
     ends = 2 if int(counts.genuine_pairs.sum()) > counts.genuine_total else 1
     return Differentials(
         far=differential(far, counts.impostor_pairs[classes] // ends, pooled[0]),
@@ -83,15 +91,20 @@ def differentials(counts: PairCounts, threshold: float | None) -> Differentials 
 
 
 def differential(rates: Floats, pairs: Ints, pooled: float) -> Differential | None:
-    """Inequity of the rates of classes or groups.
+    """Compute the inequity of the rates of classes or groups.
 
     Parameters
     ----------
     rates : ndarray of shape (n,)
     pairs : ndarray of shape (n,)
-        How many pairs each rate is a share of.
+        Number of pairs of each class, which is the denominator of its rate.
     pooled : float
-        The rate over all pairs; it sets the floor, and the least number of pairs.
+        Rate over all pairs. The floor and the least number of pairs depend on it.
+
+    Returns
+    -------
+    Differential or None
+        None if fewer than two classes can take part or there is no error.
     """
     if not pooled > 0:
         return None
@@ -111,8 +124,9 @@ def differential(rates: Floats, pairs: Ints, pooled: float) -> Differential | No
 
 
 def gini(values: Curve) -> float:
-    """The Gini coefficient of positive values, corrected for their number."""
+    """Return the Gini coefficient of values that are not negative, times ``n / (n - 1)``."""
     count = len(values)
-    # Of sorted values, the k-th (from 0) is the larger of k pairs and the smaller of the others.
+    # The k-th sorted value (from 0) is the larger one in k pairs, and the smaller one in the
+    # other count - 1 - k pairs.
     gaps = 2 * np.sum(np.sort(values) * (2 * np.arange(count) - count + 1))
     return float(count / (count - 1) * gaps / (2 * count**2 * values.mean()))

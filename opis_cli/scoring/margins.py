@@ -1,11 +1,12 @@
-"""Margins for training: what to give the threshold-consistent margin loss, from counts.
+"""Margins for training with the threshold-consistent margin loss, from counts.
 
 Source: *Threshold-Consistent Margin Loss for Open-World Deep Metric Learning* (Zhang et al., ICLR
 2024, arXiv 2307.04047).
 
-The loss of a batch is ``lambda+ L+ + lambda- L-``. ``L+`` is the mean of ``m+ - s`` over its hard
-genuine pairs, those with cosine similarity ``s <= m+``; ``L-`` is the mean of ``s - m-`` over its
-hard impostor pairs, those with ``s >= m-``; a term without such pairs is 0.
+The loss of a batch is ``lambda+ L+ + lambda- L-``. A genuine pair is hard if its cosine similarity
+``s`` is at most ``m+``, and ``L+`` is the mean of ``m+ - s`` over the hard genuine pairs. An
+impostor pair is hard if ``s >= m-``, and ``L-`` is the mean of ``s - m-`` over the hard impostor
+pairs. A term without hard pairs is 0.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from opis_cli.settings import DEFAULT_MAX_FAR
 
 _DEFAULT_MAX_FRR = 0.1
 _FEW_PAIRS = 100
-"""Hard pairs below which a term of the loss has little to learn from."""
+"""A term of the loss with fewer hard pairs than this has little to learn from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,14 @@ class Term:
     margin : float
         Cosine similarity, -1 to 1.
     pairs : int
-        Hard pairs, those that the term is the mean over.
+        Number of hard pairs. The term is the mean over them.
     share : float
-        They, of all genuine or all impostor pairs.
+        Hard pairs as a share of all genuine or all impostor pairs.
     loss : float
-        The term, in units of cosine similarity.
+        Value of the term, in units of cosine similarity.
     resolution : float
-        How far ``loss`` may be off: half of what the cells of the grid leave open.
+        Largest error of ``loss``: half the difference between its bounds from the grid, plus the
+        rounding error of a distance.
     """
 
     margin: float
@@ -51,10 +53,11 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """Margins that put the deployed bounds into the loss.
+    """Margins of the loss that correspond to bounds on the pooled rates.
 
-    Everything of ``plus`` is about genuine pairs and of ``minus`` about impostors; ``minus`` parts
-    are None where even equal rows break the FAR bound.
+    Fields with ``plus`` and ``genuine`` describe the term of the genuine pairs. Fields with
+    ``minus`` and ``impostor`` describe the term of the impostor pairs. The latter are None if the
+    smallest threshold, which accepts equal rows, already breaks the FAR bound.
     """
 
     max_far: float
@@ -73,16 +76,17 @@ class Margins:
 
 
 def find_margins(counts: PairCounts, max_far: float | None, max_frr: float | None) -> Margins:
-    """Margins from bounds on the pooled rates, and the loss that they mean on this data.
+    """Compute margins from bounds on the pooled rates, and the loss with them on this data.
 
-    ``m-`` is the cosine similarity at the FAR bound: impostors at or above it are those that the
-    bound allows. ``m+`` is that at the FRR bound: genuine pairs below it are those that it allows.
+    ``m-`` is the cosine similarity at the FAR bound. The FAR bound allows the impostor pairs at or
+    above ``m-``. ``m+`` is the cosine similarity at the FRR bound. The FRR bound allows the genuine
+    pairs below ``m+``.
 
     Parameters
     ----------
     counts : PairCounts
     max_far, max_frr : float or None
-        Pooled rates, between 0 and 1; 0.01 and 0.1 where not given.
+        Bounds on the pooled rates, between 0 and 1. The defaults are 0.01 and 0.1.
 
     Raises
     ------
@@ -122,9 +126,10 @@ def find_margins(counts: PairCounts, max_far: float | None, max_frr: float | Non
 
 
 def _plus(counts: PairCounts, index: int) -> Term:
-    """The term of the genuine pairs beyond a threshold: they are the integral of what it rejects.
+    """Compute the term of the genuine pairs beyond a threshold.
 
-    ``sum over d > t of (d - t) = integral from t on of (pairs not yet accepted)``.
+    The sum is an integral over the counts of rejected pairs:
+    ``sum over d > t of (d - t) = integral from t to infinity of (rejected pairs)``.
     """
     distances = _cosine_distances(counts)[index:]
     rejected = counts.genuine_total - counts.pooled_genuine[index:]
@@ -134,9 +139,10 @@ def _plus(counts: PairCounts, index: int) -> Term:
 
 
 def _minus(counts: PairCounts, index: int) -> Term:
-    """The term of the impostors up to a threshold: they are the integral of what is accepted.
+    """Compute the term of the impostor pairs up to a threshold.
 
-    ``sum over d <= t of (t - d) = integral from 0 to t of (pairs accepted)``.
+    The sum is an integral over the counts of accepted pairs:
+    ``sum over d <= t of (t - d) = integral from 0 to t of (accepted pairs)``.
     """
     distances = np.append(0.0, _cosine_distances(counts)[: index + 1])
     accepted = np.append(0, counts.pooled_impostor[: index + 1])
@@ -148,7 +154,21 @@ def _minus(counts: PairCounts, index: int) -> Term:
 def _term(
     distance: float, pairs: int, total: int, distances: Curve, curve: Floats | Ints, rounding: float
 ) -> Term:
-    """A term, from a curve that rises or falls: it lies between the curve's two step functions."""
+    """Compute a term from a monotone curve of counts.
+
+    The integral of the curve lies between the integrals of its two step functions.
+
+    Parameters
+    ----------
+    distance : float
+        Cosine distance of the margin.
+    pairs, total : int
+        Number of hard pairs, and of all pairs of the kind.
+    distances, curve : ndarray of shape (n,)
+        Cosine distances and the counts at them.
+    rounding : float
+        Rounding error of a distance.
+    """
     steps = np.diff(distances)
     one, two = float(curve[:-1] @ steps), float(curve[1:] @ steps)
     pairs = int(pairs)
@@ -162,13 +182,13 @@ def _term(
 
 
 def _cosine_distances(counts: PairCounts) -> Curve:
-    """The grid's thresholds as cosine distances, 0 to 2, shape (T,)."""
+    """Return the grid's thresholds as cosine distances, 0 to 2, shape (T,)."""
     thresholds = counts.grid.thresholds
     return np.minimum(thresholds if counts.metric == "cosine" else thresholds**2 / 2, 2.0)
 
 
 def _notes(plus: Term, minus: Term | None) -> tuple[str, ...]:
-    """What a person must know before training with these margins."""
+    """Return what a user must know before training with these margins."""
     notes = []
     if minus is None:
         notes.append(
@@ -195,7 +215,7 @@ def _notes(plus: Term, minus: Term | None) -> tuple[str, ...]:
 
 
 def snippet(found: Margins) -> str:
-    """Python that trains with these margins, by pytorch-metric-learning."""
+    """Return Python code that trains with these margins in pytorch-metric-learning."""
     margins = f"margin_plus={decimals.text(found.margin_plus)}"
     if found.margin_minus is not None:
         margins += f", margin_minus={decimals.text(found.margin_minus)}"

@@ -1,4 +1,4 @@
-"""Rates at a threshold that is in use, whether it is one of the grid's or lies between two."""
+"""Rates at any threshold, whether it is a grid threshold or lies between two of them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,20 +17,20 @@ from opis_cli.text import as_known
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """The threshold at a FAR target; ``supported`` is False where too few pairs resolve it.
+    """The largest threshold at which the pooled FAR is at most a target.
 
     Attributes
     ----------
     far : float
-        Pooled FAR aimed at.
+        Target of the pooled FAR.
     threshold : float | None
-        Distance of settings.metric.
+        Distance of settings.metric. Null if no threshold meets the target.
     achieved_far : float | None
-        Pooled FAR there, at most the one aimed at.
+        Pooled FAR at the threshold. It is at most the target.
     frr : float | None
-        Pooled FRR there.
+        Pooled FRR at the threshold.
     supported : bool
-        Whether the impostor pairs are at least 3 / far, enough to resolve it.
+        Whether there are at least 3 / far impostor pairs, which are needed to resolve the target.
     """
 
     far: Share
@@ -42,26 +42,27 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class Operating:
-    """Rates at a threshold, which never flatter.
+    """Rates at a threshold. They are never lower than the true rates.
 
-    Between two grid thresholds, FAR is that of the next one above and FRR that of the next one
-    below: the true rates are at most these. Counts by class are kept at fewer thresholds, so the
-    classes' rates have neighbours of their own. Pairs within a rounding of the threshold are
-    accepted for FAR and rejected for FRR; of classes, where genuine ones are so near, FRR is that
-    at the next threshold below.
+    If the threshold lies between two grid thresholds, the FAR is that of the next grid threshold
+    above, and the FRR that of the next one below. Counts by class exist at fewer thresholds, so the
+    rates of the classes may come from other neighbours. Pairs within a rounding error of the
+    threshold count as accepted in the FAR and as rejected in the FRR. If there are such genuine
+    pairs, the FRRs of the classes come from the next threshold below.
 
     Attributes
     ----------
     threshold : float
     kind : {"deployed", "recommended"}
     far, frr : float
-        Pooled.
+        Pooled rates.
     far_at, frr_at : float or None
-        The grid thresholds that these are counted at; None below the whole grid, where no pair
-        is surely accepted.
+        Grid thresholds at which the pooled rates were counted. ``frr_at`` is None if the threshold
+        lies below the whole grid, where no pair is certainly accepted.
     classes : ClassRates
         Rates and utility of the evaluable classes.
     class_far_at, class_frr_at : float or None
+        Grid thresholds at which the rates of the classes were counted.
     """
 
     threshold: float
@@ -76,35 +77,37 @@ class Operating:
 
     @property
     def exact(self) -> bool:
-        """Whether the pooled rates were counted at this very threshold."""
+        """Whether the pooled rates were counted at exactly this threshold."""
         return self.far_at == self.frr_at
 
     @property
     def classes_exact(self) -> bool:
-        """Whether the classes' rates were counted at this very threshold."""
+        """Whether the rates of the classes were counted at exactly this threshold."""
         return self.class_far_at == self.class_frr_at
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Rates at any threshold, which never flatter.
+    """Rates at any threshold. They are never lower than the true rates.
 
-    Thresholds are as people know them: scores where pairs have these, else distances. Between two
-    that were counted, FAR is that of the next looser one, and FRR that of the next stricter one, so
-    the true rates are at most these; ``exact`` says whether that was needed. Pairs within a
-    rounding of the threshold are accepted for FAR and rejected for FRR.
+    Thresholds are on the user's scale: scores if the pairs have scores, and distances otherwise. If
+    the threshold lies between two counted thresholds, the FAR is that of the next looser one, and
+    the FRR that of the next stricter one. ``exact`` is False then. Pairs within a rounding error
+    of the threshold count as accepted in the FAR and as rejected in the FRR.
 
     Attributes
     ----------
     threshold : float
     far, frr : float
-        Pooled.
+        Pooled rates.
     far_at, frr_at : float or None
-        The thresholds that these are counted at; None where no pair is surely accepted.
+        Thresholds at which the pooled rates were counted. ``frr_at`` is None if no pair is
+        certainly accepted.
     class_mean_far, class_mean_frr, mean_utility : float or None
-        Means over the evaluable classes; None where there is none.
+        Means over the evaluable classes. None if there is no such class.
     class_far_at, class_frr_at : float or None
-        The thresholds that rates of classes are counted at, which are kept at fewer.
+        Thresholds at which the rates of the classes were counted. There are fewer of these than
+        for pooled rates.
     """
 
     threshold: float
@@ -120,12 +123,12 @@ class Rates:
 
     @property
     def exact(self) -> bool:
-        """Whether all rates were counted at this very threshold."""
+        """Whether all rates were counted at exactly this threshold."""
         return self.far_at == self.frr_at == self.class_far_at == self.class_frr_at
 
 
 def rates_of(at: Operating, metric: Metric) -> Rates:
-    """An operating point in short, its thresholds as people know them."""
+    """Summarize an operating point, with thresholds on the user's scale."""
 
     def known(threshold: float | None) -> float | None:
         return None if threshold is None else as_known(threshold, metric)
@@ -153,13 +156,13 @@ def rates_at(
     beta: float,
     kind: Literal["deployed", "recommended"] = "deployed",
 ) -> Operating:
-    """Pooled and class rates at any threshold.
+    """Compute the pooled rates and the rates of the classes at any threshold.
 
     Parameters
     ----------
     counts : PairCounts
     threshold : float
-        A distance, not negative.
+        A distance.
     beta : float
         Weight of sensitivity in the utility.
     kind : {"deployed", "recommended"}
@@ -190,10 +193,10 @@ def rates_at(
 
 
 def _neighbours(thresholds: Curve, at: float) -> tuple[int, int]:
-    """Indices of the last threshold that is at most ``at`` and the first that is at least it.
+    """Return the indices of the thresholds next to ``at``: the last ``<= at``, the first ``>= at``.
 
-    The former is -1 where there is none. Beyond the last threshold, as at it, every pair is
-    accepted, so it stands for both.
+    The first of the two is -1 if every threshold is larger than ``at``. If ``at`` lies beyond the
+    last threshold, both are the index of the last, as every pair is accepted at both.
     """
     last = len(thresholds) - 1
     below = int(np.searchsorted(thresholds, at, side="right")) - 1
@@ -202,7 +205,7 @@ def _neighbours(thresholds: Curve, at: float) -> tuple[int, int]:
 
 
 def operating_points(counts: PairCounts) -> tuple[OperatingPoint, ...]:
-    """Threshold and FRR at each FAR in use, with whether the pairs can resolve it."""
+    """Return the threshold and FRR at each FAR target in ``OPERATING_FARS``."""
     far = counts.pooled_far
     points = []
     for bound in OPERATING_FARS:

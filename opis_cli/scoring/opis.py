@@ -1,8 +1,9 @@
-"""How consistent the classes are: OPIS and eps-OPIS over the calibration range.
+"""OPIS and eps-OPIS over the calibration range.
 
-OPIS is a mean over the thresholds of the range. It depends on the scale of the thresholds; no
-decision does. ``consistency_of`` takes the thresholds as they are counted. ``consistency_by`` takes
-other scales: these are other weights of the mean over the same counts.
+OPIS is a mean over the thresholds of the calibration range, so it depends on the scale of the
+thresholds. Accept and reject decisions do not. ``consistency_of`` uses the scale on which pairs
+were counted. ``consistency_by`` uses other scales, which are other weights of the mean over the
+same counts.
 
 Source: *Threshold-Consistent Margin Loss for Open-World Deep Metric Learning* (Zhang et al., ICLR
 2024, arXiv 2307.04047) and its authors' article about it.
@@ -27,17 +28,18 @@ SCALES: tuple[Scale, ...] = get_args(Scale)
 
 @dataclass(frozen=True, slots=True)
 class EpsOpis:
-    """The worst classes against the rest.
+    """Comparison of the worst classes with the other evaluable classes.
 
     Attributes
     ----------
     eps : float
         Share of the evaluable classes that count as worst.
     value : float | None
-        eps-OPIS: mean squared difference over the range between the mean utility of the worst
-        classes and of the rest.
+        eps-OPIS: mean squared difference, over the calibration range, between the mean utility of
+        the worst classes and the mean utility of the other classes. Null if all classes count as
+        worst.
     worst_classes : int
-        How many classes count as worst.
+        Number of classes that count as worst.
     opis_worst : float | None
         Mean contribution to OPIS of the worst classes.
     opis_rest : float | None
@@ -61,9 +63,9 @@ class OpisOn:
     Attributes
     ----------
     opis : float | None
-        OPIS; null with one evaluable class.
+        OPIS. Null if fewer than two classes are evaluable.
     eps_opis : float | None
-        eps-OPIS; null where no class is left to be the rest.
+        eps-OPIS. Null if all evaluable classes count as worst.
     """
 
     opis: Share | None
@@ -72,18 +74,18 @@ class OpisOn:
 
 @dataclass(frozen=True, slots=True)
 class OpisBy:
-    """OPIS by other scales: L2 distance of unit vectors, log10 of the pooled FAR.
-
-    Null where there is no such scale.
+    """OPIS on two other scales: L2 distance of unit vectors, and log10 of the pooled FAR.
 
     Attributes
     ----------
     euclidean_unit : OpisOn | None
-        Thresholds as L2 distance of unit vectors, to compare with code that uses L2; null for
-        Euclidean distances of vectors that are not unit, and for scored pairs.
+        OPIS with thresholds as L2 distances of unit vectors, for comparison with code that uses
+        L2. Null for Euclidean distances of vectors that do not have unit length, and for scored
+        pairs.
     log_far : OpisOn | None
-        Thresholds as log10 of the pooled FAR, which no monotone transform of the distances
-        changes; null where FAR is 0 at the low end of the range, or the same at both.
+        OPIS with thresholds as log10 of the pooled FAR. A monotone transform of the distances does
+        not change it. Null if the FAR is 0 at the low end of the calibration range, or is the same
+        at both ends.
     """
 
     euclidean_unit: OpisOn | None
@@ -92,31 +94,31 @@ class OpisBy:
 
 @dataclass(frozen=True, slots=True)
 class Consistency:
-    """OPIS and what it is made of.
+    """OPIS, eps-OPIS, and the values from which they are computed.
 
     Attributes
     ----------
     low, high : float
-        Ends of the calibration range, as distances. NaN where scored pairs without groups resolve
-        none: nothing is asked of it then.
+        Ends of the calibration range, as distances. NaN for scored pairs without groups that
+        cannot resolve the range. No figure needs the range then.
     columns : ndarray of shape (P,)
-        Thresholds with counts by class inside it, the ends included.
+        Indices into ``grid.class_thresholds`` of the thresholds in the range, with the ends.
     weights : ndarray of shape (P,)
-        Weights of the mean over the range, which are a scale; they add up to 1.
+        Weights of the mean over the range. They depend on the scale and add up to 1.
     mean : ndarray of shape (P,)
         Mean utility curve of the evaluable classes.
     classes : ndarray of shape (E,)
-        Evaluable classes, the rows of the next two.
+        Indices of the evaluable classes. ``contributions`` and ``mean_utilities`` use this order.
     contributions : ndarray of shape (E,)
         Mean squared deviation of each class's utility from the mean curve, over the range.
     mean_utilities : ndarray of shape (E,)
         Mean utility of each class over the range.
-    worst : ndarray of shape (ceil(eps E),)
-        The classes of least mean utility, worst first.
+    worst : ndarray of shape (max(1, ceil(eps E)),)
+        Indices of the classes with the lowest mean utility, the lowest first.
     opis : float or None
-        None with one evaluable class, which has nothing to differ from.
+        None if fewer than two classes are evaluable.
     eps_opis, opis_worst, opis_rest, opis_gap : float or None
-        None where no class is left to be the rest.
+        None if all evaluable classes count as worst.
     """
 
     low: float
@@ -136,29 +138,30 @@ class Consistency:
 
     @property
     def ends(self) -> tuple[float, ...]:
-        """Both ends of the calibration range; nothing where there is none."""
+        """Both ends of the calibration range, or an empty tuple if there is no range."""
         return () if math.isnan(self.low) else (self.low, self.high)
 
     def holds(self, threshold: float) -> bool:
-        """Whether a threshold lies in the calibration range."""
+        """Return whether a threshold lies in the calibration range."""
         return self.low <= threshold <= self.high
 
     @property
     def points(self) -> int:
-        """Number of thresholds inside the range."""
+        """Number of thresholds in the calibration range that have counts by class."""
         return len(self.columns)
 
 
 def consistency_of(
     counts: PairCounts, calibration: Calibration, beta: float, eps: float
 ) -> Consistency:
-    """OPIS and eps-OPIS over the calibration range.
+    """Compute OPIS and eps-OPIS over the calibration range.
 
-    ``contribution_i = 1 / (t_hi - t_lo) * integral of (U_i - Ubar)^2 dt``, and OPIS is their mean
-    over the evaluable classes. With ``K = max(1, ceil(eps E))`` classes of least mean utility,
+    The contribution of class ``i`` is ``1 / (t_hi - t_lo) * integral of (U_i - Ubar)^2 dt``. OPIS
+    is the mean of the contributions over the ``E`` evaluable classes. The worst classes are the
+    ``K = max(1, ceil(eps E))`` classes with the lowest mean utility. With them,
     ``eps-OPIS = 1 / (t_hi - t_lo) * integral of (mean U of the K - mean U of the rest)^2 dt``.
-    The authors' article words the latter as a difference of OPIS: that is ``opis_gap``.
-    Integrals are by the trapezoidal rule over the grid's thresholds.
+    The authors' article describes eps-OPIS as a difference of two OPIS values. That difference is
+    ``opis_gap``. All integrals use the trapezoidal rule over the grid's thresholds.
     """
     low, high = ends_if_needed(counts, calibration)
     thresholds, classes = counts.grid.class_thresholds, curves.evaluable_classes(counts)
@@ -179,15 +182,17 @@ def consistency_of(
 def consistency_by(
     counts: PairCounts, consistency: Consistency, beta: float, eps: float
 ) -> dict[Scale, Consistency]:
-    """``consistency_of`` of the same range and counts on other scales, those that there are.
+    """Compute OPIS and eps-OPIS over the same calibration range on other scales.
 
-    ``dt`` is a step of the scale, by which the worst classes are ranked too:
+    In the integrals of ``consistency_of``, ``dt`` is a step of the scale. The ranking of the worst
+    classes depends on the scale too. The result has these scales, if they exist:
 
-    - ``euclidean_unit``: the L2 distance of unit vectors, as code that uses L2 has it: the root of
-      twice the cosine distance. There is none for Euclidean distances of other vectors, nor for
-      scored pairs.
-    - ``log_far``: log10 of the pooled FAR, which no monotone transform of the distances changes.
-      Where it ties, steps are 0. There is none where FAR is 0 at the low end, or never rises.
+    - ``euclidean_unit``: the L2 distance of unit vectors, which is the square root of twice the
+      cosine distance. This scale does not exist for Euclidean distances of vectors that do not have
+      unit length, nor for scored pairs.
+    - ``log_far``: log10 of the pooled FAR. A monotone transform of the distances does not change
+      it. A step between two thresholds with the same FAR is 0. This scale does not exist if the FAR
+      is 0 at the low end of the range, or is the same at both ends.
     """
     return {
         scale: _weighted(
@@ -206,7 +211,7 @@ def consistency_by(
 
 
 def _other_scales(counts: PairCounts, columns: Ints) -> dict[Scale, Curve]:
-    """Where thresholds lie on each other scale, (columns,); without those that do not exist."""
+    """Return the thresholds' values on each other scale that exists, each of shape (columns,)."""
     places: dict[Scale, Curve] = {}
     cosine = counts.metric == "cosine"
     if counts.unit:
@@ -219,7 +224,7 @@ def _other_scales(counts: PairCounts, columns: Ints) -> dict[Scale, Curve]:
 
 
 def opis_by(found: dict[Scale, Consistency]) -> OpisBy:
-    """OPIS and eps-OPIS on the other scales, as reports have them."""
+    """Return OPIS and eps-OPIS on the other scales as a record of the report."""
     values = {scale: OpisOn(one.opis, one.eps_opis) for scale, one in found.items()}
     return OpisBy(values.get("euclidean_unit"), values.get("log_far"))
 
@@ -236,7 +241,7 @@ def _weighted(
     mean: Curve,
     weights: Curve,
 ) -> Consistency:
-    """OPIS and eps-OPIS, with means over the range by some weights."""
+    """Compute OPIS and eps-OPIS with given weights for the mean over the calibration range."""
     contributions, mean_utilities = np.empty(len(classes)), np.empty(len(classes))
     done = 0
     for part, values in curves.utility_in_parts(counts, beta, classes, columns):
@@ -249,7 +254,7 @@ def _weighted(
     worst = classes[ranked[:size]]
     eps_opis, opis_worst, opis_rest = None, None, None
     if size < len(classes):
-        # mean = (size worst + (all - size) rest) / all, hence worst - rest:
+        # Solve mean = (size * worst + (all - size) * rest) / all for worst - rest:
         share = len(classes) / (len(classes) - size)
         gap = (curves.mean_utility(counts, beta, worst, columns) - mean) * share
         eps_opis = float(_over_range(gap**2, weights))
@@ -274,13 +279,18 @@ def _weighted(
 
 
 def _over_range(values: Curve, weights: Curve) -> Curve:
-    """Mean over the range of values in [0, 1], which rounding must not carry beyond 1."""
+    """Return the mean over the range of values in [0, 1].
+
+    Rounding could lift the mean above 1, so the function limits it to 1.
+    """
     return np.minimum(values @ weights, 1.0)
 
 
 def trapezoid_weights(thresholds: Curve) -> Curve:
-    """Weights of the trapezoidal mean over the span of some thresholds, which never fall; they add
-    up to 1."""
+    """Return the weights of the trapezoidal mean over thresholds that never decrease.
+
+    The weights add up to 1.
+    """
     steps = np.diff(thresholds)
     weights = np.zeros(len(thresholds))
     if len(thresholds) == 0:

@@ -1,4 +1,4 @@
-"""Figures of all pairs together: rates at a threshold, EER, recall@1, FPIR."""
+"""Figures over all pairs: pooled rates at a threshold, EER, recall@1, FPIR."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,16 @@ from opis_cli.records import PairCounts
 
 @dataclass(frozen=True, slots=True)
 class RatesAt:
-    """Pooled rates at a threshold; nulls where there is no such threshold.
+    """Pooled rates at a threshold. All values are null if no threshold meets the bound.
 
     Attributes
     ----------
     threshold : float | None
         Distance of settings.metric.
     far : float | None
-        Accepted share of all impostor pairs.
+        Pooled FAR: accepted share of all impostor pairs.
     frr : float | None
-        Rejected share of all genuine pairs.
+        Pooled FRR: rejected share of all genuine pairs.
     """
 
     threshold: float | None
@@ -29,14 +29,14 @@ class RatesAt:
 
 @dataclass(frozen=True, slots=True)
 class EqualError:
-    """Where FAR and FRR are closest.
+    """The equal error rate, at the threshold where the pooled FAR and FRR are closest.
 
     Attributes
     ----------
     rate : float
-        Mean of the pooled FAR and FRR there.
+        Mean of the pooled FAR and FRR at the threshold.
     threshold : float
-        Distance of settings.metric; the smaller on a tie.
+        Distance of settings.metric. The smaller threshold wins a tie.
     """
 
     rate: Share
@@ -45,16 +45,15 @@ class EqualError:
 
 @dataclass(frozen=True, slots=True)
 class OpenSet:
-    """Queries without a genuine gallery row, and the share of them that is identified all the
-    same at the recommended threshold.
+    """Queries without a genuine gallery row, and their false positive identification rate.
 
     Attributes
     ----------
     queries : int
-        Queries without a genuine gallery row.
+        Number of queries without a genuine gallery row.
     fpir : float | None
-        False positive identification rate: the share of them that accepts a gallery row at the
-        recommended threshold; null where there is no threshold or no such query.
+        False positive identification rate: share of these queries that accept a gallery row at
+        the recommended threshold. Null if there is no threshold or no such query.
     """
 
     queries: Count
@@ -62,18 +61,19 @@ class OpenSet:
 
 
 def recall_at_1(counts: PairCounts) -> float | None:
-    """Share of the rows with a genuine pair whose nearest other row has the same label.
+    """Return recall@1: the share of rows whose nearest other row has the same label.
 
-    None for scored pairs, which know no rows.
+    Only rows that have a genuine pair take part. The result is None if there are no such rows, and
+    for scored pairs, whose rows are unknown.
     """
     searchers = int(counts.searchers.sum())
     return float(counts.nearest_hits.sum() / searchers) if searchers else None
 
 
 def fpir(counts: PairCounts, threshold: float | None) -> float | None:
-    """Share of the queries without a genuine gallery row that accept one at a threshold.
+    """Return the share of queries without a genuine gallery row that accept a gallery row.
 
-    None where there is no such query, or no threshold.
+    The result is None if there is no such query, no gallery or no threshold.
     """
     strangers = _strangers(counts)
     if counts.open_set is None or threshold is None or not strangers:
@@ -82,7 +82,7 @@ def fpir(counts: PairCounts, threshold: float | None) -> float | None:
 
 
 def open_set(counts: PairCounts, threshold: float | None) -> OpenSet | None:
-    """The queries without a genuine gallery row; None where there is no gallery."""
+    """Return the queries without a genuine gallery row, or None if there is no gallery."""
     if counts.open_set is None:
         return None
     return OpenSet(_strangers(counts), fpir(counts, threshold))
@@ -93,14 +93,17 @@ def _strangers(counts: PairCounts) -> int:
 
 
 def equal_error(counts: PairCounts) -> EqualError:
-    """EER and its threshold: where ``|FAR - FRR|`` is least, the mean of the two."""
+    """Return the EER, which is the mean of FAR and FRR where ``|FAR - FRR|`` is smallest."""
     far, frr = counts.pooled_far, counts.pooled_frr
     index = int(np.argmin(np.abs(far - frr)))
     return EqualError(float((far[index] + frr[index]) / 2), float(counts.grid.thresholds[index]))
 
 
 def pooled_rates(counts: PairCounts, index: int | None) -> RatesAt:
-    """Pooled rates at a threshold, by its index; nulls where no threshold meets the bound."""
+    """Return the pooled rates at the threshold with this index.
+
+    The index is None if no threshold meets the bound. All values of the result are None then.
+    """
     if index is None:
         return RatesAt(None, None, None)
     return RatesAt(

@@ -1,4 +1,4 @@
-"""Thresholds under bounds: which one to deploy, or that there is none, and what each costs."""
+"""Choose the global threshold to deploy under bounds on the pooled FAR and FRR."""
 
 import math
 from dataclasses import dataclass
@@ -21,8 +21,7 @@ from opis_cli.settings import Metric, Prefer
 
 @dataclass(frozen=True, slots=True)
 class Equivalents:
-    """A threshold on other scales, for unit vectors, or as the score that it stands for; accepted
-    from there on up (similarity, score) or down.
+    """The threshold on other scales: for unit vectors, or as a score of scored pairs.
 
     Attributes
     ----------
@@ -33,7 +32,7 @@ class Equivalents:
     squared_euclidean_unit : float | None
         Accept at this squared Euclidean distance of unit vectors or below.
     score : float | None
-        Accept at this score or above: of scored pairs, whose distance is the negative score.
+        Accept at this score or above. Only for scored pairs, whose distance is the negative score.
     """
 
     cosine_similarity: Signed | None
@@ -44,67 +43,70 @@ class Equivalents:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """The global threshold to deploy, or that there is none, and what each bound costs.
+    """The recommended global threshold, if one meets the bounds, and its rates.
 
     Attributes
     ----------
     status : {"feasible", "infeasible"}
         Whether a threshold meets the bounds.
     threshold : float | None
-        Accept a pair whose distance is at most this; null when infeasible. Of scores it is the
-        negative: equivalents.score is the score.
+        A pair is accepted if its distance is at most this. Null if infeasible. For scores it is
+        the negative score, and equivalents.score is the score.
     interval : tuple[float, float] | None
-        Smallest and largest threshold that meet the bounds; null when infeasible.
+        Smallest and largest threshold that meet the bounds. Null if infeasible.
     prefer : Prefer
-        Which of the thresholds that meet the bounds is taken; the smaller one wins a tie.
+        Rule that chooses one of the thresholds that meet the bounds. The smaller one wins a tie.
     max_far : float | None
-        Bound on the pooled FAR; null where not given.
+        Bound on the pooled FAR. Null if it is not given.
     max_frr : float | None
-        Bound on the pooled FRR; null where not given.
+        Bound on the pooled FRR. Null if it is not given.
     supported : bool | None
-        Whether the impostor pairs are at least 3 / max_far, enough to resolve it; null without
-        max_far.
+        Whether there are at least 3 / max_far impostor pairs, which are needed to resolve max_far.
+        Null if max_far is not given.
     far : float | None
-        Accepted share of all impostor pairs.
+        Pooled FAR: accepted share of all impostor pairs.
     frr : float | None
-        Rejected share of all genuine pairs; a class weighs about its size squared.
+        Pooled FRR: rejected share of all genuine pairs. The weight of a class grows with about the
+        square of its size.
     class_mean_far : float | None
-        Mean over the evaluable classes of their own FAR at the threshold; null where there is
-        none, or where it was not counted by class.
+        Mean of the FARs of the evaluable classes at the threshold. Null if there is no such class,
+        or no counts by class at the threshold.
     class_mean_frr : float | None
-        Mean over the evaluable classes of their own FRR at the threshold; null where there is
-        none, or where it was not counted by class.
+        Mean of the FRRs of the evaluable classes at the threshold. Null if there is no such class,
+        or no counts by class at the threshold.
     accepted_impostors : int | None
-        Impostor pairs accepted.
+        Number of accepted impostor pairs.
     rejected_genuine : int | None
-        Genuine pairs rejected.
+        Number of rejected genuine pairs.
     mean_utility : float | None
-        Mean utility of the evaluable classes at the threshold; null where there is none, or
-        where it was not counted by class.
+        Mean utility of the evaluable classes at the threshold. Null if there is no such class, or
+        no counts by class at the threshold.
     classes_meeting_bounds : float | None
-        Share of the evaluable classes whose own rates meet the bounds given.
+        Share of the evaluable classes whose own rates meet the given bounds. Null if there is no
+        such class, or no counts by class at the threshold.
     false_accepts_per_query : float | None
-        Impostors accepted when one row searches all others, on average.
+        Mean number of accepted impostor rows if one row searches all others or, with a gallery, if
+        one query searches the gallery. Null for scored pairs.
     precision : float | None
-        Genuine share of the accepted pairs; null where none is accepted.
+        Share of the accepted pairs that are genuine. Null if no pair is accepted.
     equivalents : Equivalents
         The threshold on other scales.
     at_max_far : RatesAt | None
-        The largest threshold that meets max_far alone; null where that is not given.
+        Rates at the largest threshold that meets max_far alone. Null if max_far is not given.
     at_max_frr : RatesAt | None
-        The smallest threshold that meets max_frr alone; null where that is not given.
+        Rates at the smallest threshold that meets max_frr alone. Null if max_frr is not given.
     confidence : float | None
-        Confidence with which the bounds hold on other classes; null where it was not asked for.
+        Confidence with which the bounds must hold on other classes. Null if it is not given.
     far_upper : float | None
         Upper confidence limit of the FAR at the threshold.
     frr_upper : float | None
         Upper confidence limit of the FRR at the threshold.
     classes_needed : int | None
-        Where no threshold shows the bounds with that confidence: roughly how many classes
-        would; null if no number would.
+        Rough number of classes that would show the bounds with this confidence, if no threshold
+        shows them here. Null if no number of classes would.
     borderline : Borderline | None
-        Pairs so near the threshold that rounding decides; null where no threshold is given or
-        an older opis wrote the report.
+        Number of pairs so close to the threshold that rounding decides whether they are accepted.
+        Null if there is no threshold, or if an older opis wrote the report.
     """
 
     status: Literal["feasible", "infeasible"]
@@ -136,13 +138,13 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class UpperLimits:
-    """What the pooled rates are at most on other classes, with some confidence.
+    """Upper confidence limits of the pooled rates on other classes.
 
     Attributes
     ----------
     confidence : float
     far, frr : ndarray of shape (C,), or None
-        At the thresholds with counts by class; None where nothing can be said.
+        Upper limit at each threshold with counts by class. None if there can be no limit.
     """
 
     confidence: float
@@ -152,9 +154,10 @@ class UpperLimits:
     def ends(
         self, counts: PairCounts, max_far: float | None, max_frr: float | None
     ) -> tuple[int | None, int | None]:
-        """Indices of the smallest and the largest threshold whose limits meet the bounds.
+        """Return the indices of the smallest and largest threshold whose limits meet the bounds.
 
-        None where there is none; without a bound it is the first or the last threshold.
+        The smallest depends on ``max_frr`` and the largest on ``max_far``. An index is None if no
+        limit meets its bound. Without the bound it is the index of the first or last threshold.
         """
         low: int | None = 0
         high: int | None = len(counts.grid.thresholds) - 1
@@ -165,7 +168,7 @@ class UpperLimits:
         return low, high
 
     def at(self, counts: PairCounts, threshold: float) -> tuple[float | None, float | None]:
-        """Limits of FAR and FRR at a threshold with counts by class."""
+        """Return the limits of FAR and FRR at a threshold that has counts by class."""
         column = counts.grid.column_of(threshold)
         far, frr = (None if one is None else float(one[column]) for one in (self.far, self.frr))
         return far, frr
@@ -186,24 +189,29 @@ def recommend(
     beta: float,
     limits: UpperLimits | None = None,
 ) -> Recommendation:
-    """The global threshold to deploy under bounds on the pooled rates, or that there is none.
+    """Recommend the global threshold to deploy under bounds on the pooled rates.
 
-    FAR never falls and FRR never rises with the threshold, so the thresholds that meet the bounds
-    form one interval ``[t_frr, t_far]``, or none.
+    If the threshold rises, the FAR never falls and the FRR never rises. The thresholds that meet
+    the bounds therefore form one interval ``[t_frr, t_far]``, or there is none.
 
     Parameters
     ----------
     counts : PairCounts
     consistency : Consistency
-        For the calibration range, and the worst classes where those are preferred.
+        It provides the evaluable classes, and the worst classes for ``prefer="worst-classes"``.
     max_far, max_frr : float or None
-        Bounds, at least one given.
+        Bounds. At least one is given.
     prefer : {"utility", "low-far", "low-frr", "worst-classes"}
-        How to choose inside the interval; the smaller threshold wins a tie.
+        Rule that chooses a threshold in the interval. The smaller threshold wins a tie.
     beta : float
         Weight of sensitivity in the utility.
     limits : UpperLimits, optional
-        Let these meet the bounds, not the rates alone.
+        If given, the upper limits must meet the bounds instead of the rates.
+
+    Returns
+    -------
+    Recommendation
+        Its status is "infeasible" if no threshold meets the bounds.
     """
     thresholds = counts.grid.thresholds
     far, frr = counts.pooled_far, counts.pooled_frr
@@ -247,7 +255,8 @@ def recommend(
 def _ends(
     counts: PairCounts, max_far: float | None, max_frr: float | None
 ) -> tuple[int | None, int | None]:
-    """Indices of the smallest and the largest threshold that meet the bounds, each by itself."""
+    """Return the indices of the smallest threshold that meets ``max_frr`` and the largest that
+    meets ``max_far``."""
     low = 0 if max_frr is None else first_within(curves.pooled_frr_at_most(counts), max_frr)
     if max_far is None:
         return low, len(counts.grid.thresholds) - 1
@@ -262,7 +271,7 @@ def _choose(
     prefer: Prefer,
     beta: float,
 ) -> int:
-    """Index of the preferred threshold among those from ``low`` to ``high``."""
+    """Return the index of the preferred threshold from index ``low`` to index ``high``."""
     if prefer == "low-frr":
         return high
     if prefer == "low-far":
@@ -273,7 +282,7 @@ def _choose(
     by_class = counts.grid.by_class
     columns = np.flatnonzero((by_class >= low) & (by_class <= high))
     if len(columns) == 0:
-        # Only pooled counts here: the end that a lone bound is about.
+        # There are only pooled counts here. Take the end that the only bound determines.
         return high if high + 1 < len(counts.grid.thresholds) else low
     classes: Ints = consistency.worst if prefer == "worst-classes" else consistency.classes
     utility = curves.mean_utility(counts, beta, classes, columns)
@@ -281,22 +290,25 @@ def _choose(
 
 
 def _precision(genuine: int | None, impostors: int | None) -> float | None:
-    """Share of the accepted pairs that are genuine; None where nothing is accepted."""
+    """Return the genuine share of the accepted pairs, or None if no pair is accepted."""
     if genuine is None or impostors is None or genuine + impostors == 0:
         return None
     return genuine / (genuine + impostors)
 
 
 def _per_query(counts: PairCounts, accepted: int | None) -> float | None:
-    """Accepted impostors of a row; None for scored pairs, which know no rows."""
+    """Return the mean number of accepted impostor rows per query.
+
+    The result is None for scored pairs, whose rows are unknown.
+    """
     if accepted is None or counts.metric in ("distance", "score"):
         return None
-    # Only a query searches a gallery; without one, both rows of a pair do.
+    # With a gallery, only one row of each pair is a query. Otherwise both rows are.
     return accepted * (1 if counts.open_set is not None else 2) / counts.rows
 
 
 def equivalents(threshold: float | None, metric: Metric, unit: bool) -> Equivalents:
-    """The same threshold on the other scales in use, for unit vectors, and as a score."""
+    """Return the same threshold on other scales, for unit vectors or as a score."""
     if threshold is not None and metric == "score":
         return Equivalents(None, None, None, -threshold)
     if threshold is None or not unit:

@@ -1,1 +1,1 @@
-"""How far scores may be off on other classes: jackknife, bootstrap, intervals."""
+"""The uncertainty of scores on other classes: jackknife, bootstrap, intervals."""

@@ -1,15 +1,16 @@
-"""A bootstrap over classes: which figures could as many classes have shown?
+"""A bootstrap over classes. It shows which figures other samples of as many classes could give.
 
-The unit that is drawn is the class, not the pair or the row: pairs that share a class are not
-independent. A draw of classes with replacement is a row of *weights*, how often each class was
-drawn, so a figure of a draw is a weighted sum over the classes' own counts, and all draws are one
-matrix product. Weights of 1 give the figure itself.
+The bootstrap draws classes, not pairs or rows, as pairs that share a class are not independent. A
+draw of classes with replacement is a row of *weights*: how often each class was drawn. A figure of
+a draw is then a weighted sum over the counts of the classes, and one matrix product computes all
+draws. Weights of 1 give the figure itself.
 
-Functions here know weights of shape (replicates, K), one column for each class of the counts, and
-return one value for each replicate; NaN where a draw leaves the figure undefined. Calibration
-ranges and grids stay as they are: only classes are drawn.
+The functions take weights of shape (replicates, K), with one column for each class of the counts.
+They return one value for each replicate. It is NaN if the figure is undefined in a draw. The
+calibration range and the grid do not vary with the draws.
 
-Two runs over the same classes are compared by the same weights, so that what they share cancels.
+A comparison of two runs over the same classes uses the same weights for both, so that the
+variation that they share cancels.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,33 +35,35 @@ def replicate(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> dict[str, Curve]:
-    """Figures of many draws of classes.
+    """Compute figures of many draws of classes.
 
     Parameters
     ----------
     statistic : callable
-        From weights of shape (some, classes) to figures by name, each of shape (some,).
+        Function from weights of shape (n, classes) to figures by name, each of shape (n,).
     classes : int
+        Number of classes.
     replicates : int
+        Number of draws.
     seed : int
-        The same seed gives the same draws, whatever the statistic.
+        The same seed gives the same draws for every statistic.
 
     Returns
     -------
     dict
-        The figures, each of shape (replicates,).
+        The figures by name, each of shape (replicates,).
     """
     parts = [statistic(weights) for weights in draws(classes, replicates, seed)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def draws(classes: int, replicates: int, seed: int) -> Iterator[Weights]:
-    """Weights of many draws, some draws at a time, so that memory stays bounded.
+    """Yield the weights of many draws in blocks, so that memory stays bounded.
 
     Yields
     ------
-    ndarray of shape (some, classes), float64
-        Rows of multinomial counts: how often each class is drawn. Each adds up to ``classes``.
+    ndarray of shape (n, classes), float64
+        Rows of multinomial counts: how often each class is drawn. Each row adds up to ``classes``.
     """
     rng = np.random.default_rng(seed)
     step = max(1, _BLOCK_VALUES // classes)
@@ -72,9 +75,9 @@ def draws(classes: int, replicates: int, seed: int) -> Iterator[Weights]:
 
 
 def one_sided_limits(values: Curve, confidence: float) -> tuple[float, float] | None:
-    """Lower and upper limit, each of which holds by itself with a confidence.
+    """Return the one-sided lower limit and the one-sided upper limit at a confidence.
 
-    None where more than a tenth of the replicates are undefined.
+    The result is None if more than a tenth of the replicates are undefined.
     """
     known = values[np.isfinite(values)]
     if len(known) < 0.9 * len(values) or len(known) == 0:
@@ -84,16 +87,17 @@ def one_sided_limits(values: Curve, confidence: float) -> tuple[float, float] | 
 
 
 def ratio(weights: Weights, part: Curve | Ints, whole: Curve | Ints) -> Curve:
-    """``sum w part / sum w whole``, for what each class has to itself, such as genuine pairs."""
+    """Return ``sum w part / sum w whole``. No two classes may share a part: genuine pairs fit."""
     return _divide(weights @ part, weights @ whole)
 
 
 def pooled_far(weights: Weights, counts: PairCounts, columns: Ints) -> Curve:
-    """Pooled FAR at some thresholds with counts by class, (replicates, columns).
+    """Return the pooled FAR at thresholds with counts by class, shape (replicates, columns).
 
-    An impostor pair lies in two classes, so with ``a_i`` accepted of ``m_i`` impostor pairs of a
-    class, and ``A`` of ``M`` pooled, ``FAR = (sum w_i a_i - A) / (sum w_i m_i - M)``: the change by
-    both of its classes. ``sum w_i a_i / sum w_i m_i`` would halve every deviation.
+    Let a class have ``m_i`` impostor pairs and ``a_i`` accepted ones, and let all classes together
+    have ``M`` pairs and ``A`` accepted ones. Then ``FAR = (sum w_i a_i - A) / (sum w_i m_i - M)``.
+    An impostor pair belongs to two classes, and this formula contains the changes of both weights.
+    The formula ``sum w_i a_i / sum w_i m_i`` would halve every deviation.
     """
     whole = weights @ counts.impostor_pairs - counts.impostor_total
     accepted = np.empty((len(weights), len(columns)))
@@ -104,7 +108,7 @@ def pooled_far(weights: Weights, counts: PairCounts, columns: Ints) -> Curve:
 
 
 def pooled_frr(weights: Weights, counts: PairCounts, columns: Ints) -> Curve:
-    """Pooled FRR at some thresholds with counts by class, (replicates, columns)."""
+    """Return the pooled FRR at thresholds with counts by class, shape (replicates, columns)."""
     whole = weights @ counts.genuine_pairs
     accepted = np.empty((len(weights), len(columns)))
     for part in _column_parts(columns, counts):
@@ -113,7 +117,7 @@ def pooled_frr(weights: Weights, counts: PairCounts, columns: Ints) -> Curve:
 
 
 def recall_at_1(weights: Weights, counts: PairCounts) -> Curve:
-    """Recall@1, over the rows of the evaluable classes."""
+    """Return recall@1 over the rows of the evaluable classes, shape (replicates,)."""
     evaluable = counts.evaluable
     return ratio(weights[:, evaluable], counts.nearest_hits[evaluable], counts.sizes[evaluable])
 
@@ -121,9 +125,9 @@ def recall_at_1(weights: Weights, counts: PairCounts) -> Curve:
 def mean_utility(
     weights: Weights, counts: PairCounts, beta: float, classes: Ints, columns: Ints
 ) -> Curve:
-    """Mean utility curve of some evaluable classes, (replicates, columns).
+    """Return the mean utility curve of evaluable classes, shape (replicates, columns).
 
-    ``weights`` has a column for each of ``classes``.
+    ``weights`` has one column for each of ``classes``.
     """
     total = weights.sum(axis=1, keepdims=True)
     curve = np.empty((len(weights), len(columns)))
@@ -133,20 +137,21 @@ def mean_utility(
 
 
 def opis(inner: Weights, contributions: Curve, means: Curve, mean: Curve, span: Curve) -> Curve:
-    """OPIS: the mean square about each draw's own mean curve, over the calibration range.
+    """Return OPIS of each draw: the mean squared deviation from the draw's own mean curve.
 
     Parameters
     ----------
     inner : ndarray of shape (replicates, E)
         Weights of the evaluable classes.
     contributions : ndarray of shape (E,)
-        Mean squares about ``mean``, so that nothing is lost in a difference of large numbers.
+        Mean squared deviation of each class from ``mean``. It is small, so the difference below
+        loses no precision.
     means : ndarray of shape (replicates, columns)
-        Mean utility curve of each draw at the thresholds of the range.
+        Mean utility curve of each draw at the thresholds of the calibration range.
     mean : ndarray of shape (columns,)
-        That of all classes.
+        Mean utility curve of all evaluable classes.
     span : ndarray of shape (columns,)
-        Weights of the integral; they add up to 1.
+        Weights of the integral. They add up to 1.
     """
     return ratio(inner, contributions, np.ones(len(contributions))) - (means - mean) ** 2 @ span
 
@@ -154,13 +159,21 @@ def opis(inner: Weights, contributions: Curve, means: Curve, mean: Curve, span: 
 def eps_opis(
     inner: Weights, worst: Weights, means: Curve, worst_means: Curve, span: Curve
 ) -> Curve:
-    """eps-OPIS: the mean square of the worst classes' mean curve less that of the rest.
+    """Return eps-OPIS of each draw: the mean squared gap between the worst classes and the rest.
 
-    ``worst`` are the ``worst_weights``, ``worst_means`` the mean utility curves by them; the rest
-    as for ``opis``.
+    Parameters
+    ----------
+    inner : ndarray of shape (replicates, E)
+        Weights of the evaluable classes.
+    worst : ndarray of shape (replicates, E)
+        Weights of the worst classes, from ``worst_weights``.
+    means, worst_means : ndarray of shape (replicates, columns)
+        Mean utility curve of each draw with the weights ``inner`` and ``worst``.
+    span : ndarray of shape (columns,)
+        Weights of the integral. They add up to 1.
     """
     total, size = inner.sum(axis=1), worst.sum(axis=1)
-    # means - rest = (worst - rest) size / total, hence worst - rest:
+    # Solve worst - means = (worst - rest) * (total - size) / total for worst - rest:
     gap = _divide(
         (worst_means - means) * total[:, None],
         np.broadcast_to((total - size)[:, None], means.shape),
@@ -169,10 +182,10 @@ def eps_opis(
 
 
 def worst_weights(inner: Weights, consistency: Consistency, eps: float) -> Weights:
-    """How much of each evaluable class's weight belongs to the worst ``eps`` of a draw.
+    """Return the weights of the worst classes of each draw, shape (replicates, E).
 
-    The ranking of the classes is theirs, whatever is drawn. ``inner`` are the weights of the
-    evaluable classes; of the same shape is what is returned.
+    They are the parts of ``inner``, the weights of the evaluable classes, that belong to the worst
+    ``eps`` of a draw. The ranking of the classes is the same in every draw.
     """
     order = np.argsort(consistency.mean_utilities, kind="stable")
     total = inner.sum(axis=1, keepdims=True)
@@ -185,11 +198,11 @@ def worst_weights(inner: Weights, consistency: Consistency, eps: float) -> Weigh
 
 
 def _column_parts(columns: Ints, counts: PairCounts) -> list[slice]:
-    """Some columns at a time, so that memory stays bounded."""
+    """Split the columns into slices, so that memory stays bounded."""
     step = max(1, _CHUNK_VALUES // max(len(counts.sizes), 1))
     return [slice(start, start + step) for start in range(0, len(columns), step)]
 
 
 def _divide(part: Curve, whole: Curve) -> Curve:
-    """Quotient; NaN where the whole is not positive."""
+    """Return ``part / whole``, with NaN where the whole is not positive."""
     return np.asarray(np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0))

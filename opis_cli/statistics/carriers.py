@@ -1,4 +1,7 @@
-"""How many classes of equal parts would carry a figure as evenly."""
+"""Effective number of classes: how many classes with equal parts would carry a figure as evenly.
+
+The part of a class is what it adds to the figure. The number is Kish's (``jackknife.carriers``).
+"""
 
 from dataclasses import dataclass
 
@@ -15,23 +18,22 @@ _CURVE_POINTS = 128
 
 @dataclass(frozen=True, slots=True)
 class EffectiveClasses:
-    """How many classes of equal parts would carry a figure as evenly: pairs of ``far`` and
-    ``frr``, accepted impostor pairs at the recommended threshold, contributions to OPIS.
+    """Effective numbers of classes: how many classes with equal parts carry a figure as evenly.
 
     Attributes
     ----------
     far : float
-        By impostor pairs.
+        Effective number of classes by their impostor pairs.
     frr : float
-        By genuine pairs.
+        Effective number of classes by their genuine pairs.
     far_accepted : float | None
-        By accepted impostor pairs at the recommended threshold; null where there is none, or
-        nothing is accepted.
+        Effective number of classes by their accepted impostor pairs at the recommended threshold.
+        Null if there is no threshold, or if no impostor pair is accepted.
     opis : float | None
-        By contributions to OPIS; null where there is no OPIS, or it is 0.
+        Effective number of classes by their contributions to OPIS. Null if OPIS is undefined or 0.
     eps_opis : float | None
-        Of the worst classes, by what each adds to eps-OPIS; null where there is none, or it is
-        0.
+        Effective number of the worst classes by what each adds to eps-OPIS. Null if eps-OPIS is
+        undefined or 0.
     """
 
     far: Amount
@@ -44,7 +46,7 @@ class EffectiveClasses:
 def effective_classes(
     counts: PairCounts, consistency: Consistency, threshold: float | None, beta: float
 ) -> EffectiveClasses:
-    """How many classes carry each figure, FAR at a threshold."""
+    """Return the effective numbers of classes. The threshold is for ``far_accepted``."""
     return EffectiveClasses(
         far=carriers(counts.impostor_pairs) or 0.0,
         frr=carriers(counts.genuine_pairs) or 0.0,
@@ -55,9 +57,10 @@ def effective_classes(
 
 
 def carriers_of_far(counts: PairCounts, threshold: float | None) -> float | None:
-    """The effective number of classes by their accepted impostor pairs at a threshold.
+    """Return the effective number of classes by their accepted impostor pairs at a threshold.
 
-    None where nothing is accepted, or classes are not credited with all pairs of their rows.
+    The result is None if no impostor pair is accepted, if there are no counts by class at the
+    threshold, or if classes do not have all pairs of their rows (``classes_are_units``).
     """
     column = None if threshold is None else counts.grid.column_of(threshold)
     if not counts.classes_are_units or column is None:
@@ -68,9 +71,10 @@ def carriers_of_far(counts: PairCounts, threshold: float | None) -> float | None
 def _carriers_of_eps_opis(
     counts: PairCounts, consistency: Consistency, beta: float
 ) -> float | None:
-    """The effective number of the worst classes, by how much each adds to eps-OPIS.
+    """Return the effective number of the worst classes by how much each adds to eps-OPIS.
 
-    What a class adds is its own gap to the rest times that of all, over the calibration range.
+    A class adds the integral, over the calibration range, of its own gap to the rest times the
+    mean gap of the worst classes.
     """
     if consistency.eps_opis is None:
         return None
@@ -83,7 +87,7 @@ def _carriers_of_eps_opis(
 
 
 def points_of_range(counts: PairCounts, consistency: Consistency) -> tuple[Ints, Curve]:
-    """Some hundred columns of the calibration range, and the weights of the integral over it."""
+    """Return at most 128 columns of the calibration range, and their weights in an integral."""
     places = np.linspace(0, consistency.points - 1, min(_CURVE_POINTS, consistency.points)).astype(
         int
     )

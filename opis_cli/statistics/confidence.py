@@ -1,4 +1,4 @@
-"""Bounds that hold with confidence: thresholds whose upper confidence limits meet them."""
+"""Recommend thresholds whose upper confidence limits meet the bounds."""
 
 import math
 from dataclasses import replace
@@ -12,13 +12,16 @@ from opis_cli.settings import Settings
 from opis_cli.statistics.jackknife import Rate, Spread, spread
 
 Bounds = dict[Rate, float]
-"""Largest rates that are allowed, by kind."""
+"""Upper bounds of the pooled rates, by kind of rate."""
 Bands = dict[Rate, Spread | None]
-"""Jackknives by kind of rate; None where no class can be left out."""
+"""Results of the jackknife by kind of rate. None if no class can be left out."""
 
 
 def recommended(counts: PairCounts, consistency: Consistency, settings: Settings) -> Recommendation:
-    """``recommend`` by settings: with a confidence, the bounds shall hold on other classes."""
+    """Recommend a threshold by the settings.
+
+    If the settings have a confidence, the bounds must hold on other classes with this confidence.
+    """
     max_far, max_frr = settings.bounds
     limits, bands = None, None
     if settings.confidence is not None:
@@ -47,13 +50,13 @@ def recommended(counts: PairCounts, consistency: Consistency, settings: Settings
 
 
 def bounds_of(max_far: float | None, max_frr: float | None) -> Bounds:
-    """The bounds that are given."""
+    """Return the bounds that are given, by kind of rate."""
     given: dict[Rate, float | None] = {"far": max_far, "frr": max_frr}
     return {rate: bound for rate, bound in given.items() if bound is not None}
 
 
 def spreads(counts: PairCounts) -> Bands:
-    """The jackknife of both rates at all thresholds with counts by class."""
+    """Compute the jackknife of both pooled rates at all thresholds with counts by class."""
     columns = np.arange(len(counts.grid.by_class))
     return {"far": spread(counts, "far", columns), "frr": spread(counts, "frr", columns)}
 
@@ -61,11 +64,13 @@ def spreads(counts: PairCounts) -> Bands:
 def classes_needed(
     counts: PairCounts, bands: Bands, bounds: Bounds, confidence: float
 ) -> int | None:
-    """Roughly how many classes like these would show that some threshold meets the bounds.
+    """Estimate how many classes like these would show that some threshold meets the bounds.
 
-    Standard errors fall with the square root of the number of classes, the bound that zero errors
-    give with the number itself. None where no threshold meets the bounds even here, so that no
-    number would show it, or where no class can be left out.
+    A standard error is proportional to one over the square root of the number of classes. The
+    upper limit of a rate without errors is proportional to one over the number of classes.
+
+    The result is None if no threshold meets the bounds even on these classes, as no number of
+    classes would then show it. It is also None if no class can be left out.
     """
     times = np.zeros(len(counts.grid.by_class))
     for rate, bound in bounds.items():
@@ -80,7 +85,7 @@ def classes_needed(
 
 
 def _times(band: Spread, bound: float, confidence: float) -> Curve:
-    """How many times as many classes each threshold would take."""
+    """Return how many times as many classes each threshold would need, shape (C,)."""
     from scipy.special import logit, ndtri
 
     with np.errstate(divide="ignore", invalid="ignore"):

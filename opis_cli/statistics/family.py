@@ -1,8 +1,8 @@
-"""Several checks judged as a family, so that all of them together seldom fail by chance.
+"""Judge several checks as a family, so that chance alone seldom fails any of them.
 
-Holm, *A Simple Sequentially Rejective Multiple Test Procedure*, Scandinavian Journal of Statistics
-6 (1979): whatever ties the checks together, the chance that any fails by chance alone is at most
-``alpha``.
+With Holm's procedure, the probability that chance alone fails at least one check is at most
+``alpha``, for any dependence between the checks. Source: Holm, *A Simple Sequentially Rejective
+Multiple Test Procedure*, Scandinavian Journal of Statistics 6 (1979).
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,23 @@ from opis_cli.records import Curve
 
 
 def share_within(worsening: Curve, allowed: float, *, either_way: bool) -> float | None:
-    """Share of the draws in which a worsening stays within its limit: the p-value of a check.
+    """Return the p-value of a check: the share of draws in which a figure worsens within its limit.
 
-    Of a shift ``either_way`` it is the share on that side of the limit where it is less. None where
-    more than a tenth of the draws leave the figure undefined, as for limits of an interval.
+    Parameters
+    ----------
+    worsening : ndarray of shape (replicates,)
+        Worsening of the figure in each draw.
+    allowed : float
+        The limit.
+    either_way : bool
+        Whether a change in the other direction counts as a worsening too. The p-value is then the
+        smaller of the shares of both directions.
+
+    Returns
+    -------
+    float or None
+        None if the figure is undefined in more than a tenth of the draws. Limits of an interval
+        have the same rule.
     """
     known = worsening[np.isfinite(worsening)]
     if len(known) < 0.9 * len(worsening) or len(known) == 0:
@@ -26,10 +39,11 @@ def share_within(worsening: Curve, allowed: float, *, either_way: bool) -> float
 
 
 def holm(shares: Sequence[float], alpha: float) -> list[float]:
-    """What each p-value is held against, in their order; one that is no larger fails its check.
+    """Return the level of each p-value, in the order of ``shares``.
 
-    The least is held against ``alpha`` over their number, the next against ``alpha`` over one less,
-    and so on up to the first that is larger, and its share holds for all that follow.
+    A check fails if its p-value is at most its level. The level of the smallest p-value is
+    ``alpha / n`` for ``n`` checks, the level of the next one is ``alpha / (n - 1)``, and so on. The
+    first p-value that is larger than its level ends this: all later ones have the same level.
     """
     levels = [0.0] * len(shares)
     left = len(shares)

@@ -1,8 +1,9 @@
-"""Held-out classes: the threshold chosen on all folds but one is tried on pairs inside that one.
+"""Held-out classes: choose a threshold on all folds but one, and test it on the pairs in that one.
 
-One pass of counting serves all folds. Of the impostor pairs accepted at a threshold, those with an
-end in the fold are what its classes were credited, less once the pairs inside it, as they were
-credited twice; what remains of all pairs is what the threshold is chosen on.
+One pass of counting is enough for all folds. The classes of a fold have counts of their accepted
+impostor pairs. The sum of these counts contains each pair inside the fold twice, as both rows lie
+in the fold. Without the second copy, the sum is the number of pairs with at least one row in the
+fold. All other pairs are those on which the threshold is chosen.
 """
 
 from dataclasses import dataclass
@@ -16,30 +17,28 @@ from opis_cli.records import Curve, Ends, PairCounts
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Rates on classes that the threshold was not chosen on, one fold after the other.
-
-    Standard deviations are over folds; nulls where no fold has such a rate.
+    """Rates on classes on which the threshold was not chosen. Each fold is held out once.
 
     Attributes
     ----------
     folds : int
-        How many folds.
+        Number of folds.
     far_mean : float | None
-        Mean over folds of the FAR.
+        Mean of the FAR over folds. Null if no fold has a FAR.
     far_max : float | None
-        Largest FAR of a fold.
+        Largest FAR of a fold. Null if no fold has a FAR.
     far_sd : float | None
-        Standard deviation of the FAR over folds.
+        Standard deviation of the FAR over folds. Null if fewer than two folds have a FAR.
     frr_mean : float | None
-        Mean over folds of the FRR.
+        Mean of the FRR over folds. Null if no fold has an FRR.
     frr_max : float | None
-        Largest FRR of a fold.
+        Largest FRR of a fold. Null if no fold has an FRR.
     frr_sd : float | None
-        Standard deviation of the FRR over folds.
+        Standard deviation of the FRR over folds. Null if fewer than two folds have an FRR.
     bounds_held : float
-        Share of folds in which the bounds held.
+        Share of the folds in which the bounds held.
     thresholds : Ends | None
-        Smallest and largest of the thresholds that were chosen.
+        Smallest and largest of the chosen thresholds. Null if there was none for any fold.
     """
 
     folds: Several
@@ -54,10 +53,13 @@ class HeldOut:
 
 
 def held_out(counts: PairCounts, max_far: float | None, max_frr: float | None) -> HeldOut | None:
-    """Rates inside each fold at the threshold that the others would choose; None without folds.
+    """Compute the rates inside each fold at the threshold that the other folds choose.
 
-    That threshold is the upper end for ``max_far``; the lower end for ``max_frr`` where that alone
-    is given. A fold for which there is none, or that has no pairs of a kind, has no such rate.
+    The threshold is the largest that meets ``max_far``. If only ``max_frr`` is given, it is the
+    smallest that meets ``max_frr``. A fold has no rates if the other folds have no such threshold,
+    no FAR if it has no impostor pairs, and no FRR if it has no genuine pairs.
+
+    The result is None if the classes were not split into folds.
     """
     if counts.folds is None or counts.inside is None:
         return None
@@ -88,7 +90,7 @@ def held_out(counts: PairCounts, max_far: float | None, max_frr: float | None) -
 def _try(
     counts: PairCounts, fold: int, max_far: float | None, max_frr: float | None
 ) -> tuple[float | None, float | None, float | None]:
-    """Threshold, FAR and FRR of one fold when it is held out."""
+    """Hold one fold out, and return the threshold, and the FAR and FRR inside the fold."""
     assert counts.folds is not None and counts.inside is not None
     own = counts.folds == fold
     at = counts.grid.by_class
@@ -115,7 +117,7 @@ def _try(
 
 
 def _over_folds(rates: list[float | None]) -> tuple[float | None, float | None, float | None]:
-    """Mean, largest and standard deviation over the folds that have a rate."""
+    """Return the mean, maximum and standard deviation over the folds that have a rate."""
     known: Curve = np.array([rate for rate in rates if rate is not None])
     if len(known) == 0:
         return None, None, None

@@ -1,11 +1,14 @@
-"""What a report says of its own uncertainty: intervals and standard errors of its figures.
+"""Confidence intervals and standard errors of the figures of a report.
 
-Pooled rates and the threshold have the jackknife of ``jackknife.py``, class means its limits of a
-skewed mean. OPIS and eps-OPIS have the bootstrap over classes, with the calibration range held as
-it is. OPIS is skewed, so its interval lies on the logarithmic scale, freed of the bias that
-the bootstrap shows, and with t quantiles for the classes that carry it; its upper end is at least
-that of a skewed mean (``jackknife.mean_limits``). Where a few odd classes make up most of OPIS, and
-such a class may be missing here, no interval is wide enough: ``effective_classes`` warn of that.
+- The intervals of pooled rates and of the threshold use the jackknife of ``jackknife.py``.
+- The intervals of class means use ``jackknife.mean_limits``, which allows for skewness.
+- The intervals of OPIS and eps-OPIS use the bootstrap over classes. The calibration range does not
+  vary with the draws. OPIS is skewed, so its interval is computed on the logarithmic scale. The
+  bias that the bootstrap shows is subtracted, and t quantiles allow for the number of classes that
+  carry OPIS. The upper end is at least that of ``jackknife.mean_limits``.
+
+If a few unusual classes make up most of OPIS, the data may lack other classes of this sort. No
+interval is wide enough then, and a low number in ``effective_classes`` is the warning.
 """
 
 from collections.abc import Iterator
@@ -52,13 +55,13 @@ class StandardErrors:
     Attributes
     ----------
     opis : float | None
-        Of OPIS.
+        Standard error of OPIS.
     eps_opis : float | None
-        Of eps-OPIS.
+        Standard error of eps-OPIS.
     far : float | None
-        Of the pooled FAR.
+        Standard error of the pooled FAR at the recommended threshold.
     frr : float | None
-        Of the pooled FRR.
+        Standard error of the pooled FRR at the recommended threshold.
     """
 
     opis: Amount | None
@@ -69,38 +72,38 @@ class StandardErrors:
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Confidence intervals, with the class as the unit; rates are at the recommended threshold.
-
-    ``threshold`` is where, on other classes, the bound that the threshold was chosen by would be
-    reached; or the FAR of the threshold, where it lies inside its bounds.
+    """Confidence intervals, with the class as the unit. Rates are at the recommended threshold.
 
     Attributes
     ----------
     opis : Ends | None
-        Of OPIS.
+        Interval of OPIS.
     eps_opis : Ends | None
-        Of eps-OPIS.
+        Interval of eps-OPIS.
     far : Ends | None
-        Of the pooled FAR.
+        Interval of the pooled FAR.
     frr : Ends | None
-        Of the pooled FRR.
+        Interval of the pooled FRR.
     threshold : Ends | None
-        Where, on other classes, the bound that the threshold was chosen by would be reached; or
-        the FAR of the threshold, where it lies inside its bounds.
+        Interval of the threshold at which a pooled rate reaches a given value on other classes.
+        The value is max_far or max_frr if the recommended threshold is the end of
+        recommendation.interval that this bound determines. Otherwise, and with a confidence, it is
+        the FAR at the recommended threshold.
     level : float
-        Share of such intervals that hold the truth.
+        Share of such intervals that contain the true value.
     method : str
-        How they were made.
+        Methods by which the intervals were computed.
     class_mean_far : Ends | None
-        Of the class-mean FAR.
+        Interval of the class-mean FAR.
     class_mean_frr : Ends | None
-        Of the class-mean FRR.
+        Interval of the class-mean FRR.
     mean_utility : Ends | None
-        Of the mean utility of the classes.
+        Interval of the mean utility of the classes.
     standard_errors : StandardErrors
         Standard errors.
     effective_classes : EffectiveClasses
-        How many classes of equal parts would carry a figure as evenly.
+        Effective numbers of classes: how many classes with equal parts would carry a figure as
+        evenly.
     """
 
     opis: Ends | None
@@ -127,20 +130,23 @@ def intervals(
     seed: int,
     level: float = LEVEL,
 ) -> Intervals | None:
-    """Intervals of all figures of an evaluation that have one.
-
-    None where pairs join groups, a gallery, or nobody knows what, so that classes are no units.
+    """Compute the intervals of all figures of an evaluation that have one.
 
     Parameters
     ----------
     counts : PairCounts
     consistency : Consistency
     chosen : Recommendation
-        Its threshold is where rates are judged; without one they are null.
+        Rates are judged at its threshold. Without a threshold their intervals are None.
     beta, eps, seed
         As in the settings.
     level : float
-        Share of the intervals that shall hold the truth.
+        Share of the intervals that must contain the true value.
+
+    Returns
+    -------
+    Intervals or None
+        None if the class is not the unit: with groups, with a gallery, and for scored pairs.
     """
     if not counts.classes_are_units:
         return None
@@ -175,14 +181,18 @@ def intervals(
 def rate_interval(
     counts: PairCounts, rate: Rate, threshold: float | None, level: float = LEVEL
 ) -> Ends | None:
-    """Interval of a pooled rate at a threshold; None where it is not counted by class there."""
+    """Return the interval of a pooled rate at a threshold.
+
+    The result is None if there are no counts by class at the threshold, or no class can be left
+    out.
+    """
     return _at(spread(counts, rate, band_columns(counts, threshold)), threshold, level)[0]
 
 
 def _at(
     band: Spread | None, threshold: float | None, level: float
 ) -> tuple[Ends | None, float | None]:
-    """Interval and standard error of a pooled rate at one threshold of the band."""
+    """Return the interval and standard error of a pooled rate at one threshold of the band."""
     if band is None or threshold not in band.thresholds:
         return None, None
     place = np.flatnonzero(band.thresholds == threshold)
@@ -193,9 +203,11 @@ def _at(
 def _threshold(
     chosen: Recommendation, far: Spread | None, frr: Spread | None, level: float
 ) -> Ends | None:
-    """Where the bound that the threshold was chosen by lies on other classes; else its FAR.
+    """Return the interval of the threshold at which a rate reaches a given value on other classes.
 
-    None where neither says where it lies: no impostor is accepted up to a threshold well beyond.
+    The value is ``max_far`` or ``max_frr`` if the threshold is the end of ``chosen.interval`` that
+    this bound determines. Otherwise, and with a confidence, it is the FAR at the threshold. The
+    result is None if there is no such interval, for example if that FAR is 0.
     """
     if chosen.threshold is None or chosen.interval is None or chosen.far is None:
         return None
@@ -209,7 +221,8 @@ def _threshold(
     if band is None or not 0 < value < 1:
         return None
     low, high = threshold_interval(band, rate, value, level)
-    # Where pairs are few the bound lies between two thresholds, and so might the whole interval.
+    # With few pairs the bound lies between two grid thresholds, and the whole interval may too.
+    # Extend the interval so that it contains the recommended threshold.
     low, high = min(low, chosen.threshold), max(high, chosen.threshold)
     if not low < high:
         return None
@@ -218,7 +231,7 @@ def _threshold(
 
 
 def _weights(counts: PairCounts, seed: int) -> Iterator[bootstrap.Weights]:
-    """Weights of all replicates, so many at a time that what is made of them stays small."""
+    """Yield the weights of all replicates in small blocks, so that memory stays bounded."""
     step = max(1, _WEIGHT_VALUES // len(counts.sizes))
     for block in bootstrap.draws(len(counts.sizes), REPLICATES, seed):
         yield from (block[start : start + step] for start in range(0, len(block), step))
@@ -227,9 +240,10 @@ def _weights(counts: PairCounts, seed: int) -> Iterator[bootstrap.Weights]:
 def replicates_of_consistency(
     counts: PairCounts, consistency: Consistency, beta: float, eps: float, seed: int
 ) -> tuple[Curve, Curve]:
-    """OPIS and eps-OPIS of every replicate, each of shape (REPLICATES,); NaN where undefined.
+    """Return OPIS and eps-OPIS of every replicate, each of shape (REPLICATES,).
 
-    At some hundred thresholds of the calibration range.
+    A value is NaN if it is undefined. The integrals use at most 128 thresholds of the calibration
+    range.
     """
     classes = consistency.classes
     columns, span = points_of_range(counts, consistency)
@@ -248,7 +262,10 @@ def replicates_of_consistency(
 
 
 def _opis_interval(consistency: Consistency, replicates: Curve, level: float) -> Ends | None:
-    """Interval of OPIS: that on the logarithmic scale, or that of a skewed mean if it is higher."""
+    """Return the interval of OPIS on the logarithmic scale.
+
+    The upper end is that of ``mean_limits`` if this is higher.
+    """
     ends = _log_interval(consistency.opis, replicates, _freedom(consistency), level)
     if ends is None or consistency.opis is None:
         return None
@@ -258,7 +275,10 @@ def _opis_interval(consistency: Consistency, replicates: Curve, level: float) ->
 
 
 def _eps_opis_interval(consistency: Consistency, replicates: Curve, level: float) -> Ends | None:
-    """Interval of eps-OPIS, with half the freedom, as a few classes are the worst."""
+    """Return the interval of eps-OPIS.
+
+    It uses half the degrees of freedom of OPIS, as only a few classes are the worst ones.
+    """
     ends = _log_interval(
         consistency.eps_opis, replicates, max(_freedom(consistency) / 2, 2.0), level
     )
@@ -273,12 +293,14 @@ def _freedom(consistency: Consistency) -> float:
 def _log_interval(
     value: float | None, replicates: Curve, freedom: float, level: float
 ) -> Ends | None:
-    """Interval of a positive, skewed figure from its replicates; it holds the figure.
+    """Return the interval of a positive, skewed figure from its replicates.
 
-    None where it is 0, or of more than a tenth of the draws, as of those of three classes: then
-    nothing tells how large it may be.
+    The interval contains the figure. The result is None if the figure is 0, or if it is nearly 0
+    or undefined in more than a tenth of the draws, as with three classes. The data cannot show how
+    large the figure may be then.
     """
-    # Of a draw of one class it is 0, but for thresholds that are left out.
+    # In a draw of a single class OPIS is 0. It is only nearly 0 here, as `points_of_range` leaves
+    # thresholds out.
     known = replicates[replicates > 1e-3 * (value or 0.0)]
     if not value or len(known) < 0.9 * len(replicates):
         return None
@@ -288,21 +310,22 @@ def _log_interval(
     unbiased = 2 * np.log(value) - logs.mean()
     reach = float(stdtrit(freedom, (1 + level) / 2)) * logs.std()
     low, high = float(np.exp(unbiased - reach)), float(np.exp(unbiased + reach))
-    # An end a thousand times below the figure says no more than 0.
+    # A lower end below a thousandth of the figure has no more information than 0.
     return min(low, value) if low > value / 1000 else 0.0, max(high, value)
 
 
 def _class_means(
     counts: PairCounts, consistency: Consistency, threshold: float | None, beta: float, level: float
 ) -> list[Ends | None]:
-    """Intervals of the class means of FAR, FRR and utility at a threshold.
+    """Return the intervals of the class means of FAR, FRR and utility at a threshold.
 
-    None where all classes have the same, which tells nothing of others.
+    An interval is None if all classes have the same value, which shows nothing about other classes.
     """
     rates = None if threshold is None else class_rates(counts, beta, threshold)
     if rates is None or len(consistency.classes) < 2:
         return [None, None, None]
-    # A class adds its impostor pairs to the FAR of the others too: the mean varies twice as much.
+    # The impostor pairs of a class also count in the FARs of the other classes. The mean FAR
+    # therefore varies twice as much as the mean of independent values.
     far = 2 * rates.far - rates.far.mean()
     low, high = mean_limits(np.column_stack([far, rates.frr]), level)
     below, above = mean_band(rates.utility[:, None], level)
@@ -313,6 +336,13 @@ def _class_means(
 
 
 def mean_band(utilities: Curve, level: float = LEVEL) -> tuple[Curve, Curve]:
-    """Interval of the mean utility of classes (E, P) at each of some thresholds: twice (P,)."""
+    """Return the ends of the interval of the mean utility at each threshold, each of shape (P,).
+
+    Parameters
+    ----------
+    utilities : ndarray of shape (E, P)
+        Utility of each class at each threshold.
+    level : float
+    """
     low, high = mean_limits(1 - utilities, level)
     return np.maximum(1 - high, 0), np.minimum(1 - low, 1)

@@ -1,20 +1,23 @@
-"""How far pooled rates may be off on other classes: the delete-one-class jackknife.
+"""The uncertainty of pooled rates on other classes, by the delete-one-class jackknife.
 
-The class is the unit: pairs that share one are not independent. What is left when class ``i`` goes
-is known from the counts by class, as it takes its own pairs along: of ``A`` accepted impostor pairs
-of ``M`` remain ``A - a_i`` of ``M - m_i``. (An impostor pair lies in two classes, so the ratio of
-the classes' own counts, weighted, has half the true standard error.) Singletons are units too.
+The class is the unit, as pairs that share a class are not independent. The counts by class show
+what remains without class ``i``: of ``A`` accepted impostor pairs among ``M``, there remain
+``A - a_i`` among ``M - m_i``. A class with a single row is a unit too. (A weighted ratio of the
+classes' own counts would not do: an impostor pair belongs to two classes, so that ratio has half
+the true standard error.)
 
-Intervals lie on the logit scale, which respects 0 and 1, with t quantiles: where few classes carry
-a rate the standard error is itself uncertain. Its degrees of freedom are Satterthwaite's,
-``(sum d^2)^2 / sum d^4`` over the deviations ``d`` that leaving out each class makes (halved for
-impostors, whose deviations come in pairs), and never below 3. Where no error was seen the rule of
-three holds, with the pairs divided by the design effect (how much more the rate varies than with
-independent pairs) that the nearest threshold with some errors shows. An end that is less than one
-pair away from 0 or 1 is 0 or 1: so many pairs cannot tell.
+Intervals are computed on the logit scale, which keeps them between 0 and 1. They use t quantiles,
+as the standard error is itself uncertain if few classes carry a rate. The degrees of freedom are
+Satterthwaite's: ``(sum d^2)^2 / sum d^4``, where ``d`` are the deviations without each class. They
+are halved for impostor pairs, whose deviations come in pairs, and are never below 3.
 
-Figures that are means over classes, such as OPIS, are skewed where a few classes make up most of
-them; their limits are those of ``mean_limits``.
+If there is no error, the rule of three gives the limit. The number of pairs in it is divided by
+the design effect, which is how much more the rate varies than with independent pairs. The design
+effect comes from the nearest threshold with some errors. An end that is less than one pair away
+from 0 or 1 becomes 0 or 1, as the pairs cannot resolve the difference.
+
+Figures that are means over classes, such as OPIS, are skewed if a few classes make up most of
+them. ``mean_limits`` computes their limits.
 
 Sources: Efron & Stein, *The Jackknife Estimate of Variance*, Annals of Statistics 9 (1981);
 Satterthwaite, *An Approximate Distribution of Estimates of Variance Components*, Biometrics
@@ -40,7 +43,7 @@ _CHUNK_VALUES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A pooled rate at some thresholds, and how it varies with the classes.
+    """A pooled rate at some thresholds, with its standard errors.
 
     Attributes
     ----------
@@ -48,13 +51,13 @@ class Spread:
     error : ndarray of shape (C,)
         Standard error of the rate.
     logit_error : ndarray of shape (C,)
-        That of its logit; NaN where the rate is 0 or 1.
+        Standard error of the rate's logit. NaN if the rate is 0 or 1.
     freedom : ndarray of shape (C,)
         Degrees of freedom of the standard errors.
     pairs : int
-        Pairs of the kind, each once.
+        Number of pairs of the kind. Each pair counts once.
     effect : ndarray of shape (C,)
-        Design effect at the nearest threshold that has errors enough, both ways.
+        Design effect at the nearest threshold that has enough accepted and enough rejected pairs.
     """
 
     thresholds: Curve
@@ -66,12 +69,12 @@ class Spread:
     effect: Curve
 
     def limits(self, level: float = LEVEL) -> tuple[Curve, Curve]:
-        """Ends of the two-sided interval at each threshold, each of shape (C,)."""
+        """Return the ends of the two-sided interval at each threshold, each of shape (C,)."""
         low = self._limit(-1, (1 + level) / 2, level)
         return low, self._limit(+1, (1 + level) / 2, level)
 
     def upper(self, confidence: float) -> Curve:
-        """Upper confidence limit at each threshold, one-sided, shape (C,)."""
+        """Return the one-sided upper confidence limit at each threshold, shape (C,)."""
         return self._limit(+1, confidence, confidence)
 
     def _limit(self, sign: int, tail: float, level: float) -> Curve:
@@ -80,7 +83,8 @@ class Spread:
         with np.errstate(divide="ignore", invalid="ignore"):
             reach = sign * stdtrit(self.freedom, tail) * self.logit_error
             found = expit(logit(self.rate) + reach)
-        # Rule of three: none of n independent trials bounds the rate by 1 - (1 - level)^(1 / n).
+        # Rule of three: without an error in n independent trials, the upper limit of the rate is
+        # 1 - (1 - level)^(1 / n).
         three = -np.expm1(np.log1p(-level) * self.effect / self.pairs)
         none, all_ = (three, 1.0) if sign > 0 else (0.0, 1 - three)
         found = np.where(self.rate <= 0, none, np.where(self.rate >= 1, all_, found))
@@ -90,7 +94,7 @@ class Spread:
 
 
 def band_columns(counts: PairCounts, also: float | None = None) -> Ints:
-    """Columns with counts by class at which bands are worked out: some hundred, and a threshold."""
+    """Return at most 256 columns for a band, and the column of the threshold ``also``."""
     thresholds = counts.grid.class_thresholds
     columns = np.linspace(0, len(thresholds) - 1, min(BAND_POINTS, len(thresholds))).astype(int)
     extra = np.flatnonzero(thresholds == (np.nan if also is None else also))
@@ -98,10 +102,11 @@ def band_columns(counts: PairCounts, also: float | None = None) -> Ints:
 
 
 def spread(counts: PairCounts, rate: Rate, columns: Ints) -> Spread | None:
-    """The jackknife of a pooled rate at some columns with counts by class.
+    """Compute the jackknife of a pooled rate at some columns with counts by class.
 
-    None where no class can be left out without taking all pairs along, or where that would take
-    along other pairs than those that the class was credited.
+    The result is None if some class has all pairs of the kind, so that none remain without it. It
+    is also None if the counts of a class do not contain all pairs of its rows
+    (``classes_are_units``).
     """
     if not counts.classes_are_units:
         return None
@@ -132,7 +137,7 @@ def spread(counts: PairCounts, rate: Rate, columns: Ints) -> Spread | None:
 
 
 def _pooled_errors(counts: PairCounts, rate: Rate, columns: Ints) -> Curve:
-    """Accepted impostor or rejected genuine pairs, each once, shape (columns,)."""
+    """Return the number of accepted impostor or rejected genuine pairs, shape (columns,)."""
     at = counts.grid.by_class[columns]
     if rate == "far":
         return counts.pooled_impostor[at].astype(np.float64)
@@ -140,16 +145,25 @@ def _pooled_errors(counts: PairCounts, rate: Rate, columns: Ints) -> Curve:
 
 
 def _class_errors(counts: PairCounts, rate: Rate, columns: Ints) -> Curve:
-    """Errors of each class at some columns, shape (K, columns)."""
+    """Return the number of errors of each class, shape (K, columns)."""
     if rate == "far":
         return counts.impostor[:, columns].astype(np.float64)
     return np.asarray(counts.genuine_pairs[:, None] - counts.genuine[:, columns].astype(np.float64))
 
 
 def _jackknife(whole: Curve, without: Curve) -> Curve:
-    """Standard error, that of the logit, and degrees of freedom: shape (3, columns).
+    """Return the standard error, the logit's standard error, and the degrees of freedom.
 
-    ``whole`` (columns,) is the rate, ``without`` (K, columns) what it is without each class.
+    Parameters
+    ----------
+    whole : ndarray of shape (columns,)
+        The rate with all classes.
+    without : ndarray of shape (K, columns)
+        The rate without each class.
+
+    Returns
+    -------
+    ndarray of shape (3, columns)
     """
     from scipy.special import logit
 
@@ -162,14 +176,15 @@ def _jackknife(whole: Curve, without: Curve) -> Curve:
         first_order = error / (whole * (1 - whole))
         logits = logit(without)
         exact = np.sqrt(share * ((logits - logits.mean(axis=0)) ** 2).sum(axis=0))
-    # Without the only class that errs the logit has no bounds; the first order has.
+    # Without the only class that has errors, the rate is 0 and its logit is infinite. The
+    # first-order error is finite then.
     scaled = np.where(np.isfinite(exact), np.maximum(exact, first_order), first_order)
     scaled[(whole <= 0) | (whole >= 1)] = np.nan
     return np.stack([error, scaled, freedom])
 
 
 def freedom_of(deviations: Curve) -> Curve:
-    """Satterthwaite's degrees of freedom of a sum of squares over classes, the first axis."""
+    """Return Satterthwaite's degrees of freedom of a sum of squares over the first axis."""
     squares = deviations**2
     with np.errstate(divide="ignore", invalid="ignore"):
         found = squares.sum(axis=0) ** 2 / (squares**2).sum(axis=0)
@@ -177,9 +192,10 @@ def freedom_of(deviations: Curve) -> Curve:
 
 
 def carriers(parts: Curve | Ints) -> float | None:
-    """Kish's effective number of classes that carry a sum: ``(sum |p|)^2 / sum p^2``.
+    """Return Kish's effective number of classes that carry a sum: ``(sum |p|)^2 / sum p^2``.
 
-    So many classes of equal parts would carry it as evenly. None where all parts are 0.
+    This many classes with equal parts would carry the sum as evenly. The result is None if all
+    parts are 0.
     """
     sizes = np.abs(parts / (np.abs(parts).max(initial=0) or 1))
     return max(float(sizes.sum() ** 2 / (sizes**2).sum()), 1.0) if sizes.any() else None
@@ -188,21 +204,21 @@ def carriers(parts: Curve | Ints) -> float | None:
 def mean_limits(
     parts: Curve, level: float, *, value: float | None = None, error: float = 0.0
 ) -> tuple[Curve, Curve]:
-    """Interval of a mean over classes, freed of their skewness by Hall's transformation.
+    """Return the interval of a mean over classes. Hall's transformation corrects for skewness.
 
-    The t quantiles are those of half of Satterthwaite's degrees of freedom: what few classes carry
-    shows neither its variance nor its skewness. Skewness to the left is not believed: parts are
-    rates, or squares, or products that stand for squares.
+    The t quantiles use half of Satterthwaite's degrees of freedom: if few classes carry a mean, the
+    data show neither its variance nor its skewness well. Negative skewness counts as none, as the
+    parts are rates, squares, or products that estimate squares.
 
     Parameters
     ----------
     parts : ndarray of shape (E,) or (E, P)
-        Of each class, perhaps of several figures.
+        Part of each class in one mean or in P means.
     level : float
     value : float, optional
-        What the interval lies about, if not the mean: that less what it is known to be off by.
+        Centre of the interval, if it is not the mean. For example, the mean without a known bias.
     error : float
-        The standard error is at least that.
+        Lower limit of the standard error.
 
     Returns
     -------
@@ -225,9 +241,10 @@ def mean_limits(
 
 
 def _unskewed(t: Curve, skewness: Curve) -> Curve:
-    """The studentised mean whose transform is t; ``skewness`` is over the root of the number.
+    """Return the studentised mean whose Hall transform is ``t``.
 
-    Hall's transform of T is ``((1 + k T / 3)^3 - 1) / k + k / 6``, and T itself without skewness.
+    Hall's transform of T is ``((1 + k T / 3)^3 - 1) / k + k / 6``, where ``k`` is the skewness
+    divided by the square root of the number of classes. Without skewness it is T itself.
     """
     some = np.where(skewness > 1e-6, skewness, 1)
     found = 3 / some * (np.cbrt(1 + some * (t - some / 6)) - 1)
@@ -235,7 +252,10 @@ def _unskewed(t: Curve, skewness: Curve) -> Curve:
 
 
 def _design_effect(errors: Curve, pairs: int, error: Curve) -> Curve:
-    """Variance over that of independent pairs, where errors are few that of the nearest column."""
+    """Return the design effect: the variance divided by that of independent pairs.
+
+    A column with too few errors gets the design effect of the nearest column with enough.
+    """
     rate = errors / pairs
     enough = np.minimum(errors, pairs - errors) >= _ERRORS_FOR_EFFECT
     if not enough.any():
@@ -254,21 +274,22 @@ def _design_effect(errors: Curve, pairs: int, error: Curve) -> Curve:
 def threshold_interval(
     band: Spread, rate: Rate, value: float, level: float = LEVEL
 ) -> tuple[float, float]:
-    """Thresholds at which the pooled rate may be ``value`` on other classes, from its bands.
+    """Return the interval of the threshold at which the pooled rate is ``value`` on other classes.
 
-    Where a band never reaches the value, the end is that of the thresholds.
+    If a limit of the band never reaches the value, the end is the first or last threshold.
     """
     low, high = band.limits(level)
     if rate == "frr":
         low, high = 1 - high, 1 - low
         value = 1 - value
-    # The true rate rises with the threshold: what bounds it at one bounds it on that side of it.
+    # The true rate rises with the threshold. An upper limit at one threshold is therefore an upper
+    # limit at every smaller threshold, and a lower limit is one at every larger threshold.
     high, low = np.minimum.accumulate(high[::-1])[::-1], np.maximum.accumulate(low)
     return _crossing(band.thresholds, high, value), _crossing(band.thresholds, low, value)
 
 
 def _crossing(thresholds: Curve, rising: Curve, value: float) -> float:
-    """Where a rising curve reaches a value, between two points on a straight line."""
+    """Return the threshold at which a rising curve reaches a value, by linear interpolation."""
     after = int(np.searchsorted(rising, value))
     if after == 0:
         return float(thresholds[0])

@@ -1,13 +1,13 @@
-"""OPIS less the noise of small classes.
+"""OPIS without the noise of small classes.
 
-OPIS is a variance, so a class's curve being estimated from few rows adds to it even where all
-classes are alike. The curves of two random halves of a class have independent noise: of the product
-of their deviations from the mean curve only the signal is left, on average. With utilities ``A_i``
-and ``B_i`` of the halves, ``value = mean over classes of 1 / (t_hi - t_lo) * integral of
-(A_i - Abar)(B_i - Bbar) dt``. Nothing is clipped: by chance the value may be negative.
+OPIS is a variance. The curve of a class with few rows is noisy, and this noise increases OPIS even
+if all classes are alike. The curves of two random halves of a class have independent noise. The
+product of their deviations from the mean curve therefore contains only the signal on average. With
+the utilities ``A_i`` and ``B_i`` of the halves, ``value = mean over classes of 1 / (t_hi - t_lo) *
+integral of (A_i - Abar)(B_i - Bbar) dt``. The value is not clipped: it may be negative by chance.
 
-The mean of a utility depends a little on how many rows it is estimated from, so classes of mixed
-sizes differ by more than noise, and some bias is left.
+The expected utility depends slightly on the number of rows from which it is estimated. Classes of
+different sizes therefore differ by more than noise, and a small bias remains.
 """
 
 from dataclasses import dataclass
@@ -25,28 +25,26 @@ from opis_cli.statistics.jackknife import LEVEL, carriers, mean_limits
 
 @dataclass(frozen=True, slots=True)
 class OpisCorrected:
-    """OPIS less the noise of small classes, from two halves of each class of four rows or more.
-
-    ``plain`` is OPIS of the same classes, ``noise_share`` what of it is noise: it can be negative,
-    or exceed 1, by chance. ``sizes`` are those of the smallest and the largest of them,
-    ``effective_classes`` how many of equal parts would carry it as evenly.
+    """OPIS without the noise of small classes, from two halves of each class of four rows or more.
 
     Attributes
     ----------
     value : float
-        OPIS less noise; by chance it may be negative.
+        OPIS without noise. It may be negative by chance.
     interval : Ends
         Confidence interval of the value.
     noise_share : float | None
-        What of the plain value is noise; null where that is 0.
+        Share of the plain value that is noise. It may be negative or exceed 1 by chance. Null if
+        the plain value is 0.
     classes : int
-        Classes of four rows or more that served.
+        Number of classes that were split. Each has four rows or more.
     plain : float
         Plain OPIS of the same classes.
     sizes : tuple[int, int]
-        Rows of the smallest and of the largest of them.
+        Number of rows of the smallest and of the largest of these classes.
     effective_classes : float | None
-        How many classes of equal parts would carry the value as evenly; null where it is 0.
+        Effective number of classes: how many classes with equal parts would carry the value as
+        evenly. Null if every part is 0.
     """
 
     value: float
@@ -61,7 +59,10 @@ class OpisCorrected:
 def corrected(
     counts: PairCounts, beta: float, seed: int, level: float = LEVEL
 ) -> OpisCorrected | None:
-    """Noise-corrected OPIS over the halves that were counted; None with fewer than two classes."""
+    """Compute OPIS without noise from the counted halves.
+
+    The result is None if fewer than two classes were split.
+    """
     halves = counts.halves
     if halves is None or len(halves.classes) < 2:
         return None
@@ -90,7 +91,7 @@ def corrected(
 
 
 def _utilities(halves: Halves, beta: float) -> Curve:
-    """Utility of both halves of each class, shape (2, S, P)."""
+    """Return the utility of both halves of each class, shape (2, S, P)."""
     sizes = halves.sizes[:, :, None]
     far = halves.impostor / halves.impostor_pairs[:, :, None]
     frr = 1 - halves.genuine / (sizes * (sizes - 1) // 2)
@@ -98,10 +99,11 @@ def _utilities(halves: Halves, beta: float) -> Curve:
 
 
 def _error_if_alike(first: Curve, second: Curve, integral: Curve) -> float:
-    """Standard error if the halves of a class had nothing in common.
+    """Return the standard error for halves of a class that have nothing in common.
 
-    It is that over all ways to pair first with second halves. The bootstrap's falls below it where
-    errors are so rare that no class has them in both halves.
+    It is the standard error over all ways to pair first halves with second halves. The standard
+    error over classes would be too small if errors are so rare that no class has errors in both
+    halves.
     """
     count = len(first)
     both = (first.T @ first / count) * (second.T @ second / count)

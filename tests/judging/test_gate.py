@@ -411,7 +411,8 @@ def test_limits_in_the_file_and_a_source_with_its_deployed_threshold(cli, tmp_pa
     source = data.SAMPLES / "wordnet.parquet"
     found = cli("gate", source, "--json")
     verdict = json.loads(found.stdout)
-    assert found.returncode == 0 and [one["name"] for one in verdict["checks"]] == ["max-far"]
+    names = [one["name"] for one in verdict["checks"]]
+    assert found.returncode == 0 and names == ["max-far", "max-frr", "min-recall-at-1"]
     deployed = json.loads(cli("gate", source, "--json", "--threshold", "0.5").stdout)
     # Evaluated for it, so it is counted exactly.
     assert deployed["judged"] == {
@@ -434,3 +435,88 @@ def test_the_terminal_tells_value_limit_margin_and_why(runs, cli):
     assert "FAIL max-frr" in lines and "ok max-opis-increase" in lines
     assert "each end at 90 %" in lines and "the least that these classes can show is" in lines
     assert "no grid threshold" in lines and "Classes that lost most" in lines
+
+
+def lost(vectors, labels, share):
+    """Another model, of less recall: some rows are anywhere."""
+    rng = np.random.default_rng(0)
+    some = rng.random(len(labels)) < share
+    noisy = vectors.copy()
+    noisy[some] = rng.standard_normal((some.sum(), vectors.shape[1]))
+    return noisy, labels
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["general", "of a run"])
+def test_the_starter_fails_random_vectors_and_a_model_that_lost_recall(own):
+    vectors, labels = data.sample("fonts_base")
+    good = opis.evaluate(vectors, labels)
+    table = tomllib.loads(starter(good if own else None))["gate"]
+    demands = read_demands(table, {})
+    assert judge(good, demands).passed
+    random = np.random.default_rng(0).standard_normal(vectors.shape)
+    assert not judge(opis.evaluate(random, labels), demands).passed
+    worse = opis.evaluate(*lost(vectors, labels, 0.22))
+    assert worse.report.recall_at_1 == pytest.approx(0.8 * good.report.recall_at_1, abs=0.03)
+    failed = {check.name for check in judge(worse, demands).failed}
+    assert "min-recall-at-1" in failed
+
+
+@pytest.mark.parametrize(
+    ("flags", "threshold", "told"),
+    [
+        ({"max_far": 0.01}, None, True),
+        ({"max_far": 0.02}, None, True),
+        ({"max_far": 0.005}, None, False),
+        ({"max_far": 0.01, "min_recall_at_1": 0.1}, None, False),
+        ({"max_far": 0.01}, "0.3", False),
+    ],
+)
+def test_limits_that_are_met_by_construction_are_told(flags, threshold, told, small):
+    verdict = judge(small, read_demands({}, flags), threshold=threshold)
+    assert any("by construction" in note for note in verdict.notes) == told
+
+
+def test_draws_do_not_choose_with_confidence_so_there_is_no_interval(small):
+    vectors, labels = data.MADE["long_tail"]
+    sure = opis.evaluate(vectors, labels, confidence=0.9)
+    draws = comparison.drawn_changes(sure, sure, seed=0)
+    found = comparison.figure_changes(sure, sure, draws, confidence=0.95)
+    for name in ("threshold", "frr", "frr_at_max_far"):
+        assert found[name].interval is None
+    assert found["opis"].interval is not None
+    demands = read_demands({}, {"baseline": "old", "max_threshold_shift": "1%"})
+    with pytest.raises(SettingsError, match="confidence is 0.9"):
+        judge(sure, demands, baseline=small)
+
+
+def test_the_threshold_in_use_is_read_from_the_file(saved_once, cli, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "opis.toml").write_text(
+        '[gate]\nthreshold = "threshold.json"\nmax-far = "100%"\n'
+    )
+    shutil.copy(saved_once / "threshold.json", tmp_path / "in")
+    told = json.loads((saved_once / "threshold.json").read_text())["threshold"]
+    done = cli("gate", saved_once, "--config", "in/opis.toml", "--json")
+    assert json.loads(done.stdout)["judged"]["threshold"] == told
+    assert json.loads(done.stdout)["judged"]["kind"] == "deployed"
+    done = cli("gate", saved_once, "--config", "in/opis.toml", "--threshold", "0.1", "--json")
+    assert json.loads(done.stdout)["judged"]["threshold"] == 0.1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "{opis} gate {run} --max-far 0.000001 | true",
+        "{opis} gate {run} --max-far 0.000001 --json | head -c0",
+        "GITHUB_ACTIONS=true {opis} gate {run} --max-far 0.000001 | head -1",
+        "{opis} gate {run} --max-far 0.000001 >/dev/full | cat",
+        "{opis} gate {run} --max-far 0.000001 >&- 2>&- | cat",
+    ],
+)
+def test_a_failed_gate_is_1_whatever_happens_to_its_reader(command, saved_once):
+    shown = command.format(opis=f"{sys.executable} -m opis_cli", run=saved_once)
+    done = subprocess.run(
+        ["bash", "-c", f"{shown}; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "1"

@@ -6,7 +6,8 @@ import tomllib
 import pytest
 
 from opis_cli.errors import SettingsError
-from opis_cli.judging.limits import RULES, example, read_demands, write_gate_example
+from opis_cli.judging.limits import RULES, read_demands, write_gate_example
+from opis_cli.judging.starter import starter
 
 
 def amounts(demands):
@@ -53,10 +54,10 @@ def test_unusable_demands_are_refused_by_name(table, flags, says):
 
 
 def test_every_line_of_the_example_works():
-    live = read_demands(tomllib.loads(example())["gate"], {})
+    live = read_demands(tomllib.loads(starter(None))["gate"], {})
     assert amounts(live) == {"max-far": (0.01, False)}
     # All keys at once: comments that hold a key lose their mark.
-    text = re.sub(r"^# (?=[a-z0-9-]+ = )", "", example(), flags=re.M)
+    text = re.sub(r"^# (?=[a-z0-9-]+ = )", "", starter(None), flags=re.M)
     every = read_demands(tomllib.loads(text)["gate"], {})
     assert set(amounts(every)) == {rule.name for rule in RULES}
     assert (every.baseline, every.confidence) == ("runs/last", 0.95)
@@ -65,9 +66,9 @@ def test_every_line_of_the_example_works():
 def test_the_example_keeps_what_a_file_holds(tmp_path):
     file = tmp_path / "opis.toml"
     file.write_text("beta = 2.0\n")
-    write_gate_example(file)
+    write_gate_example(file, starter(None))
     content = tomllib.loads(file.read_text())
     assert (content["beta"], content["gate"]) == (2.0, {"max-far": 0.01})
     with pytest.raises(SettingsError, match=r"\[gate\] already"):
-        write_gate_example(file)
+        write_gate_example(file, starter(None))
     assert tomllib.loads(file.read_text()) == content

@@ -19,7 +19,7 @@ Three rules hold everywhere:
 
 1. Only counting is expensive. ``PairCounts`` hold integers that can be added over tiles, threads
    and machines. All code after counting is cheap and pure, and it never reads a vector.
-2. Only ``cli`` and the terminal part of ``render`` know the terminal. The other parts do not print.
+2. Imports go one way. Only ``cli``, ``render/terminal`` and ``__main__.py`` know the terminal.
 3. An engine is a function from prepared rows, a grid and tiles to counts.
 
 Terms: a pair of rows is *genuine* if their labels are equal, and an *impostor* pair otherwise. A
@@ -134,10 +134,9 @@ class Embeddings:
 class Grid:
     """The thresholds at which pairs are counted.
 
-    Pooled counts exist at every threshold. The first ``window`` thresholds are the *window*, and
-    every decision uses a threshold of the window. Counts by class exist at every threshold of the
-    window, but only at a few thresholds beyond it. ``axis.py`` estimates the curve of a class
-    between these few.
+    Pooled counts exist at every threshold. The first ``window`` thresholds are the *window*, where
+    decisions are made. Counts by class exist at every threshold of the window, but only at a few
+    thresholds beyond it. ``axis.py`` estimates the curve of a class between these few.
 
     Attributes
     ----------

@@ -41,7 +41,7 @@ def shown(threshold: float, metric: str) -> str:
 
 
 def as_known(threshold: float, metric: str) -> float:
-    """Return a threshold on the user's scale. Opis counts a score as its negative, a distance."""
+    """Return a threshold on the user's scale. A score is the negative of its distance."""
     return 0.0 - threshold if metric == "score" else threshold
 
 

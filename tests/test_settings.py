@@ -1,5 +1,7 @@
 """Settings: flag over file over default; whatever is unusable is named."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,4 +138,51 @@ def test_every_setting_is_declared_whole():
         assert about.help.endswith("."), name
         assert 1 <= about.since <= SCHEMA_VERSION, name
         if about.compares == "recommendation":
-            assert name in ("max_far", "max_frr", "prefer")
+            assert name in ("max_far", "max_frr", "prefer", "confidence")
+
+
+def test_a_number_may_be_a_percentage(tmp_path, cli, saved_once):
+    file = tmp_path / "opis.toml"
+    file.write_text('max-far = "2 %"\n')
+    assert merge(load_config(file), {}).max_far == 0.02
+    file.write_text('max-far = "2 in 100"\n')
+    with pytest.raises(SettingsError, match="must be a float"):
+        load_config(file)
+    done = cli("recommend", saved_once, "--max-far", "2%", "--json")
+    assert json.loads(done.stdout)["max_far"] == 0.02
+
+
+def test_paths_are_from_the_folder_of_the_file(tmp_path):
+    file = tmp_path / "in" / "opis.toml"
+    file.parent.mkdir()
+    file.write_text(
+        'labels = "l.csv"\ngallery = "s3://bucket/g.parquet"\nthreshold = "0.4"\n'
+        '[gate]\nbaseline = "runs/last"\nthreshold = 0.4\n'
+    )
+    config = load_config(file)
+    assert config["labels"] == str(file.parent / "l.csv")
+    assert (config["gallery"], config["threshold"]) == ("s3://bucket/g.parquet", "0.4")
+    assert config["gate"] == {"baseline": str(file.parent / "runs/last"), "threshold": 0.4}
+
+
+def test_a_byte_order_mark_is_no_key(tmp_path):
+    file = tmp_path / "opis.toml"
+    file.write_bytes(b"\xef\xbb\xbfseed = 3\n")
+    assert load_config(file) == {"seed": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("max-fra = 0.1", "did you mean 'max-far'"),
+        ("max-far = " + "1" * 400, "larger than any float"),
+        ("seed = " + "1" * 5_000, "not valid TOML"),
+        ("x = " + "[" * 3_000 + "]" * 3_000, "not valid TOML"),
+    ],
+    ids=["near", "400 digits", "5,000 digits", "deep"],
+)
+def test_what_no_file_should_hold_is_refused(text, says, tmp_path):
+    file = tmp_path / "opis.toml"
+    file.write_text(text + "\n")
+    with pytest.raises(SettingsError, match=says):
+        load_config(file)

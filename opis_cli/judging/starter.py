@@ -26,9 +26,7 @@ def starter(run: Evaluation | None) -> str:
         The run whose figures the limits follow, with some room.
     """
     limits = _SET if run is None else _limits_of(run)
-    origin = (
-        "Change them to what you need." if run is None else "They follow the run that was given."
-    )
+    origin = "Change them to what you need." if run is None else "They follow the run given."
     lines = [
         "[gate]",
         "# Limits of `opis gate`, which ends with exit code 1 where one does not hold.",

@@ -117,9 +117,8 @@ def pooled_frr(weights: Weights, counts: PairCounts, columns: Ints) -> Curve:
 
 
 def recall_at_1(weights: Weights, counts: PairCounts) -> Curve:
-    """Return recall@1 over the rows of the evaluable classes, shape (replicates,)."""
-    evaluable = counts.evaluable
-    return ratio(weights[:, evaluable], counts.nearest_hits[evaluable], counts.sizes[evaluable])
+    """Return recall@1 over the rows that have a genuine pair, shape (replicates,)."""
+    return ratio(weights, counts.nearest_hits, counts.searchers)
 
 
 def mean_utility(

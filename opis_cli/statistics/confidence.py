@@ -22,17 +22,8 @@ def recommended(counts: PairCounts, consistency: Consistency, settings: Settings
 
     If the settings have a confidence, the bounds must hold on other classes with this confidence.
     """
-    max_far, max_frr = settings.bounds
-    limits, bands = None, None
-    if settings.confidence is not None:
-        bands = spreads(counts)
-        limits = UpperLimits(
-            settings.confidence,
-            **{
-                rate: None if band is None else band.upper(settings.confidence)
-                for rate, band in bands.items()
-            },
-        )
+    (max_far, max_frr), confidence = settings.bounds, settings.confidence
+    limits = None if confidence is None else upper_limits(counts, confidence)
     chosen = recommend(
         counts,
         consistency,
@@ -42,11 +33,29 @@ def recommended(counts: PairCounts, consistency: Consistency, settings: Settings
         beta=settings.beta,
         limits=limits,
     )
-    if bands is None or settings.confidence is None or chosen.threshold is not None:
+    if confidence is None or chosen.threshold is not None:
         return chosen
     bounds = bounds_of(max_far, max_frr)
-    needed = classes_needed(counts, bands, bounds, settings.confidence)
+    needed = classes_needed(counts, spreads(counts), bounds, confidence)
     return replace(chosen, classes_needed=needed)
+
+
+def upper_limits(counts: PairCounts, confidence: float) -> UpperLimits:
+    """Return what the pooled rates are at most on other classes, with a confidence."""
+    bands = spreads(counts)
+    return UpperLimits(
+        confidence, _rising(bands["far"], confidence), _falling(bands["frr"], confidence)
+    )
+
+
+def _rising(band: Spread | None, confidence: float) -> Curve | None:
+    """Return upper limits of FAR. FAR never falls with the threshold, so its limits must not."""
+    return None if band is None else np.maximum.accumulate(band.upper(confidence))
+
+
+def _falling(band: Spread | None, confidence: float) -> Curve | None:
+    """Return upper limits of FRR. FRR never rises with the threshold, so its limits must not."""
+    return None if band is None else np.maximum.accumulate(band.upper(confidence)[::-1])[::-1]
 
 
 def bounds_of(max_far: float | None, max_frr: float | None) -> Bounds:

@@ -3,6 +3,10 @@
 import dataclasses
 import json
 import re
+import shutil
+import subprocess
+import sys
+import tomllib
 
 import data
 import numpy as np
@@ -10,9 +14,10 @@ import pytest
 
 import opis_cli as opis
 from opis_cli.errors import SettingsError
-from opis_cli.judging import checks, gate
+from opis_cli.judging import changes, checks, gate
 from opis_cli.judging.changes import drawn_changes, operating_of
-from opis_cli.judging.limits import RULE, Demands, Limit
+from opis_cli.judging.limits import RULE, Demands, Limit, read_demands
+from opis_cli.judging.starter import starter
 from opis_cli.statistics import family
 
 
@@ -451,13 +456,13 @@ def test_the_starter_fails_random_vectors_and_a_model_that_lost_recall(own):
     vectors, labels = data.sample("fonts_base")
     good = opis.evaluate(vectors, labels)
     table = tomllib.loads(starter(good if own else None))["gate"]
-    demands = read_demands(table, {})
-    assert judge(good, demands).passed
+    asked = read_demands(table, {})
+    assert judge(good, asked).passed
     random = np.random.default_rng(0).standard_normal(vectors.shape)
-    assert not judge(opis.evaluate(random, labels), demands).passed
+    assert not judge(opis.evaluate(random, labels), asked).passed
     worse = opis.evaluate(*lost(vectors, labels, 0.22))
     assert worse.report.recall_at_1 == pytest.approx(0.8 * good.report.recall_at_1, abs=0.03)
-    failed = {check.name for check in judge(worse, demands).failed}
+    failed = {check.name for check in judge(worse, asked).failed}
     assert "min-recall-at-1" in failed
 
 
@@ -479,14 +484,14 @@ def test_limits_that_are_met_by_construction_are_told(flags, threshold, told, sm
 def test_draws_do_not_choose_with_confidence_so_there_is_no_interval(small):
     vectors, labels = data.MADE["long_tail"]
     sure = opis.evaluate(vectors, labels, confidence=0.9)
-    draws = comparison.drawn_changes(sure, sure, seed=0)
-    found = comparison.figure_changes(sure, sure, draws, confidence=0.95)
+    draws = changes.drawn_changes(sure, sure, seed=0)
+    found = changes.figure_changes(sure, sure, draws, confidence=0.95)
     for name in ("threshold", "frr", "frr_at_max_far"):
         assert found[name].interval is None
     assert found["opis"].interval is not None
-    demands = read_demands({}, {"baseline": "old", "max_threshold_shift": "1%"})
-    with pytest.raises(SettingsError, match="confidence is 0.9"):
-        judge(sure, demands, baseline=small)
+    asked = read_demands({}, {"baseline": "old", "max_threshold_shift": "1%"})
+    with pytest.raises(SettingsError, match=r"confidence is 0\.9"):
+        judge(sure, asked, baseline=small)
 
 
 def test_the_threshold_in_use_is_read_from_the_file(saved_once, cli, tmp_path):

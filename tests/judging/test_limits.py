@@ -34,7 +34,10 @@ def test_flags_override_the_file_and_a_percentage_is_of_the_baseline():
         ({"max-fat": 1}, {}, r"\[gate\]: unknown key 'max-fat'.*max-far"),
         ({"max-far": 0.1, "max_far": 0.1}, {}, "given twice"),
         ({"max-far": "low"}, {}, r"\[gate\] max-far is 'low'.*a number$"),
-        ({"max-far": "1%"}, {}, "must be a number$"),
+        ({"max-far": "1 of 100"}, {}, "must be a number$"),
+        ({"max-far": "x%"}, {}, "must be a number$"),
+        ({"max-far": int("1" * 400)}, {}, "must be a number$"),
+        ({"max-far": "101%"}, {}, "between 0 and 1"),
         ({"max-far": True}, {}, "must be a number"),
         ({"max-far": [1]}, {}, "must be a number"),
         ({"max-far": -0.1}, {}, "not negative"),
@@ -55,12 +58,14 @@ def test_unusable_demands_are_refused_by_name(table, flags, says):
 
 def test_every_line_of_the_example_works():
     live = read_demands(tomllib.loads(starter(None))["gate"], {})
-    assert amounts(live) == {"max-far": (0.01, False)}
+    starting = {"max-far": 0.01, "max-frr": 0.5, "min-recall-at-1": 0.85}
+    assert amounts(live) == {name: (amount, False) for name, amount in starting.items()}
     # All keys at once: comments that hold a key lose their mark.
     text = re.sub(r"^# (?=[a-z0-9-]+ = )", "", starter(None), flags=re.M)
     every = read_demands(tomllib.loads(text)["gate"], {})
     assert set(amounts(every)) == {rule.name for rule in RULES}
     assert (every.baseline, every.confidence) == ("runs/last", 0.95)
+    assert every.threshold == "threshold.json"
 
 
 def test_the_example_keeps_what_a_file_holds(tmp_path):
@@ -68,7 +73,12 @@ def test_the_example_keeps_what_a_file_holds(tmp_path):
     file.write_text("beta = 2.0\n")
     write_gate_example(file, starter(None))
     content = tomllib.loads(file.read_text())
-    assert (content["beta"], content["gate"]) == (2.0, {"max-far": 0.01})
+    assert content["beta"] == 2.0 and content["gate"]["max-far"] == 0.01
     with pytest.raises(SettingsError, match=r"\[gate\] already"):
         write_gate_example(file, starter(None))
     assert tomllib.loads(file.read_text()) == content
+
+
+def test_a_rate_may_be_a_percentage():
+    demands = read_demands({"max-far": "1%", "min-recall-at-1": 0.9}, {})
+    assert amounts(demands) == {"max-far": (0.01, False), "min-recall-at-1": (0.9, False)}

@@ -164,7 +164,17 @@ def test_a_far_of_a_draw_that_falls_again_allows_nothing_beyond_its_first_breach
     run = SimpleNamespace(
         counts=counts,
         report=SimpleNamespace(recommendation=chosen),
-        settings=SimpleNamespace(bounds=(0.3, None), prefer="low-frr"),
+        settings=SimpleNamespace(bounds=(0.3, None), prefer="low-frr", confidence=None),
     )
     best, at_max_far = resampled._choices(run, weights, np.arange(4), None)
     assert (best.tolist(), at_max_far.tolist()) == ([0], [0])
+
+
+def test_recall_is_over_the_rows_that_have_a_genuine_pair():
+    """A row may have none in its tenant, though its class has some in others."""
+    vectors, labels = data.MADE["long_tail"]
+    tenants = np.random.default_rng(0).integers(0, 8, len(labels))
+    run = opis.evaluate(vectors, labels, columns={"tenant": tenants}, within_column="tenant")
+    assert run.counts.searchers.sum() < run.counts.sizes[run.counts.evaluable].sum()
+    whole = bootstrap.recall_at_1(np.ones((1, len(run.counts.sizes))), run.counts)
+    assert whole[0] == pytest.approx(run.report.recall_at_1)

@@ -6,7 +6,7 @@ import pytest
 
 import opis_cli as opis
 from opis_cli.errors import SettingsError
-from opis_cli.statistics.confidence import classes_needed, spreads
+from opis_cli.statistics.confidence import classes_needed, spreads, upper_limits
 from opis_cli.statistics.jackknife import spread
 
 
@@ -104,3 +104,17 @@ def test_more_classes_than_there_are_is_the_least_that_is_needed():
     run = opis.evaluate(*data.MADE["blobs"])
     needed = classes_needed(run.counts, spreads(run.counts), {"far": 0.9, "frr": 0.9}, 0.6)
     assert needed == len(run.counts.sizes) + 1
+
+
+def test_upper_limits_rise_and_fall_as_the_rates_do():
+    """So that no threshold inside the interval has a limit above its bound."""
+    run = opis.evaluate(*data.MADE["long_tail"], max_far=0.05, max_frr=0.9, confidence=0.8)
+    counts, chosen = run.counts, run.report.recommendation
+    low, high = chosen.interval
+    columns = counts.grid.columns_between(low, high)
+    limits = upper_limits(counts, 0.8)
+    assert np.all(np.diff(limits.far) >= 0) and np.all(np.diff(limits.frr) <= 0)
+    assert np.all(limits.far[columns] <= 0.05) and np.all(limits.frr[columns] <= 0.9)
+    bands = spreads(counts)
+    assert np.all(limits.far >= bands["far"].upper(0.8))
+    assert np.all(limits.frr >= bands["frr"].upper(0.8))

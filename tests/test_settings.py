@@ -148,6 +148,7 @@ def test_a_number_may_be_a_percentage(tmp_path, cli, saved_once):
     file.write_text('max-far = "2 in 100"\n')
     with pytest.raises(SettingsError, match="must be a float"):
         load_config(file)
+    file.unlink()
     done = cli("recommend", saved_once, "--max-far", "2%", "--json")
     assert json.loads(done.stdout)["max_far"] == 0.02
 
@@ -174,7 +175,7 @@ def test_a_byte_order_mark_is_no_key(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("max-fra = 0.1", "did you mean 'max-far'"),
+        ("max-farr = 0.1", "did you mean 'max-far'"),
         ("max-far = " + "1" * 400, "larger than any float"),
         ("seed = " + "1" * 5_000, "not valid TOML"),
         ("x = " + "[" * 3_000 + "]" * 3_000, "not valid TOML"),

@@ -35,7 +35,7 @@ def starter(run: Evaluation | None) -> str:
         "",
         *(_line(rule, limits.get(rule.name)) for rule in RULES if not rule.against_baseline),
         "",
-        "# The threshold in use: a number, or a file. Without it, rates are judged at the threshold",
+        "# The threshold in use. Without it, rates are judged at the threshold",
         "# that the run recommends, which meets its bounds by construction.",
         '# threshold = "threshold.json"',
         "",

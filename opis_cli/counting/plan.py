@@ -175,7 +175,7 @@ class Plan:
 
     @property
     def is_plain(self) -> bool:
-        """Whether every two rows are a pair."""
+        """Whether every two rows are paired, so that no setting restricts the pairs."""
         every = (self.others.first == 0) & (self.others.last == len(self.truth))
         return self.shared is None and bool(every.all())
 

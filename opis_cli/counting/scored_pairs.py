@@ -1,8 +1,8 @@
 """Read scored pairs for the first time. A matcher gives their scores, so there are no embeddings.
 
-The files are too large for memory, so they are read twice. The first reading, here, keeps a sample
-of genuine pairs and one of impostor pairs. The samples show where thresholds belong, and whether a
-higher score is closer. The second reading (``scored_counts.py``) counts the pairs at these
+The pairs are never held all at once, so the files are read twice. The first reading, here, keeps a
+sample of genuine pairs and one of impostor pairs. The samples show where thresholds belong, and
+whether a higher score is closer. The second reading (``scored_counts.py``) counts the pairs at these
 thresholds. If a higher score is closer, its negative is taken as the distance. So a pair is
 accepted if and only if ``d <= t``, as everywhere.
 """
@@ -143,7 +143,7 @@ class _Sample:
 
     @property
     def values(self) -> Doubles:
-        """The numbers that were kept."""
+        """The numbers in the sample."""
         return np.concatenate([values for values, _ in self.parts])
 
 

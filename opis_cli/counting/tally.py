@@ -169,8 +169,8 @@ def tiles_along(ends: Ints, side: int) -> Iterator[Tile]:
     ends : ndarray of shape (N,)
         For each row, one past the last row of its class.
     side : int
-        Rows on a side of the tiles. A class is not torn apart for it, so a group of adjacent
-        classes may have a few more rows, which then take more than one tile.
+        Rows on a side of the tiles. Adjacent classes share a tile if they fit into it as a whole. A
+        class with more rows than that takes several tiles.
     """
     start = 0
     while start < len(ends):

@@ -267,6 +267,6 @@ def encode_labels(labels: Array, where: str) -> tuple[Ints, NDArray[Any]]:
         raise InputError(f"{where}: a label is not UTF-8 text; write labels as UTF-8") from None
     names = to_numpy(encoded.dictionary)
     order = np.argsort(names)
-    rank = np.full(len(names) + 1, -1)  # the last one, at index -1, is for null labels
+    rank = np.full(len(names) + 1, -1)  # a null label has index -1, so it finds the last entry
     rank[order] = np.arange(len(names))
     return rank[encoded.indices.fill_null(-1).to_numpy()], names[order]

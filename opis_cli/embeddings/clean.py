@@ -229,7 +229,7 @@ def _matrix(values: Any) -> tuple[Floats, arrow.Bools]:
     """Return the vectors of any array-like, and which rows are null."""
     try:
         array = np.asarray(values)
-    except ValueError:  # rows of unequal length, or a null row among vectors
+    except ValueError:  # rows have unequal lengths, or there is a null row among vectors
         return _from_rows(list(values))
     if array.dtype == object and array.ndim:
         return _from_rows(list(array))

@@ -66,7 +66,7 @@ def read(
     """
     with all_fetched(path) as files, ExitStack() as stack:
         labels_files = [] if labels is None else stack.enter_context(fetched(labels))
-        for file in [*files, *labels_files]:  # before the vectors, which may take minutes
+        for file in [*files, *labels_files]:  # first, because reading vectors may take minutes
             check_file(file)
         shards = [shard_of_vectors(file) for file in files]
         # Labels and further columns are read from the same files.

@@ -5,7 +5,7 @@ cell and to credit two keys for it: a search and two additions at random places 
 engine avoids most of that work, by four tricks.
 
 *Blocks.* A worker takes a tile, multiplies it in blocks, and scans the scores of a block while they
-are in the cache. The scan has no branch that depends on a score.
+are in the cache. Up to the lists below, the scan has no branch that depends on a score.
 
 *Zones.* Nine tenths of the scores lie beyond the window, where cuts are even. There a product and
 an addition give the cell of a score, as one byte, its *zone*; one more value of the byte stands for
@@ -246,7 +246,7 @@ class _Worker:
             queue.done(tile)
 
     def tile(self, tile: Tile) -> None:
-        """Count the pairs of a tile."""
+        """Count the pairs of a tile, block by block."""
         cells, buffers, keys = self.cells, self.buffers, self.rows.keys
         on_diagonal = tile.a == tile.c
         height = _BLOCK // _DIAGONAL_PARTS if on_diagonal else _BLOCK

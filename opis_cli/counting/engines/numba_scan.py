@@ -1,7 +1,7 @@
 """Scan a block of scores. This is the compiled part of the Numba engine where time is spent.
 
-``scan`` looks at each row of the block in four steps, and each step is a loop without branches that
-the compiler can turn into vector instructions:
+``scan`` looks at each row of the block in four steps. The first three have no branch that depends
+on a score:
 
 1. ``_find_zones`` makes a byte of each score: its zone beyond the window, or ``ZONES`` for a score
    in the window, which is the only value with the highest bit set;
@@ -10,9 +10,10 @@ the compiler can turn into vector instructions:
 3. ``_count_few`` compares the bytes with a few zones, for the counts by class beyond the window;
 4. ``credit`` (``numba_credits.py``) looks up the cells of the listed pairs.
 
-The counters of steps 2 and 3 are so short that they stay in the first-level cache. They are emptied
-into longer ones before they overflow (``_gather_few``), or once they did, which is noticed
-(``_gather_zones``), and then the zones are counted again one by one.
+The counters of steps 2 and 3 are short integers, which stay in the caches. The bytes of step 3 are
+emptied into longer counters before they can overflow (``_gather_few``). The counters of step 2 can
+overflow within a block. ``_gather_zones`` notices that, and then the zones of the block are counted
+again, one by one.
 """
 
 from typing import Any

@@ -136,8 +136,8 @@ class Buffers(NamedTuple):
     nearest : ndarray of shape (N,), float32
         Highest impostor score of each row in the window.
     zone_pairs : ndarray of shape ((ZONES + 1) * 256,), uint16
-        How often two zones were neighbours in a row of the block, where each zone is counted once.
-        The integers are so short that the table stays in the first-level cache.
+        Counts of the zones of a block, two neighbours in a row at a time: the two zones together
+        are the index. The integers are so short that the table stays in the first-level cache.
     zone_counts : ndarray of shape (ZONES + 1,), int64
         How often each zone occurred in all blocks.
     zones : ndarray, uint8

@@ -2,8 +2,8 @@
 
 The pairs are never held all at once, so the files are read twice. The first reading, here, keeps a
 sample of genuine pairs and one of impostor pairs. The samples show where thresholds belong, and
-whether a higher score is closer. The second reading (``scored_counts.py``) counts the pairs at these
-thresholds. If a higher score is closer, its negative is taken as the distance. So a pair is
+whether a higher score is closer. The second reading (``scored_counts.py``) counts the pairs at
+these thresholds. If a higher score is closer, its negative is taken as the distance. So a pair is
 accepted if and only if ``d <= t``, as everywhere.
 """
 

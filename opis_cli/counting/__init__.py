@@ -1,1 +1,1 @@
-"""From ``Embeddings`` to ``PairCounts``: whatever sees a vector or a pair."""
+"""Turn ``Embeddings`` into ``PairCounts``. All code that sees a vector or a pair is here."""

@@ -1,4 +1,4 @@
-"""The calibration range, and which FARs the pairs can resolve."""
+"""Find the ends of the calibration range, and tell which FARs the pairs can resolve."""
 
 import math
 
@@ -9,27 +9,31 @@ from opis_cli.records import Curve, PairCounts
 from opis_cli.values import Calibration
 
 OPERATING_FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+"""Pooled FARs for which every grid has a threshold of its own."""
 
 
 MIN_PAIRS_PER_ERROR = 3
-"""A FAR of x needs 3 / x impostor pairs to be resolved at all (the rule of three)."""
+"""Pairs needed for each expected error: to resolve a FAR of x takes 3 / x impostor pairs.
+
+This is the rule of three.
+"""
 
 
 def is_supported(far: float, impostors: int) -> bool:
-    """Whether so many impostor pairs can resolve a FAR."""
+    """Return whether this number of impostor pairs can resolve a FAR."""
     return impostors * far >= MIN_PAIRS_PER_ERROR
 
 
 def range_ends(counts: PairCounts, calibration: Calibration) -> tuple[float, float]:
-    """Ends of the calibration range, as distances.
+    """Return the ends of the calibration range, as distances.
 
-    The threshold at a FAR bound x is the largest grid threshold with FAR <= x; at a FRR bound y,
-    the smallest grid threshold with FRR <= y.
+    The threshold at a FAR bound x is the largest grid threshold with FAR <= x. The threshold at a
+    FRR bound y is the smallest grid threshold with FRR <= y.
 
     Raises
     ------
     InputError
-        The pairs cannot tell the two ends apart.
+        The pairs cannot resolve the two ends, or cannot tell them apart.
     """
     thresholds = counts.grid.thresholds
     if calibration.by == "distance":
@@ -57,7 +61,10 @@ def range_ends(counts: PairCounts, calibration: Calibration) -> tuple[float, flo
 
 
 def ends_if_needed(counts: PairCounts, calibration: Calibration) -> tuple[float, float]:
-    """Ends of the calibration range; NaN where there is none and no class that would need it."""
+    """Return the ends of the calibration range, or two NaNs if the counts have no classes.
+
+    Without classes nothing needs the range, so a range that cannot be resolved is no error then.
+    """
     try:
         return range_ends(counts, calibration)
     except InputError:
@@ -67,18 +74,21 @@ def ends_if_needed(counts: PairCounts, calibration: Calibration) -> tuple[float,
 
 
 def last_within(far: Curve, bound: float) -> int | None:
-    """Index of the largest threshold with FAR at most a bound."""
+    """Return the index of the largest threshold with FAR <= bound, or None if there is none."""
     index = int(np.searchsorted(far, bound, side="right")) - 1
     return index if index >= 0 else None
 
 
 def first_within(frr: Curve, bound: float) -> int:
-    """Index of the smallest threshold with FRR at most a bound; the last one rejects nothing."""
+    """Return the index of the smallest threshold with FRR <= bound.
+
+    There always is one, because the last threshold rejects no pair.
+    """
     return int(np.argmax(frr <= bound))
 
 
 def unresolved(calibration: Calibration, counts: PairCounts, why: str) -> InputError:
-    """The refusal of a calibration range, with the reason."""
+    """Make the error that refuses a calibration range and tells the reason."""
     finest = counts.rounding if counts.metric == "cosine" else math.sqrt(2 * counts.rounding)
     advice = "; --calibration distance:LOW..HIGH takes any distances"
     advice = "" if counts.metric == "score" else advice

@@ -1,7 +1,8 @@
-"""Partial counts on disk, from which a count that was killed goes on.
+"""Keep partial counts on disk, so that a count that was killed can go on.
 
-A checkpoint is the tally of the first so many tiles, and the grid they were counted on. Tallies
-add, so nothing else is needed; the counts are those of a run without interruption.
+A checkpoint holds the tally of the tiles counted so far, the number of these tiles, and the grid
+they were counted on. Nothing else is needed, because tallies add up. The final counts equal those
+of a run without interruption.
 """
 
 import hashlib
@@ -19,12 +20,16 @@ from opis_cli.settings import ABOUT, Settings
 
 _FILE = "partial-counts.npz"
 _LAYOUT = 2
-"""To be raised when a tally's arrays change, so that older ones are not added to."""
+"""Version of the arrays in the file.
+
+Raise it when the arrays of a tally change. An older checkpoint then counts as other work, and
+nothing is added to it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A count that was begun: its grid, and the tally of its first so many tiles."""
+    """A count that was begun: its grid, its tally, and the number of tiles counted so far."""
 
     grid: Grid
     tally: Tally
@@ -33,7 +38,14 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A folder for the partial counts of one piece of work, named by ``work``."""
+    """A folder for the partial counts of one piece of work.
+
+    Attributes
+    ----------
+    folder : Path
+    work : str
+        Digest of everything that changes the counts. It tells this work from other work.
+    """
 
     folder: Path
     work: str
@@ -42,9 +54,17 @@ class Checkpoint:
     def of(
         cls, folder: str, embeddings: Embeddings, settings: Settings, engine: str, side: int
     ) -> "Checkpoint":
-        """The checkpoint of counting these embeddings with these settings.
+        """Make the checkpoint for counting these embeddings with these settings.
 
-        ``engine`` is the one that counts, in tiles of ``side`` rows, which depends on the device.
+        Parameters
+        ----------
+        folder : str
+        embeddings : Embeddings
+        settings : Settings
+        engine : str
+            Name of the engine that counts.
+        side : int
+            Rows on a side of its tiles. It is part of the work, because it depends on the device.
         """
         facts = {name: getattr(settings, name) for name in ABOUT if ABOUT[name].changes_counts}
         facts["engine"] = engine
@@ -53,19 +73,19 @@ class Checkpoint:
         return cls(Path(folder), hashlib.sha256(text.encode()).hexdigest())
 
     def save(self, begun: Begun) -> None:
-        """Keep what is counted; what was kept before is replaced at once."""
+        """Write the partial counts, in the place of those written before, in one step."""
         arrays = {name: getattr(begun.tally, name) for name in Tally.__dataclass_fields__}
         with replacing(self.folder / _FILE) as scratch, scratch.open("wb") as stream:
             facts = {"work": self.work, "tiles": begun.tiles}
             store.write(stream, facts | grid_arrays(begun.grid) | arrays)
 
     def load(self) -> Begun | None:
-        """What was begun; None where nothing is kept yet.
+        """Return the count that was begun, or None if the folder holds none yet.
 
         Raises
         ------
         RunError
-            It is damaged, or of other work.
+            The file is damaged, or belongs to other work.
         """
         file = self.folder / _FILE
         try:
@@ -83,7 +103,7 @@ class Checkpoint:
             raise RunError(f"{file}: damaged ({error}); delete it to start again") from None
 
     def clear(self) -> None:
-        """The work is done: remove the partial counts, and the folder if nothing else is in it."""
+        """Remove the partial counts once the work is done, and the folder if it is empty then."""
         (self.folder / _FILE).unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()

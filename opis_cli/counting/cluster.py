@@ -1,9 +1,9 @@
-"""Not an engine but a wrapper: it runs one on the workers of a Dask cluster.
+"""Count pairs on a Dask cluster. This module wraps an engine and runs it on the workers.
 
-Each worker reads and prepares the rows once, from the source itself, counts some tiles at a time on
-one thread, and keeps the tallies. Tallies are added on the workers too, in a tree; only the sum
-comes back. Tasks have no side effects, so what a lost worker had counted is counted again by
-another, and nothing twice.
+Each worker reads the source itself and prepares the rows once. A task counts some tiles on one
+thread, and its tally stays on the worker. The workers also add the tallies, in a tree, and only the
+sum comes back. Tasks have no side effects. So if a worker is lost, another one counts its tiles
+again, and no pair is counted twice.
 """
 
 import logging
@@ -31,13 +31,28 @@ from opis_cli.settings import Settings
 
 TILE_SIDE = numba.TILE_SIDE
 _LEAST_TASKS, _MOST_TASKS, _TASK_PAIRS = 3, 8, 500_000_000
+"""Least and most tasks for each thread, and the pairs that a task should have between the two."""
 _FAN_IN = 8
+"""Tallies that one task adds."""
 _SECONDS_TO_CONNECT, _SECONDS_FOR_WORKERS = 10, 60
+"""Seconds to wait for the scheduler, and for its first worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a worker comes by the rows of a pass: what to read, and the digests it must have."""
+    """How a worker gets the rows of a pass: what it reads, and which digests the files must have.
+
+    Attributes
+    ----------
+    paths : tuple of str
+        Files or addresses of the embeddings.
+    settings : Settings
+    part : int
+        Number of the pass in the plan.
+    digests : tuple of (str or None)
+    version : str
+        Version of opis that the workers must have too.
+    """
 
     paths: tuple[str, ...]
     settings: Settings
@@ -47,7 +62,7 @@ class Recipe:
 
     @classmethod
     def of(cls, embeddings: Embeddings, settings: Settings, part: int) -> "Recipe":
-        """The recipe for a pass over embeddings that were read from what all workers see."""
+        """Make the recipe for a pass over embeddings whose files all workers can read."""
         paths = ("labels", "gallery", "gallery_labels")
         there = {name: getattr(settings, name) for name in paths}
         there = {name: everywhere(path) for name, path in there.items() if path is not None}
@@ -56,9 +71,9 @@ class Recipe:
         return cls(given, replace(settings, **there), part, source.digests)
 
     def rows(self) -> Rows:
-        """Read and prepare the rows, or take those that this worker has."""
+        """Return the rows; read and prepare them only if this worker does not have them yet."""
         with _lock:
-            # All passes are made of the same rows.
+            # All passes share one plan, so the number of the pass must not be part of the key.
             work = replace(self, part=0)
             if work not in _prepared:
                 _prepared.clear()
@@ -77,7 +92,7 @@ class Recipe:
         return plan_pairs(embeddings, self.settings)
 
 
-# Plan and rows of the latest recipe on this worker; its threads share them.
+# The plan, with its rows, of the latest recipe on this worker. All threads of the worker share it.
 _prepared: dict["Recipe", Plan] = {}
 _lock = threading.Lock()
 
@@ -98,9 +113,9 @@ def count_pairs(
     Parameters
     ----------
     client : Client
-        That of the cluster.
+        Client of the cluster.
     recipe : Recipe, optional
-        How workers come by the rows; without, each is sent all of them, once.
+        How workers get the rows. Without a recipe, all rows are sent to each worker once.
 
     Raises
     ------
@@ -118,7 +133,7 @@ def count_pairs(
         for future, part in zip(counted, parts, strict=True)
     }
     total, finished = _sum(client, counted), as_completed(counted)
-    # From here on only the sum holds the tallies, so that each is let go once it is added.
+    # The list would keep every tally alive. Without it, a tally is freed as soon as it is added.
     counted.clear()
     try:
         for future in finished:
@@ -136,14 +151,17 @@ def count_pairs(
 
 
 def _tasks(tiles: list[Tile], threads: int) -> int:
-    """How many tasks: enough to share the work evenly and to lose little with a worker, while each
-    costs a tally."""
+    """Return how many tasks to make.
+
+    More tasks share the work more evenly and lose less with a worker, but each one costs the memory
+    of a tally.
+    """
     each = sum(tile.pairs for tile in tiles) // threads // _TASK_PAIRS
     return threads * min(max(each, _LEAST_TASKS), _MOST_TASKS)
 
 
 def _sum(client: Client, tallies: Sequence[Any]) -> Any:
-    """The sum of tallies, added on the workers a few at a time."""
+    """Return the future of the sum of tallies, which workers add a few at a time."""
     while len(tallies) > 1:
         tallies = [
             client.submit(_add, tallies[start : start + _FAN_IN], pure=False)
@@ -154,7 +172,7 @@ def _sum(client: Client, tallies: Sequence[Any]) -> Any:
 
 @contextmanager
 def opened(embeddings: Embeddings, settings: Settings, threads: int) -> Iterator[Opened]:
-    """The cluster of the settings, ready to count; workers read files themselves."""
+    """Open the cluster that the settings name. Its workers read the files themselves."""
     with connected(settings.scheduler, threads) as client:
 
         def of_pass(number: int) -> CountPairs:
@@ -167,7 +185,7 @@ def opened(embeddings: Embeddings, settings: Settings, threads: int) -> Iterator
 
 @contextmanager
 def connected(scheduler: str | None, threads: int) -> Iterator[Client]:
-    """A client of the cluster at an address, or of a local one that ends with the work.
+    """Connect to the cluster at an address, or to a local one that ends with the context.
 
     Raises
     ------
@@ -194,13 +212,13 @@ def _local_cluster(workers: int) -> LocalCluster:
         threads_per_worker=1,
         dashboard_address="127.0.0.1:0",
         memory_limit=0,
-        # A worker that is slow to end is no concern of the user's.
+        # The user need not hear of a worker that is slow to end.
         silence_logs=logging.ERROR,
     )
 
 
 def _count(source: Recipe | Rows, grid: Grid, tiles: list[Tile]) -> Tally:
-    """On a worker: count some tiles."""
+    """Count some tiles; runs on a worker."""
     rows = source.rows() if isinstance(source, Recipe) else source
     tally = Tally.empty(rows, grid)
     numba.count_pairs(rows, grid, tiles, tally, 1, lambda pairs: None)
@@ -208,7 +226,10 @@ def _count(source: Recipe | Rows, grid: Grid, tiles: list[Tile]) -> Tally:
 
 
 def _add(tallies: list[Tally]) -> Tally:
-    """On a worker: the sum, which leaves the parts as they are; they may be asked for again."""
+    """Return the sum of tallies; runs on a worker.
+
+    The tallies stay unchanged, because Dask may use them again.
+    """
     total = tallies[0].copy()
     for tally in tallies[1:]:
         total.add(tally)

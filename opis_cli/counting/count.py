@@ -1,4 +1,9 @@
-"""Count all pairs: pilot, grid, tiles, engine, and the check that the grid was a good one."""
+"""Count all pairs of embeddings.
+
+The steps are: plan the pairs, look at some of them (the pilot), place the grid, let an engine count
+the tiles, and check that the grid served. If it did not, another grid is placed and all pairs are
+counted again.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -22,16 +27,16 @@ from opis_cli.records import Embeddings, Floats, Grid, Ints, PairCounts
 from opis_cli.settings import Settings
 
 Progress = Callable[[int, int], None]
-"""Told ``(pairs counted, pairs in all)``."""
+"""A function that is called with ``(pairs counted, pairs in all)``."""
 
 _NUMBA_PAYS_AT = 10_000_000
-"""Pairs from which the numba engine repays its import."""
+"""Number of pairs from which the numba engine saves more time than its import takes."""
 _LEAST_WIDTH = 50
-"""Roundings that a calibration range must be wide."""
+"""Least width of a calibration range in score, in units of ``ROUNDING * scale``."""
 
 
 def choose_engine(name: str, pairs: int) -> str:
-    """The engine that ``auto`` stands for."""
+    """Return the name of the engine to use: the given one, or the choice that ``auto`` makes."""
     if name != "auto":
         return name
     return "numba" if pairs >= _NUMBA_PAYS_AT else "numpy"
@@ -54,11 +59,11 @@ def count_pairs(
     deployed : float, optional
         A threshold that must be on the grid.
     progress : callable
-        Called with (pairs counted, pairs in all); starts again where a grid was misplaced.
+        Called with (pairs counted, pairs in all). It starts again if the grid did not serve.
     announce : callable
         Called with a line on pairs and memory, before work that takes long.
     sizes : Sizes
-        From how many pairs and rows on counting goes another way.
+        Numbers of pairs and rows at which counting changes its method.
 
     Raises
     ------
@@ -67,7 +72,7 @@ def count_pairs(
     SettingsError
         The work needs more memory than the limit.
     RunError
-        The checkpoint is damaged, or of other work.
+        The checkpoint is damaged, or belongs to other work.
     """
     refuse_memory(embeddings, settings)
     threads = settings.threads or processors()
@@ -125,7 +130,10 @@ def count_pairs(
 
 
 def _borderline(rows: Rows, placed: Grid, distances: Floats) -> Ints:
-    """How many of all pairs lie within a rounding of each threshold, shape (T,)."""
+    """Count the distances whose acceptance at each threshold hangs on rounding, shape (T,).
+
+    These are the distances whose score lies above the cut by less than two roundings.
+    """
     lost, cuts = -rows.score(distances), -rows.cuts_of(placed).astype(np.float64)
     return np.searchsorted(lost, cuts, side="right") - np.searchsorted(
         lost, cuts - 2 * ROUNDING * rows.scale, side="right"
@@ -133,7 +141,7 @@ def _borderline(rows: Rows, placed: Grid, distances: Floats) -> Ints:
 
 
 def _check_width(rows: Rows, low: float, high: float) -> None:
-    """Refuse a calibration range in which rounding would decide."""
+    """Refuse a calibration range so narrow that rounding decides which pairs it accepts."""
     width = float(rows.score(np.array(low)) - rows.score(np.array(high)))
     if width < _LEAST_WIDTH * ROUNDING * rows.scale:
         raise InputError(
@@ -152,7 +160,7 @@ def _count_tiles(
     checkpoint: Checkpoint | None,
     sizes: Sizes,
 ) -> Tally:
-    """Run the engine over all tiles, or over those that were not counted yet."""
+    """Run the engine over all tiles that ``begun`` has not counted yet, and return the tally."""
     total = sum(part.pairs for part in plan.passes)
     placed, tally = begun.grid, begun.tally
     done, seen = 0, 0
@@ -185,12 +193,15 @@ def _count_tiles(
 
 
 def _counts(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> PairCounts:
-    """Accepted counts from histograms, in place: they are the largest arrays there are."""
+    """Turn the histograms of a tally into accepted counts.
+
+    The sums are made in place, because these are the largest arrays of the whole run.
+    """
     rows, searches = plan.rows, nearest.searches_of(embeddings, plan, placed, tally)
     for cells in (tally.genuine, tally.impostor):
         np.cumsum(cells, axis=1, out=cells)
     if plan.halved:
-        # Both ends of a genuine pair lie in the class, so the class was credited twice.
+        # Both rows of a genuine pair are of the same class, so each pair was credited to it twice.
         np.floor_divide(tally.genuine, 2, out=tally.genuine)
     genuine, beyond = tally.genuine, None
     if len(placed.by_class) < len(placed.thresholds):

@@ -1,4 +1,4 @@
-"""``counts.npz``: pair counts as a file, read with suspicion."""
+"""Write pair counts to ``counts.npz``, and read them back with all shapes and types checked."""
 
 import json
 from pathlib import Path
@@ -36,17 +36,17 @@ _OPTIONAL_ARRAYS = (
 
 
 def grid_arrays(grid: Grid) -> dict[str, Any]:
-    """A grid as arrays by name; ``grid_of`` makes it a grid again."""
+    """Return the fields of a grid by name. ``grid_of`` makes a grid of them again."""
     return {name: getattr(grid, name) for name in Grid.__dataclass_fields__}
 
 
 def grid_of(arrays: Any) -> Grid:
-    """The grid that ``grid_arrays`` wrote."""
+    """Return the grid of which ``grid_arrays`` made arrays."""
     return Grid(arrays["thresholds"], int(arrays["window"]), arrays["by_class"])
 
 
 def save_counts(counts: PairCounts, file: Path) -> None:
-    """Write pair counts; ``load_counts`` reads them."""
+    """Write pair counts to a file. ``load_counts`` reads them."""
     names = counts.class_names
     arrays = {
         **grid_arrays(counts.grid),
@@ -63,7 +63,7 @@ def save_counts(counts: PairCounts, file: Path) -> None:
 
 
 def _optional_arrays(counts: PairCounts) -> dict[str, Any]:
-    """Arrays that not all counts have."""
+    """Return the optional arrays that these counts have, by name."""
     found = {name: getattr(counts, name) for name in _OPTIONAL_ARRAYS}
     found = {name: array for name, array in found.items() if array is not None}
     if counts.halves is not None:
@@ -72,7 +72,10 @@ def _optional_arrays(counts: PairCounts) -> dict[str, Any]:
 
 
 def _utf8(names: Any) -> Any:
-    """Names as the bytes of a JSON list: no pickling, no padding, any length."""
+    """Return names as the UTF-8 bytes of a JSON list.
+
+    Such an array needs no pickling and no padding, and a name may have any length.
+    """
     return np.frombuffer(json.dumps(list(names)).encode(), np.uint8)
 
 
@@ -114,14 +117,14 @@ def _halves_of(arrays: Any) -> Halves | None:
         return None
     found = {name: arrays[f"halves_{name}"] for name in _HALF_ARRAYS if f"halves_{name}" in arrays}
     if "impostor_pairs" not in found:
-        # An older opis counted the rows of a half with all rows of other classes.
+        # An older opis compared each half with all rows of other classes, and kept no such number.
         sizes = arrays["sizes"]
         found["impostor_pairs"] = found["sizes"] * (sizes.sum() - sizes[found["classes"]])
     return Halves(**found)
 
 
 def _fits_together(counts: PairCounts) -> bool:
-    """Whether arrays from a file have the shapes of one count."""
+    """Return whether the shapes and types of the arrays belong to one count."""
     grid, classes = counts.grid, len(counts.sizes)
     shape, size = (classes, len(grid.by_class)), len(grid.thresholds)
     optional = [getattr(counts, name) for name in _OPTIONAL_ARRAYS]

@@ -1,4 +1,4 @@
-"""Whether a grid served, judged by what was counted on it; if not, another is placed."""
+"""Check from the counts whether the grid served, and place another one if it did not."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,9 @@ from opis_cli.counting.grid import FRR_RESOLUTION, RANGE_POINTS, Distribution, N
 from opis_cli.records import Grid, PairCounts
 
 _FINEST_STEP = 1e-4
-"""Width of a cell, as a share of the calibration range, that needs no finer one."""
+"""Width of a cell, as a share of the calibration range, below which no finer one is needed."""
 _ATTEMPTS = 4
+"""Most grids that are tried. The counts on the last one are kept, whether it serves or not."""
 
 
 def count_on_fitting_grid(
@@ -18,23 +19,23 @@ def count_on_fitting_grid(
     serves: Callable[[PairCounts], bool],
     place: Callable[[Pilot], Grid],
 ) -> PairCounts:
-    """Count on a grid; where it does not serve, place another by what was counted, and count anew.
+    """Count on a grid. If it does not serve, place another by these counts, and count again.
 
     Parameters
     ----------
     placed : Grid
-        The first one to try.
+        The first grid to try.
     count : callable
         Counts all pairs on a grid.
     serves : callable
-        Whether the grid of counts resolves what it must.
+        Takes counts, and returns whether their grid resolves what it must.
     place : callable
-        Places a grid by what is known of the distances.
+        Places a grid by a pilot.
 
     Returns
     -------
     PairCounts
-        Those of the last attempt, whether its grid serves or not.
+        Counts on the first grid that serves, else on the last grid that was tried.
     """
     for _ in range(_ATTEMPTS - 1):
         counts = count(placed)
@@ -45,7 +46,7 @@ def count_on_fitting_grid(
 
 
 def pilot_of_counts(counts: PairCounts) -> Pilot:
-    """The distributions that counting found, for a better grid."""
+    """Make a pilot of the distributions in the counts, to place a better grid by."""
     thresholds = counts.grid.thresholds
     genuine = counts.pooled_genuine / max(counts.genuine_total, 1)
     impostor = counts.pooled_impostor / max(counts.impostor_total, 1)
@@ -59,10 +60,17 @@ def pilot_of_counts(counts: PairCounts) -> Pilot:
 def grid_serves(
     counts: PairCounts, needs: Needs, low: float, high: float, *, in_gaps: bool = False
 ) -> bool:
-    """Whether the grid resolves what it must, judged by what was counted on it.
+    """Return whether the grid resolves what it must, judged by the counts on it.
 
-    ``low`` and ``high`` are the ends of the calibration range found on this grid. Where thresholds
-    lie in the gaps between pairs (``in_gaps``), no other ones would hold a bound at less cost.
+    Parameters
+    ----------
+    counts : PairCounts
+    needs : Needs
+    low, high : float
+        Ends of the calibration range that were found on this grid, as distances.
+    in_gaps : bool
+        Whether thresholds lie in the gaps between pairs. If so, no other threshold could meet a
+        bound at less cost, and only the calibration range is checked.
     """
     grid = counts.grid
     if not range_is_resolved(counts, low, high):
@@ -71,7 +79,8 @@ def grid_serves(
         return True
     far = counts.pooled_impostor / max(counts.impostor_total, 1)
     frr = 1 - counts.pooled_genuine / max(counts.genuine_total, 1)
-    # The best threshold for a bound lies in the cell that begins at the last one which meets it.
+    # The best threshold for a bound on the FAR lies between the last grid threshold that meets the
+    # bound and the next one. What the grid loses is at most the FRR between these two.
     cells = np.searchsorted(far, needs.fars, side="right") - 1
     cells = cells[(cells >= 0) & (cells + 1 < len(far))]
     lost = frr[cells] - frr[cells + 1]
@@ -80,7 +89,7 @@ def grid_serves(
 
 
 def range_is_resolved(counts: PairCounts, low: float, high: float) -> bool:
-    """Whether the grid has points enough in the calibration range, and the range in its window."""
+    """Return whether the calibration range has enough thresholds, and lies inside the window."""
     grid = counts.grid
     points, top = len(grid.columns_between(low, high)), grid.thresholds[grid.window - 1]
     return bool(points >= RANGE_POINTS and (high < top or grid.window == len(grid.thresholds)))

@@ -1,7 +1,7 @@
-"""Thresholds that lie clear of the pairs: in gaps between their distances.
+"""Place thresholds in gaps between the distances of pairs.
 
-A threshold in the middle of a gap gives the same counts on every machine, and in every precision in
-which somebody compares with it.
+A threshold in the middle of a gap gives the same counts on every machine, and in whichever
+precision the user compares distances with it.
 """
 
 import math
@@ -17,27 +17,27 @@ from opis_cli.records import Floats
 Doubles = NDArray[np.float64]
 
 CLEAR = 4
-"""Roundings from a pair at which its side of a threshold is beyond doubt."""
+"""Roundings between a pair and a threshold at which its acceptance is beyond doubt."""
 
 
 def middle_of(low: float, high: float) -> float:
-    """The decimal of fewest digits in the middle half of a gap, nearest to its middle."""
+    """Return the decimal of fewest digits in the middle half of a gap, nearest to its middle."""
     quarter = (high - low) / 4
     return decimals.shortest(low + quarter, high - quarter)
 
 
 def shifted(rows: Rows, distances: Floats | float, steps: int) -> Doubles:
-    """Distances moved so many safe steps up (+) or down (-), whatever the rounding."""
+    """Move distances up (+) or down (-) by some steps of ``CLEAR`` roundings in score each."""
     scores = rows.score(np.asarray(distances)) - steps * CLEAR * ROUNDING * rows.scale
     return np.asarray(np.minimum(rows.distance(scores), rows.largest_distance))
 
 
 def between(low: float, high: float) -> float:
-    """The decimal to call a threshold by that accepts one distance and rejects the next.
+    """Return a short decimal for the threshold that accepts ``low`` and rejects ``high``.
 
-    In the middle half of the gap, if float32 has some values there; else from the lower one up to
-    where float32 would round to another. Beyond all distances, where ``high`` is infinite, it is
-    the last one itself.
+    If float32 has several values in the gap, the decimal lies in the middle half of the gap.
+    Otherwise it lies at ``low`` or above it, where it still rounds to the same float32 as ``low``.
+    The same holds if ``low`` is the largest distance and ``high`` is infinite.
     """
     last_bit = float(np.spacing(np.float32(abs(low))))
     if math.isfinite(high) and high - low >= 8 * last_bit:
@@ -53,14 +53,17 @@ class Gaps:
     ----------
     rows : Rows
     distances : sequence of ndarrays, float64
-        Distances of pairs, each array sorted.
+        Distances of pairs. Each array is sorted.
     """
 
     rows: Rows
     distances: tuple[Doubles, ...]
 
     def around(self, thresholds: Doubles) -> tuple[Doubles, Doubles]:
-        """The nearest pairs at or below and above thresholds; 0 and inf where there are none."""
+        """Return the nearest distances at or below thresholds, and those above them.
+
+        If there is no such pair, they are 0 and inf.
+        """
         below, above = np.zeros(len(thresholds)), np.full(len(thresholds), np.inf)
         for known in self.distances:
             index = np.searchsorted(known, thresholds, side="right")
@@ -70,9 +73,10 @@ class Gaps:
         return below, above
 
     def beside(self, pairs: Doubles, way: int) -> Doubles:
-        """Thresholds that surely accept (+1) or surely reject (-1) pairs at some distances.
+        """Return thresholds that surely accept (+1) or surely reject (-1) pairs at some distances.
 
-        In the middle of the next gap, if one is there to be seen, else a few roundings away.
+        A threshold lies in the middle of the next gap if the gap is wide enough, else a few
+        roundings away from the pair.
         """
         near, far = (shifted(self.rows, pairs, way * steps) for steps in (1, 2))
         low, high = self.around(near)
@@ -85,9 +89,9 @@ class Gaps:
         )
 
     def clear(self, thresholds: Doubles) -> Doubles:
-        """Thresholds, those that lie within a few roundings of a pair moved to a gap beside it.
+        """Move thresholds that lie within a few roundings of a pair into a gap beside it.
 
-        Where pairs are so many that there is no gap, a threshold stays.
+        A threshold stays where it is if the pairs are so dense that there is no gap.
         """
         moved = thresholds.copy()
         least = CLEAR * ROUNDING * self.rows.scale
@@ -101,6 +105,6 @@ class Gaps:
         return moved
 
     def _wide(self, low: Doubles, high: Doubles) -> NDArray[np.bool_]:
-        """Which gaps have a middle that is clear of both ends."""
+        """Return which gaps are wide enough for a middle that is clear of both ends."""
         width = self.rows.score(low) - self.rows.score(high)
         return np.isfinite(high) & (width > 4 * CLEAR * ROUNDING * self.rows.scale)

@@ -1,7 +1,19 @@
-"""Where to count: what a pilot (``pilot.py``) saw of the pairs places the thresholds of the grid.
+"""Place the thresholds of the grid at which pairs are counted.
 
-Fine steps go where decisions are made: over the calibration range, down the low-FAR tail, and
-around every bound that was asked for. The rest of the curves gets a uniform grid.
+All pairs are counted at a fixed grid of thresholds, because their distances are too many to keep.
+So the grid must have a threshold close to every place where a decision will be made, and these
+places are known only after counting. The way out is a *pilot* (``pilot.py``): the distances of all
+pairs if they are few, else of a sample. ``place_grid`` uses it to choose the thresholds:
+
+- the *window* is the lower part of the grid, where thresholds are fine. It holds the calibration
+  range, the low-FAR tail, every bound that the settings name, and steps of FRR;
+- beyond the window, thresholds are even in score and coarse. They only complete the curves.
+
+A sample may be off, so the places it shows get a margin (slack). If the grid turns out not to serve
+after counting, ``fitting.py`` places another one. If the pilot shows gaps between the distances,
+thresholds lie inside the gaps (``gaps.py``), so that rounding changes no count.
+
+Read ``Pilot`` and ``Needs`` first, then ``place_grid``; the other functions serve it.
 """
 
 from dataclasses import dataclass
@@ -21,30 +33,45 @@ from opis_cli.values import Calibration
 RANGE_POINTS = 1_024
 """Least number of thresholds inside the calibration range."""
 FRR_RESOLUTION = 0.001
-"""Most FRR that the grid may lose at a FAR target."""
+"""Most FRR that a bound on the FAR may cost for want of a finer threshold."""
 
 _COARSE_POINTS = 96
+"""Thresholds spread evenly over the whole window."""
 _UPPER_POINTS = 2_048
+"""Thresholds beyond the window if pairs and classes are few (``Sizes.small_counts``)."""
 _COARSE_UPPER_POINTS = 127
+"""Thresholds beyond the window otherwise."""
 _FARTHER = 1.5
-# Each costs time; between them, classes' FARs are estimated to half a percent or better.
+"""Most that the even thresholds reach beyond the window, in widths from its end to FAR 99.9 %."""
+# Each one costs time. Between them, the FARs of classes are estimated to 0.5 % or better.
 _FARS_BEYOND = (0.2, 0.38, 0.6, 0.82, 0.97)
-# What a sample may have wrong.
+"""Pooled FARs beyond the window whose thresholds keep counts by class."""
 SLACK = 1.2
-# Each pair up to the largest FAR costs time, so that the slack there is so many standard errors.
+"""Factor by which a FRR, or a low FAR, may differ from what a sample shows."""
+# Every pair in the window costs time, and the largest FAR decides how many they are. So the slack
+# there is not SLACK, but this number of standard errors, with bounds on the error.
 _STANDARD_ERRORS, _LEAST_ERROR, _MOST_ERROR = 5.0, 0.004, 0.06
 _MOST_WIDER = 3.0
+"""Most that the slack may multiply the number of thresholds in the calibration range by."""
 _FEWER = 64
+"""Beyond the share that matters, a sample keeps one of so many distances."""
 _SHARE_APART = 0.05
-"""Share of a sample's distances that may differ where they are taken for few."""
+"""A sample is taken to have few distinct distances if less than this share differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Share of pairs accepted at each of some distances.
+    """The share of pairs accepted at each of some distances.
 
-    ``distances`` (M,) do not decrease; ``accepted`` (M,) is the share at or below each. A sample is
-    a step function; between the thresholds of counts the share is taken to rise linearly.
+    Attributes
+    ----------
+    distances : ndarray of shape (M,), float64
+        Distances that do not decrease.
+    accepted : ndarray of shape (M,), float64
+        Share of pairs at or below each distance.
+    linear : bool
+        False for a sample, which is a step function. True for counts at thresholds, between which
+        the share is assumed to rise linearly.
     """
 
     distances: NDArray[np.float64]
@@ -55,10 +82,10 @@ class Distribution:
     def of_scores(
         cls, scores: NDArray[np.float32], rows: Rows, closely: float = 1.0
     ) -> "Distribution":
-        """That of a sample, given by its scores.
+        """Make the distribution of a sample from its scores.
 
-        Beyond the share that is looked at closely, one of a few scores stands for all, since most
-        of the time goes into sorting.
+        The share ``closely`` of the nearest pairs is kept in full. Of the other pairs one score
+        stands for several, because sorting them all would take most of the time.
         """
         count, close = len(scores), int(np.ceil(closely * len(scores)))
         if close >= count:
@@ -74,11 +101,11 @@ class Distribution:
         )
 
     def first_above(self, shares: Floats | float) -> NDArray[np.float64]:
-        """Smallest distances at which more than each share is accepted."""
+        """Return, for each share, the smallest distance at which a larger share is accepted."""
         return self._at(shares, "right")
 
     def first_at(self, shares: Floats | float) -> NDArray[np.float64]:
-        """Smallest distances at which at least each share is accepted."""
+        """Return, for each share, the smallest distance at which at least it is accepted."""
         return self._at(np.asarray(shares) - 1e-12, "left")
 
     def _at(self, shares: Floats | float, side: Literal["left", "right"]) -> NDArray[np.float64]:
@@ -92,28 +119,28 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class Pilot:
-    """What is known of the distances before they are counted."""
+    """What is known about the distances before all pairs are counted."""
 
     genuine: Distribution
     impostor: Distribution
     exact: bool
-    """Whether these are all pairs, not a sample."""
+    """Whether the distributions hold all pairs, not a sample."""
     far_error: float = 0.02
-    """Standard error of a sample's largest FAR that matters, relative to it."""
+    """Relative standard error of the largest FAR that the grid must resolve, in a sample."""
 
     def gaps(self, rows: Rows) -> Gaps | None:
-        """The gaps between pairs, where they can be seen; None where distances are too dense."""
+        """Return the gaps between distances, or None if a sample cannot show them."""
         known = self.genuine.distances, self.impostor.distances
         return Gaps(rows, known) if self.exact or _are_few(rows, known) else None
 
     @property
     def slack(self) -> float:
-        """How many times a FRR, or a low FAR, the sample's may be."""
+        """Factor by which a FRR, or a low FAR, may differ from the sample's."""
         return 1.0 if self.exact else SLACK
 
     @property
     def top_slack(self) -> float:
-        """How many times the largest FAR the sample's may be."""
+        """Factor by which the largest FAR may differ from the sample's."""
         error = min(max(self.far_error, _LEAST_ERROR), _MOST_ERROR)
         return 1.0 if self.exact else 1 + _STANDARD_ERRORS * error
 
@@ -122,8 +149,13 @@ class Pilot:
 class Needs:
     """What the grid must resolve.
 
-    ``fars`` and ``frrs`` are the pooled rates whose thresholds will be looked up, ``distances``
-    the thresholds that must be on the grid as they are.
+    Attributes
+    ----------
+    calibration : Calibration
+    fars, frrs : tuple of float
+        Pooled rates whose thresholds will be looked up.
+    distances : tuple of float
+        Thresholds that must be on the grid exactly.
     """
 
     calibration: Calibration
@@ -138,7 +170,7 @@ def needs_of(
     max_frr: float | None,
     deployed: float | None,
 ) -> Needs:
-    """What settings ask of the grid."""
+    """Collect what the settings ask of the grid."""
     fars = [*OPERATING_FARS]
     fars += [max_far] if max_far is not None else []
     fars += [calibration.low, calibration.high] if calibration.by == "far" else []
@@ -152,8 +184,9 @@ def needs_of(
 def place_grid(pilot: Pilot, needs: Needs, rows: Rows, sizes: Sizes = SIZES) -> Grid:
     """Choose the thresholds at which pairs will be counted.
 
-    A sample places the calibration range with a margin on both sides, for its own error; all pairs
-    place it exactly, with a threshold on the best place for each bound.
+    A sample is off by its own error, so it places the calibration range with a margin on both
+    sides. If the pilot holds all pairs, it places the range exactly, and gives each bound the best
+    threshold there is.
     """
     slack, top_slack = pilot.slack, pilot.top_slack
     low, high = _range_ends(pilot, needs.calibration, slack, top_slack)
@@ -177,7 +210,8 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows, sizes: Sizes = SIZES) -> 
         fine = np.concatenate([*even, multiples(steps, step, +1)])
         decisive = [multiples(accepted, step, +1), multiples(rejected, step, -1)]
     else:
-        # In the middle of a gap for those who compare; near the pair for what a bound costs.
+        # A threshold in the middle of a gap gives the same counts in every precision. A threshold
+        # near the pair shows what a bound costs.
         reach = (high - low) / 2_000
         fine = gaps.clear(np.concatenate([*even, _near(rows, steps, reach)]))
         decisive = [gaps.beside(accepted, +1), gaps.beside(rejected, -1)]
@@ -197,10 +231,10 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows, sizes: Sizes = SIZES) -> 
 
 
 def _tail_start(pilot: Pilot, far: float) -> float:
-    """A distance below the threshold of the lowest FAR that matters.
+    """Return a distance below the threshold of the lowest FAR that matters.
 
-    A sample shows no FAR as low as that: the line through two that it does show, on the scale of
-    normal deviates, is followed to a tenth of the FAR.
+    A sample cannot show so low a FAR. So its distances at two higher FARs are extrapolated, along a
+    line on the scale of normal deviates, to a tenth of the FAR.
     """
     if pilot.exact:
         return float(pilot.impostor.first_above(far / 4))
@@ -212,16 +246,17 @@ def _tail_start(pilot: Pilot, far: float) -> float:
 
 
 def _even(low: float, high: float, points: int) -> NDArray[np.float64]:
-    """At least so many thresholds, evenly, in as few digits as keep them apart."""
+    """Return at least ``points`` even thresholds, with only the digits that keep them apart."""
     if not high > low:
         return np.array([low])
     return multiples(np.linspace(low, high, points), step_below((high - low) / points))
 
 
 def _near(rows: Rows, pairs: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
-    """Thresholds beyond (``reach`` > 0) or before the distances of pairs, of few digits.
+    """Return thresholds of few digits just above (``reach`` > 0) or below some distances.
 
-    They lie clear of the pair, and no farther from it than ``reach``.
+    Each one lies clear of the pair's rounding. It is no farther from the pair than ``reach``,
+    unless the rounding itself is wider.
     """
     clear = shifted(rows, pairs, 1 if reach > 0 else -1)
     ends = zip(clear.tolist(), (pairs + reach).tolist(), strict=True)
@@ -229,7 +264,7 @@ def _near(rows: Rows, pairs: NDArray[np.float64], reach: float) -> NDArray[np.fl
 
 
 def _are_few(rows: Rows, known: tuple[NDArray[np.float64], ...]) -> bool:
-    """Whether many of a sample's pairs share few distances, as those of whole numbers do."""
+    """Return whether a sample has few distinct distances, as vectors of whole numbers give."""
     least = ROUNDING * rows.scale
     apart = sum(np.count_nonzero(-np.diff(rows.score(one)) > least) for one in known)
     return bool(apart < _SHARE_APART * sum(len(one) for one in known))
@@ -238,7 +273,7 @@ def _are_few(rows: Rows, known: tuple[NDArray[np.float64], ...]) -> bool:
 def _range_ends(
     pilot: Pilot, calibration: Calibration, slack: float, top_slack: float
 ) -> tuple[float, float]:
-    """Where the calibration range begins and ends, or a little outside of that."""
+    """Return the ends of the calibration range, moved outwards by the slacks."""
     if calibration.by == "far":
         fars = np.array([calibration.low / slack, min(calibration.high * top_slack, 1.0)])
         low, high = pilot.impostor.first_above(fars)
@@ -251,16 +286,19 @@ def _range_ends(
 
 
 def _genuine_steps(genuine: Distribution, low: float, high: float) -> NDArray[np.float64]:
-    """Distances between which at most half of ``FRR_RESOLUTION`` of the genuine pairs lie."""
+    """Return distances from ``low`` to ``high`` that split the genuine pairs into small shares.
+
+    Between two of them lies half of ``FRR_RESOLUTION``.
+    """
     places = genuine.first_at(np.arange(FRR_RESOLUTION / 2, 1.0, FRR_RESOLUTION / 2))
     return np.asarray(places[(places >= low) & (places <= high)])
 
 
 def _upper(pilot: Pilot, rows: Rows, end: float) -> NDArray[np.float64]:
-    """Thresholds beyond the window, even in score; the last one accepts every pair.
+    """Return thresholds beyond the window, even in score. The last one accepts every pair.
 
-    They reach to a FAR of 99.99 %, or where a few pairs lie far beyond the rest less far, so that
-    most of them serve the FARs below 99.9 %.
+    The even ones reach to a FAR of 99.99 %. If a few pairs lie far beyond the rest, they reach less
+    far, so that most thresholds serve the FARs below 99.9 %.
     """
     nearly, all_ = np.maximum(pilot.impostor.first_above(np.array([0.999, 0.9999])), end)
     top, near, far = rows.score(np.array([end, nearly, all_]))
@@ -269,27 +307,34 @@ def _upper(pilot: Pilot, rows: Rows, end: float) -> NDArray[np.float64]:
 
 
 def _to_the_last(pilot: Pilot, rows: Rows, end: float) -> NDArray[np.float64]:
-    """Many thresholds from the window's end to the farthest pair."""
+    """Return many thresholds from the end of the window to the farthest pair."""
     farthest = max(float(pilot.impostor.first_at(1.0)), float(pilot.genuine.first_at(1.0)), end)
     top, bottom = rows.score(np.array([end, farthest]))
     return _even_to(rows, end, 1.05 * bottom - 0.05 * top, _UPPER_POINTS)
 
 
 def _even_to(rows: Rows, end: float, bottom: float, points: int) -> NDArray[np.float64]:
-    """Thresholds beyond ``end``, even in score down to ``bottom``, and the largest distance."""
+    """Return thresholds beyond ``end``, even in score down to ``bottom``.
+
+    The largest distance follows as the last one.
+    """
     limit, top = rows.largest_distance, float(rows.score(np.array(end)))
     if rows.metric == "cosine":
         step = significant((top - bottom) / points, 2)
         places = end + step * np.arange(1, points + 1)
     else:
-        # Even in score, not in distance: rounded only as far as engines allow.
+        # Engines need cuts that are even in score. So distances, which are not even here, are
+        # rounded only as far as engines allow.
         places = rows.distance(np.linspace(top, bottom, points + 1)[1:])
     steps = np.array([significant(one) for one in places])
     return np.append(steps[(steps > end) & (steps < limit)], limit if limit > end else [])
 
 
 def _by_class(thresholds: NDArray[np.float64], window: int, pilot: Pilot) -> NDArray[np.int64]:
-    """Which thresholds keep counts by class: the window's, and a few beyond it."""
+    """Return the indices of the thresholds that keep counts by class.
+
+    These are the thresholds of the window, a few beyond it, and the last one.
+    """
     places = np.searchsorted(thresholds, pilot.impostor.first_at(np.array(_FARS_BEYOND)))
     kept = np.unique(np.append(places, len(thresholds) - 1))
     kept = kept[(kept >= window) & (kept < len(thresholds))]

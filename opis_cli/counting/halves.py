@@ -1,10 +1,21 @@
-"""Counts of the halves of classes, whose noise is independent: what noise-corrected OPIS needs.
+"""Count pairs of the two halves of classes, for the noise-corrected OPIS.
 
-They are counted apart, after all pairs: genuine pairs inside each half, and pairs of its rows with
-a random *gallery*, one for the first halves and another for the second. What a half's utility is
-off by comes almost all from its few genuine pairs; a FAR over hundreds of random rows is off by
-little, and as the galleries have no row in common, independently for the two halves. So the
-product of the halves' deviations, on average, has no noise in it.
+The OPIS is a variance of utilities over classes. Each class has few rows, so its utility is noisy,
+and the noise adds to the variance. To correct for that, a class is split at random into two halves.
+If the noise of the two halves is independent, the product of their deviations has no noise in it on
+average, and it stands for the square of the deviation.
+
+The halves are counted separately, after all pairs:
+
+- the genuine pairs inside each half. These are few, and almost all noise of a half's utility comes
+  from them. The two halves have no row in common, so this noise is independent;
+- the impostor pairs of a half's rows with a random *gallery*. All first halves share one gallery,
+  and all second halves share another. A FAR over hundreds of random rows has little noise. The
+  galleries have no row in common, so this noise is independent too.
+
+Few rows take part in all that, so it is cheap beside the count of all pairs. ``choose`` draws the
+halves and the galleries. ``_accepted`` then presents a half to the engine as a class of its own, so
+that the engines need no code for halves. Read them in this order.
 """
 
 from collections.abc import Sequence
@@ -19,26 +30,28 @@ from opis_cli.counting.tally import Tally, Tile, cut
 from opis_cli.records import Curve, Grid, Halves, Ints, PairCounts
 
 POINTS = 128
-"""Thresholds of the calibration range at which halves are compared, at most."""
+"""Most thresholds of the calibration range at which halves are counted."""
 LEAST_ROWS = 4
-"""Rows of a class that is split, at least: then both halves have a genuine pair."""
+"""Least rows of a class that is split. With four rows each half has a genuine pair."""
 
 _BEYOND = 100
+"""Thresholds beyond the window. Nobody reads their counts, but engines need some to be fast."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is compared with what; rows are numbered as in ``Rows``.
+    """The rows that were drawn. They are numbered as in ``Rows``.
 
     Attributes
     ----------
     classes : ndarray of shape (S,), int64
+        Classes that are split.
     halves : two sequences of S ndarrays
-        Rows of the first and of the second half of each class.
+        Rows of the first half and of the second half of each class.
     galleries : (ndarray, ndarray)
-        Rows that are the impostors of the first and of the second halves.
+        Rows that the first halves and the second halves are compared with for impostor pairs.
     others : ndarray of shape (2, S), int64
-        How many rows of each gallery are of other classes.
+        For each gallery and class, the number of rows of the gallery that are of other classes.
     """
 
     classes: Ints
@@ -48,15 +61,15 @@ class Choice:
 
     @property
     def sizes(self) -> Ints:
-        """Rows of each half, shape (2, S)."""
+        """Number of rows of each half, shape (2, S)."""
         return np.array([[len(half) for half in side] for side in self.halves])
 
 
 def choose(rows: Rows, seed: int, sizes: Sizes = SIZES) -> Choice:
-    """Split classes in halves at random, and draw the galleries; the same for the same seed."""
+    """Split classes into halves at random, and draw the galleries. A seed fixes the result."""
     rng = np.random.default_rng([seed, 1])
     count = len(rows.order)
-    # What is drawn are rows of the embeddings, so that their order here changes nothing.
+    # Rows are drawn by their number in the embeddings, so that the sorted order has no influence.
     place = np.empty(count, np.int64)
     place[rows.order] = np.arange(count)
     galleries = np.arange(count), np.arange(count)
@@ -73,7 +86,7 @@ def choose(rows: Rows, seed: int, sizes: Sizes = SIZES) -> Choice:
     classes = np.flatnonzero((numbers >= LEAST_ROWS) & (others > 0).all(axis=0))
     classes = rng.permutation(classes)[: sizes.half_classes]
     taken = np.cumsum(np.minimum(numbers[classes], sizes.half_most_rows))
-    # Two classes at least: with fewer there is nothing to compare.
+    # At least two classes are taken, whatever their sizes: one class has nothing to differ from.
     most = max(
         min(sizes.half_rows, sizes.half_values // rows.vectors.shape[1]), taken[:2].max(initial=0)
     )
@@ -86,9 +99,10 @@ def choose(rows: Rows, seed: int, sizes: Sizes = SIZES) -> Choice:
 
 
 def engine_for(engine: str) -> str:
-    """What counts the halves where an engine counted all pairs.
+    """Return the engine for the halves, given the engine that counted all pairs.
 
-    So few are soonest counted here, whatever device or cluster counted all.
+    The pairs of halves are so few that this machine counts them soonest, even if a device or a
+    cluster counted all pairs.
     """
     return "numpy" if engine == "numpy" else "numba"
 
@@ -102,18 +116,18 @@ def count(
     seed: int,
     sizes: Sizes = SIZES,
 ) -> Halves | None:
-    """Accepted pairs of the halves of classes, over the calibration range.
+    """Count the accepted pairs of the halves of classes, over the calibration range.
 
     Parameters
     ----------
     rows : Rows
-        Whose keys are the classes.
+        Rows whose keys are their classes.
     counts : PairCounts
-        Of whole classes.
+        Counts of all pairs.
     span : (float, float)
         Ends of the calibration range, as distances.
     engine : str
-        That which counted all pairs.
+        Name of the engine that counted all pairs.
     threads : int
     seed : int
     sizes : Sizes
@@ -121,7 +135,7 @@ def count(
     Returns
     -------
     Halves or None
-        None where no class has rows enough.
+        None if no class has enough rows.
     """
     chosen = choose(rows, seed, sizes)
     if len(chosen.classes) == 0:
@@ -142,9 +156,10 @@ def count(
 
 
 def _grid(rows: Rows, thresholds: Curve) -> Grid:
-    """A grid whose window are the thresholds of the range.
+    """Make a grid whose window holds the thresholds of the calibration range.
 
-    Engines are fast beyond a window, if thresholds there are even in score. Nobody looks at these.
+    Thresholds beyond the window follow, even in score, because engines are fast there. Their counts
+    are not used.
     """
     low, high = rows.score(thresholds[[0, -1]])
     last = max(rows.largest_distance, thresholds[-1] * (1 + 1e-6))
@@ -156,11 +171,12 @@ def _grid(rows: Rows, thresholds: Curve) -> Grid:
 def _accepted(
     rows: Rows, chosen: Choice, grid: Grid, engine: str, threads: int
 ) -> tuple[Ints, Ints]:
-    """Accepted genuine and impostor pairs of each half, both of shape (2, S, P)."""
+    """Count the accepted genuine and impostor pairs of each half, both of shape (2, S, P)."""
     firsts, seconds = chosen.halves
     index = np.concatenate([*firsts, *seconds, *chosen.galleries])
     sizes = chosen.sizes
-    # Here a half is what a class is elsewhere; the galleries are one more, behind them.
+    # Each half gets a label of its own, as if it were a class. Both galleries together get the last
+    # label.
     apart = np.repeat(
         np.arange(sizes.size + 1), [*sizes.ravel(), sum(map(len, chosen.galleries))]
     ).astype(np.int32)
@@ -176,8 +192,8 @@ def _accepted(
     first, both = int(sizes[0].sum()), int(sizes.sum())
     middle = both + len(chosen.galleries[0])
     module = engines.load(engine)
-    # Rows of the gallery that are of the half's own class are no impostors: they are vetoed, and
-    # so land in the last cell, which is not looked at.
+    # Rows of the gallery may be of the half's own class. Such pairs are no impostor pairs, so they
+    # are vetoed. The engine counts them in the last cell, which is not used.
     outer = Tally.empty(vetoing, grid)
     tiles = (
         tile

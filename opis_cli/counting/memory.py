@@ -1,4 +1,4 @@
-"""How much memory a count takes: refused beyond the limit, and announced where work is long."""
+"""Estimate the memory that a count takes. Refuse work beyond the limit, and announce long work."""
 
 from collections.abc import Callable
 
@@ -8,21 +8,24 @@ from opis_cli.records import Embeddings
 from opis_cli.settings import Settings
 
 Announce = Callable[[str], None]
-"""Told, before long work starts, what it will take."""
+"""A function that is called before long work, with a line on what it will take."""
 
 
 _LONG_WORK = 2_000_000_000
+"""Number of pairs from which work is announced."""
 
 
-# A grid's thresholds with counts by class: 1,650 to 3,220 of sets of ours.
+# Our own data sets needed 1,650 to 3,220.
 _THRESHOLDS = 3_300
+"""Assumed number of thresholds with counts by class."""
 
 
 _SCORING_BYTES, _WORKER_BYTES = 150_000_000, 25_000_000
+"""Bytes that scoring takes, and bytes that a counting thread takes. They are not held together."""
 
 
 def memory_needed(embeddings: Embeddings, settings: Settings) -> int:
-    """Bytes that the whole process will hold, about, when it counts and then scores these pairs."""
+    """Estimate the bytes that the whole process will hold while it counts and then scores."""
     count, dim = embeddings.vectors.shape
     group, threads = settings.group_column, settings.threads or processors()
     names = embeddings.class_names if group is None else embeddings.columns[group].names
@@ -32,7 +35,7 @@ def memory_needed(embeddings: Embeddings, settings: Settings) -> int:
 
 
 def refuse_memory(embeddings: Embeddings, settings: Settings) -> None:
-    """Refuse work that takes more memory than the limit, before it starts."""
+    """Raise a ``SettingsError`` if the work needs more memory than the limit."""
     needed = memory_needed(embeddings, settings)
     limit = settings.memory_limit_bytes
     if limit is not None and needed > limit:
@@ -46,7 +49,7 @@ def refuse_memory(embeddings: Embeddings, settings: Settings) -> None:
 def announce_work(
     embeddings: Embeddings, settings: Settings, total: int, announce: Announce
 ) -> None:
-    """Say what the work takes, if that may matter."""
+    """Announce the pairs and the memory, if there is a memory limit or the work is long."""
     if settings.memory_limit is not None or total >= _LONG_WORK:
         needed = memory_needed(embeddings, settings)
         announce(f"{total:,} pairs to count, in about {needed / 1e9:.2g} GB of memory")

@@ -1,4 +1,16 @@
-"""What a search for every row finds: whether its nearest is genuine, strangers, equal rows."""
+"""Evaluate the nearest rows: recall@1, accepted strangers, and duplicate rows.
+
+While an engine counts pairs, it also keeps the highest genuine score and the highest impostor score
+of each row. Most questions about searches are answered by these two numbers: a search hits if the
+genuine score is higher. Two things are missing in them, and this module adds them:
+
+- engines may skip impostor pairs beyond the window. The few rows that need such a pair are searched
+  again (``_nearest_impostors``);
+- float32 scores may be too close to tell which one is higher. Such rows are compared in float64
+  (``_nearest_is_genuine``).
+
+Read ``searches_of`` first, then ``_hits``.
+"""
 
 from dataclasses import dataclass
 
@@ -11,20 +23,22 @@ from opis_cli.counting.tally import Tally
 from opis_cli.records import Embeddings, Floats, Grid, Ints
 
 _SIDE = 2_048
+"""Rows on a side of the matrices of scores that are computed here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Searches:
-    """What searches found.
+    """What the searches of all searching rows found.
 
     Attributes
     ----------
     hits : ndarray of shape (K,), int64
-        Rows of each class or group whose nearest other row has the same label.
+        For each class or group, the number of rows whose nearest other row has the same label.
     open_set : ndarray of shape (T,), int64, or None
-        Queries without a genuine row that accept one at each threshold; None without a gallery.
+        For each threshold, the number of queries without a genuine row in the gallery that accept
+        an impostor. None without a gallery.
     duplicates : ndarray, int64
-        Numbers of the rows that are at distance 0 of another.
+        Sorted numbers of the rows that are at distance 0 from another row.
     """
 
     hits: Ints
@@ -33,7 +47,7 @@ class Searches:
 
 
 def searches_of(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> Searches:
-    """What the nearest rows of a tally say."""
+    """Evaluate the nearest scores of a tally."""
     genuine, impostor = (
         nearest[: plan.queries] for nearest in (tally.nearest_genuine, tally.nearest_impostor)
     )
@@ -52,10 +66,10 @@ def _hits(
     genuine: NDArray[np.float32],
     impostor: NDArray[np.float32],
 ) -> Ints:
-    """Rows of each key whose nearest other row has the same label, shape (K,).
+    """Count the rows of each key whose nearest other row has the same label, shape (K,).
 
-    Where float32 cannot tell the nearest genuine row from the nearest impostor, float64 does, and
-    the lowest row number wins a tie.
+    If float32 cannot tell whether the nearest genuine row or the nearest impostor row is closer,
+    float64 decides. In a tie the row with the lowest number is the nearest.
     """
     rows, slack = plan.rows, 4 * ROUNDING * plan.rows.scale
     lonely = plan.genuine == 0
@@ -71,7 +85,7 @@ def _hits(
 
 
 def _open_set(plan: Plan, placed: Grid, impostor: NDArray[np.float32]) -> Ints:
-    """Queries without a genuine row whose nearest row is accepted, at each threshold, (T,)."""
+    """Count the queries without a genuine row that accept their nearest row, shape (T,)."""
     strangers = np.flatnonzero((plan.genuine == 0) & (plan.impostor > 0))
     nearest = impostor[strangers]
     far = np.flatnonzero(nearest <= plan.rows.veto_score)
@@ -83,7 +97,7 @@ def _open_set(plan: Plan, placed: Grid, impostor: NDArray[np.float32]) -> Ints:
 
 
 def _nearest_impostors(plan: Plan, wanted: Ints) -> NDArray[np.float32]:
-    """Highest impostor scores of rows that have none in the window, and may need it."""
+    """Return the highest impostor score of each wanted row, computed anew from all its pairs."""
     best = np.full(len(wanted), -np.inf, np.float32)
     for start in range(0, len(wanted), _SIDE):
         some = wanted[start : start + _SIDE]
@@ -99,7 +113,10 @@ def _nearest_impostors(plan: Plan, wanted: Ints) -> NDArray[np.float32]:
 
 
 def _nearest_is_genuine(embeddings: Embeddings, plan: Plan, row: int) -> bool:
-    """Settle one row in float64, among the rows that float32 finds nearest."""
+    """Return whether the nearest row of a row is genuine.
+
+    Of the rows that float32 finds nearest, float64 picks the nearest one.
+    """
     rows = plan.rows
     others = np.arange(plan.others.first[row], plan.others.last[row])
     scores = rows.vectors[others[0] : others[-1] + 1] @ rows.vectors[row]
@@ -110,14 +127,18 @@ def _nearest_is_genuine(embeddings: Embeddings, plan: Plan, row: int) -> bool:
     distances = _exact_distances(
         embeddings.vectors[rows.order[row]], embeddings.vectors[source], rows.metric
     )
-    # Equal rows can differ in the last bits of a float64 sum; they are ties all the same.
+    # Equal rows can differ in the last bits of a float64 sum, but they are ties.
     ties = distances <= distances.min() + 1e-14
     first = near[ties][np.argmin(source[ties])]
     return bool(plan.truth[first] == plan.truth[row])
 
 
 def _exact_distances(one: Floats, others: Floats, metric: str) -> NDArray[np.float64]:
-    """Distances of one vector to others in float64, by differences."""
+    """Return numbers that order the distances of one vector to others, computed in float64.
+
+    They are the cosine distances, or the squared Euclidean distances. Sums of squared differences
+    keep more digits than a product.
+    """
     one, others = np.asarray(one, np.float64), np.asarray(others, np.float64)
     if metric == "cosine":
         one = one / np.sqrt(np.sum(one**2))

@@ -1,4 +1,4 @@
-"""A look at some of the pairs that a plan has, before all are counted."""
+"""Look at some pairs of a plan, before all are counted, so that the grid can be placed."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,15 @@ from opis_cli.counting.tally import cut
 from opis_cli.records import Ints
 
 _PAIRS, _GENUINE_PAIRS = 1 << 18, 1 << 15
+"""Size of a sample of all pairs, and of a sample of genuine pairs."""
 _SIDE, _AT_ONCE = 2_048, 4_096
+"""Rows on a side of the tiles of all pairs, and sampled pairs that are compared at a time."""
 
 Scores = NDArray[np.float32]
 
 
 def run_pilot(plan: Plan, needs: Needs, seed: int, sizes: Sizes = SIZES) -> Pilot:
-    """Look at all pairs where they are few, else at a sample of pairs and one of genuine pairs."""
+    """Look at all pairs if they are few, else at a sample of genuine and one of impostor pairs."""
     rows = plan.rows
     if plan.pairs <= sizes.exhaustive_pairs:
         alike, unlike = (Distribution.of_scores(kind, rows) for kind in _all_pairs(plan))
@@ -26,7 +28,8 @@ def run_pilot(plan: Plan, needs: Needs, seed: int, sizes: Sizes = SIZES) -> Pilo
     genuine = Distribution.of_scores(_genuine(plan, rng), rows)
     if not plan.is_plain:
         return Pilot(genuine, Distribution.of_scores(_impostors(plan, rng), rows), exact=False)
-    # Of all pairs, those of two samples of rows come from one product.
+    # All pairs of two samples of rows come from a single matrix product, which is cheaper than
+    # single pairs.
     chosen = rng.choice(plan.queries, min(2 * sizes.pilot_rows, plan.queries), replace=False)
     one, two = np.split(chosen[: len(chosen) // 2 * 2], 2)
     scores = rows.scores_of(one, two)
@@ -38,13 +41,17 @@ def run_pilot(plan: Plan, needs: Needs, seed: int, sizes: Sizes = SIZES) -> Pilo
 
 
 def _relative_error(accepted: NDArray[np.bool_]) -> float:
-    """Relative standard error of the accepted share of all pairs of two samples of rows."""
+    """Return the relative standard error of the share of accepted pairs.
+
+    ``accepted`` has the pairs of two samples of rows. They are not independent, so the error is
+    estimated from the means of the rows and of the columns.
+    """
     variance = sum(np.var(accepted.mean(axis=axis)) / accepted.shape[1 - axis] for axis in (0, 1))
     return float(np.sqrt(variance) / max(accepted.mean(), 1e-30))
 
 
 def _all_pairs(plan: Plan) -> tuple[Scores, Scores]:
-    """Scores of all genuine and of all impostor pairs."""
+    """Return the scores of all genuine pairs, and of all impostor pairs."""
     found: tuple[list[Scores], list[Scores]] = ([], [])
     for tile in (tile for block in plan.blocks for tile in cut(block, _SIDE)):
         i, j = np.arange(tile.a, tile.b), np.arange(tile.c, tile.d)
@@ -57,7 +64,7 @@ def _all_pairs(plan: Plan) -> tuple[Scores, Scores]:
 
 
 def _genuine(plan: Plan, rng: np.random.Generator) -> Scores:
-    """Scores of genuine pairs: all where they are few, else a sample."""
+    """Return the scores of all genuine pairs if they are few, else of a sample."""
     sizes = plan.alike.sizes
     ends = np.cumsum(sizes)
     if ends[-1] <= 2 * _GENUINE_PAIRS:
@@ -71,7 +78,7 @@ def _genuine(plan: Plan, rng: np.random.Generator) -> Scores:
 
 
 def _impostors(plan: Plan, rng: np.random.Generator) -> Scores:
-    """Scores of a sample of impostor pairs."""
+    """Return the scores of a sample of impostor pairs."""
     sizes = plan.others.sizes
     i = rng.choice(plan.queries, _PAIRS, p=sizes / sizes.sum())
     j = plan.others.first[i] + rng.integers(0, sizes[i])
@@ -80,7 +87,7 @@ def _impostors(plan: Plan, rng: np.random.Generator) -> Scores:
 
 
 def _scores(rows: Rows, i: Ints, j: Ints) -> Scores:
-    """Scores of pairs, one by one."""
+    """Return the scores of the pairs ``(i[n], j[n])``."""
     scores = np.empty(len(i), np.float32)
     for start in range(0, len(i), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)

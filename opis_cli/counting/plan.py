@@ -1,6 +1,12 @@
-"""Which pairs there are, and how an engine that knows nothing of it counts just these.
+"""Decide which rows are paired, and present these pairs in a form that every engine can count.
 
-Rows are sorted so that the pairs there are fill *blocks*, which are counted tile by tile:
+The settings restrict the pairs: to rows of the same tenant, to queries and a gallery, to rows that
+do not share an excluded value. Engines know nothing of these settings. They count the pairs of
+rectangles of rows, and take a pair as genuine if its two labels are equal. A plan translates the
+settings into such terms, in three steps.
+
+*Blocks.* Rows are sorted so that the wanted pairs fill a few rectangles and triangles, which are
+counted tile by tile:
 
 ============== =====================================================
 all rows       one triangle
@@ -9,14 +15,19 @@ a gallery      a rectangle of queries and gallery, one for each tenant
 folds          a triangle for each fold, and rectangles between them
 ============== =====================================================
 
-An engine judges a pair by labels, and wants rows sorted by them. Inside a tenant that holds where
-labels are those of tenant and class together. With a gallery it does not: there a first pass takes
-all pairs for impostors and vetoes the genuine ones, and a second takes just these, a block for
-each class. Every pair is credited to two keys; rows of a gallery have keys of their own, whose
-counts are thrown away.
+*Passes.* An engine needs rows sorted by label. Within tenants, a label stands for tenant and class
+together, so the order by label keeps each tenant together. With a gallery, equal labels cannot
+stand side by side, because the gallery lies behind the queries. So the pairs are counted in two
+passes. The first pass treats all pairs as impostors and vetoes the genuine ones. The second pass
+counts only the genuine ones, with a block for each class.
 
-Pairs that are left out are *vetoed*: they land in the last cell of the histograms, where nobody's
-nearest row is, and their number, which is known, is taken off it. So no distance is compared twice.
+*Keys and vetoes.* A pair is credited to the keys of both rows, which are classes or groups. Rows of
+a gallery have keys of their own, whose counts are thrown away. A pair that is left out is
+*vetoed*: the engine counts it in the last cell of the histograms, and never as a nearest row.
+``Plan.settle`` subtracts the number of vetoed pairs, which is known from the columns alone. So the
+distance of a pair is never computed a second time to leave the pair out.
+
+Read ``Plan`` with its example first, then ``plan_pairs``, and then ``_passes``.
 """
 
 from collections.abc import Iterator
@@ -36,9 +47,14 @@ from opis_cli.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Rows as an engine is to see them, and the blocks of pairs to count.
+    """One call of an engine: the rows as it sees them, and the blocks of pairs to count.
 
-    ``fold`` is the number of the fold that all the pairs lie inside of, if there is one.
+    Attributes
+    ----------
+    rows : Rows
+    blocks : tuple of Tile
+    fold : int, optional
+        Number of the fold that contains both rows of every pair, if there is such a fold.
     """
 
     rows: Rows
@@ -46,34 +62,35 @@ class Pass:
     fold: int | None = None
 
     def tiles(self, side: int) -> Iterator[Tile]:
-        """The pairs in tiles of at most so many rows a side."""
+        """Cut the blocks into tiles of at most ``side`` rows a side."""
         return (tile for block in self.blocks for tile in cut(block, side))
 
     @property
     def pairs(self) -> int:
-        """Pairs in all blocks, vetoed ones too."""
+        """Number of pairs in all blocks, with vetoed pairs."""
         return sum(block.pairs for block in self.blocks)
 
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Rows ``first:last`` for each of some rows, arrays of shape (Q,)."""
+    """For each of Q rows, a range of rows ``first:last``; both arrays have shape (Q,)."""
 
     first: Ints
     last: Ints
 
     @property
     def sizes(self) -> Ints:
-        """How many rows each has, shape (Q,)."""
+        """Number of rows in each range, shape (Q,)."""
         return self.last - self.first
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The pairs there are, and the passes that count them.
+    """The pairs to count, and the passes that count them.
 
-    Rows are in the order of ``rows``: Q that search, then the gallery, if there is one. Six rows of
-    the classes a and b, of two tenants, where rows that share a photo (p) are no pair::
+    Rows are in the order of ``rows``: first the Q searching rows (the queries), then the gallery,
+    if there is one. As an example, take six rows of the classes a and b, of two tenants, where two
+    rows that share a photo (p) must not be paired::
 
         row     0   1   2   3   4   5         others  alike   genuine  impostor  left out
         tenant  1   1   1   1   2   2
@@ -87,10 +104,10 @@ class Plan:
         4 2a                    .   i         4:6     4:5     0        1         0
         5 2b                        .         4:6     5:6     0        1         0
 
-    Two blocks hold all pairs, the triangles over rows 0:4 and 4:6. ``g`` is a genuine pair, ``i``
-    an impostor, and ``v`` is vetoed: an engine counts it in the last cell, where ``settle`` takes
-    it off again. ``truth`` is 0 0 1 1 2 3, that of tenant and class together. With a gallery the
-    blocks are rectangles, rows that search on the left and rows of the gallery on top.
+    Two blocks hold all pairs: the triangles over rows 0:4 and 4:6. ``g`` is a genuine pair, and
+    ``i`` is an impostor pair. ``v`` is a vetoed pair: an engine counts it in the last cell, and
+    ``settle`` subtracts it there. ``truth`` is 0 0 1 1 2 3, one number for each tenant and class.
+    With a gallery the blocks are rectangles, with queries as rows and the gallery as columns.
 
     Attributes
     ----------
@@ -98,22 +115,23 @@ class Plan:
     names : ndarray of shape (K,)
         Classes or groups that pairs are credited to.
     queries : int
-        How many rows search, Q; N where there is no gallery.
+        Number of searching rows, Q. It is N if there is no gallery.
     truth : ndarray of shape (N,), int64
-        What is equal in rows that make a genuine pair, not decreasing in either part.
+        Two rows make a genuine pair if this number is equal. It does not decrease among the
+        searching rows, nor within the gallery.
     others, alike : Spans
-        The rows that each may be paired with, and the genuine ones among them; where there is no
-        gallery both hold the row itself.
+        For each searching row, the rows that it may be paired with, and the rows of the same
+        ``truth`` among them. If there is no gallery, both ranges contain the row itself.
     genuine, impostor : ndarray of shape (Q,), int64
-        Pairs of each row.
+        Number of pairs of each searching row, without those that are left out.
     left_out_genuine, left_out_impostor : ndarray of shape (Q,), int64
-        Pairs of each row that share the excluded value.
+        Number of pairs of each searching row that are left out for their shared value.
     shared : ndarray of shape (N,), int32, or None
-        The excluded value.
+        Code of the value that the rows of a pair must not share.
     halved : bool
-        Whether genuine pairs are credited to one class twice, and so counted half.
+        Whether a genuine pair is credited to the same class twice, so that counts must be halved.
     folds : ndarray of shape (K,), int64, or None
-        Fold of each class, if they are split into folds.
+        Fold of each class, if the classes are split into folds.
     """
 
     passes: tuple[Pass, ...]
@@ -132,12 +150,12 @@ class Plan:
 
     @property
     def rows(self) -> Rows:
-        """The rows, and the keys that their pairs are credited to."""
+        """The rows of the first pass, with the keys that their pairs are credited to."""
         return self.passes[0].rows
 
     @property
     def keys(self) -> Ints:
-        """Class or group of each row that searches, shape (Q,)."""
+        """Class or group of each searching row, shape (Q,)."""
         return self.rows.keys[: self.queries]
 
     @property
@@ -147,37 +165,37 @@ class Plan:
 
     @property
     def ends(self) -> int:
-        """Rows that a pair is credited to."""
+        """How many searching rows a pair has: 1 with a gallery, else 2."""
         return 1 if self.searching else 2
 
     @property
     def blocks(self) -> tuple[Tile, ...]:
-        """All pairs, each once, whatever passes count them."""
+        """Blocks that hold every pair once, regardless of the passes."""
         return _blocks(self.others, self.queries)
 
     @property
     def is_plain(self) -> bool:
-        """Whether every two rows are a pair."""
+        """Whether every two rows are paired, so that no setting restricts the pairs."""
         every = (self.others.first == 0) & (self.others.last == len(self.truth))
         return self.shared is None and bool(every.all())
 
     @property
     def has_halves(self) -> bool:
-        """Whether classes may be compared by their halves: these are all pairs, by class."""
+        """Whether halves of classes can be counted: all rows are paired, and keys are classes."""
         return self.is_plain and self.halved
 
     @property
     def excluded(self) -> int:
-        """Pairs that are left out."""
+        """Number of pairs that are left out."""
         return int((self.left_out_genuine + self.left_out_impostor).sum()) // self.ends
 
     @property
     def pairs(self) -> int:
-        """All pairs, those that are left out too."""
+        """Number of all pairs, with those that are left out."""
         return int((self.genuine + self.impostor).sum()) // self.ends + self.excluded
 
     def are_pairs(self, one: Ints, other: Ints) -> NDArray[np.bool_]:
-        """Which rows ``one`` make a pair with which rows ``other``; they are broadcast."""
+        """Return whether rows ``one`` and rows ``other`` are paired; the two are broadcast."""
         pairs = one != other
         pairs &= (self.others.first[one] <= other) & (other < self.others.last[one])
         if self.shared is not None:
@@ -185,12 +203,15 @@ class Plan:
         return np.asarray(pairs)
 
     def by_key(self, values: Ints | NDArray[np.bool_]) -> Ints:
-        """Sum of a number of each searching row over the rows of every key, shape (K,)."""
+        """Sum a number of each searching row over the rows of each key, shape (K,)."""
         total = np.bincount(self.keys, weights=values, minlength=len(self.names))
         return np.asarray(total.astype(np.int64))
 
     def settle(self, tally: Tally) -> Tally:
-        """The tally without vetoed pairs, and without the gallery's keys."""
+        """Subtract the vetoed pairs from a tally, and drop the keys of the gallery.
+
+        The given tally is changed in place. The result shares its arrays.
+        """
         vetoed = self.left_out_impostor
         if self.searching:
             vetoed = vetoed + self.genuine + self.left_out_genuine
@@ -205,7 +226,7 @@ class Plan:
 
 
 def plan_pairs(embeddings: Embeddings, settings: Settings, threads: int = 1) -> Plan:
-    """Plan the pairs that settings ask for; rows are prepared on so many threads.
+    """Plan the pairs that the settings ask for, and prepare the rows on some threads.
 
     Raises
     ------
@@ -222,7 +243,7 @@ def plan_pairs(embeddings: Embeddings, settings: Settings, threads: int = 1) -> 
     folds = None
     if settings.folds is not None:
         folds = _folds(len(embeddings.class_names), settings.folds, settings.seed)
-        # Classes are numbered by fold, so that rows of a fold stand together.
+        # Classes are numbered in the order of their folds, so that the rows of a fold are adjacent.
         truth = np.argsort(np.argsort(folds, kind="stable"))[truth]
     keys, names = _keys(embeddings, queries, settings.group_column)
     behind = np.arange(count) >= queries
@@ -263,9 +284,10 @@ def plan_pairs(embeddings: Embeddings, settings: Settings, threads: int = 1) -> 
 
 
 def _keys(embeddings: Embeddings, queries: int, group: str | None) -> tuple[Ints, NDArray[Any]]:
-    """What pairs are credited to, (N,), and the names; rows of a gallery have keys beyond them.
+    """Return the key of each row, shape (N,), and the names of the keys of searching rows.
 
-    So few rows share one of those that 32 bits hold its counts, as they hold most others.
+    Rows of the gallery get keys above those that have names. Each such key is shared by so few rows
+    that its counts fit 32 bits, so that these keys do not force wider integers on the whole tally.
     """
     if group is not None:
         codes, names = embeddings.columns[group].codes, embeddings.columns[group].names
@@ -278,12 +300,12 @@ def _keys(embeddings: Embeddings, queries: int, group: str | None) -> tuple[Ints
 
 
 def _joint(one: Ints, two: Ints) -> NDArray[np.int64]:
-    """Codes of the pairs of two codes, sorted by the first."""
+    """Return one code for each combination of two codes, in the order of the first code."""
     return np.asarray(np.unique(one * (int(two.max()) + 1) + two, return_inverse=True)[1])
 
 
 def _without_missing(codes: Ints) -> Ints:
-    """Codes in which every missing value is one of its own, as it is shared with nobody."""
+    """Give every missing value (a code below 0) a code of its own, so that no rows share it."""
     missing = np.flatnonzero(codes < 0)
     filled = codes.copy()
     filled[missing] = int(codes.max(initial=0)) + 1 + np.arange(len(missing))
@@ -291,7 +313,7 @@ def _without_missing(codes: Ints) -> Ints:
 
 
 def _spans(codes: Ints, queries: int) -> Spans:
-    """For each row that searches, the rows of equal code that it may find."""
+    """For each searching row, return the rows of equal code among those it is compared with."""
     start = queries if queries < len(codes) else 0
     first, last = (
         start + np.searchsorted(codes[start:], codes[:queries], side) for side in ("left", "right")
@@ -300,14 +322,14 @@ def _spans(codes: Ints, queries: int) -> Spans:
 
 
 def _mates(codes: Ints, queries: int) -> Ints:
-    """For each row that searches, how many others it may find that have its code."""
+    """For each searching row, count the other rows of equal code it is compared with."""
     searching = queries < len(codes)
     number = np.bincount(codes[queries if searching else 0 :], minlength=int(codes.max()) + 1)
     return np.asarray(number[codes[:queries]] - (not searching))
 
 
 def _blocks(spans: Spans, queries: int) -> tuple[Tile, ...]:
-    """Blocks of the rows that search, each with the rows that they all may find."""
+    """Group adjacent searching rows with equal spans into blocks, and drop empty blocks."""
     changes = np.diff(spans.first, prepend=-1) | np.diff(spans.last, prepend=-1)
     starts = np.flatnonzero(changes)
     found = zip(
@@ -321,11 +343,12 @@ def _blocks(spans: Spans, queries: int) -> tuple[Tile, ...]:
 
 
 def _passes(rows: Rows, queries: int, truth: Ints, others: Spans, alike: Spans) -> tuple[Pass, ...]:
-    """What engines are told: all pairs at once, or with a gallery impostors and genuine apart."""
+    """Return one pass over all pairs, or with a gallery one for impostors and one for genuine."""
     if queries == len(truth):
         return (Pass(rows, _blocks(others, queries)),)
     codes = truth.astype(np.int32)
-    # The gallery's labels lie above all of the queries', so that every pair is an impostor.
+    # The labels of the gallery lie above those of all queries, so the engine takes every pair as an
+    # impostor. The veto takes the genuine pairs out.
     impostors = replace(rows, vetoes=(codes, *rows.vetoes))
     genuine = replace(rows, labels=np.zeros_like(rows.labels))
     return (
@@ -335,20 +358,21 @@ def _passes(rows: Rows, queries: int, truth: Ints, others: Spans, alike: Spans) 
 
 
 def _folds(classes: int, folds: int, seed: int) -> Ints:
-    """A fold for each class, at random and as evenly as can be, shape (K,)."""
+    """Draw a fold for each class at random, as evenly as possible, shape (K,)."""
     if classes < 2 * folds:
         raise InputError(
             f"--folds {folds}: {classes} classes are too few; each fold needs at least two, so "
             f"give at most --folds {classes // 2}"
         )
     found = np.empty(classes, np.int64)
-    # A stream of random numbers of its own: whatever else is drawn is the same without folds.
+    # A separate stream of random numbers, so that all other draws are the same with and without
+    # folds.
     found[np.random.default_rng([seed, 0]).permutation(classes)] = np.arange(classes) % folds
     return found
 
 
 def _passes_of_folds(rows: Rows, folds: Ints) -> tuple[Pass, ...]:
-    """Pairs inside each fold, fold by fold, and then those between folds."""
+    """Return a pass for the pairs inside each fold, and then one for the pairs between folds."""
     ends = np.searchsorted(folds[rows.keys], np.arange(folds.max() + 1), side="right").tolist()
     blocks = [Tile(a, b, a, b) for a, b in pairwise([0, *ends])]
     inside = [Pass(rows, (block,), fold) for fold, block in enumerate(blocks)]
@@ -357,7 +381,7 @@ def _passes_of_folds(rows: Rows, folds: Ints) -> tuple[Pass, ...]:
 
 
 def _check_pairs(plan: Plan, where: str) -> None:
-    """Refuse to go on where no genuine or no impostor pair is left."""
+    """Refuse to go on if no genuine or no impostor pair is left."""
     for kind, number in (("genuine", plan.genuine), ("impostor", plan.impostor)):
         if not number.any():
             left = f" once {plan.excluded:,} are left out" if plan.excluded else ""

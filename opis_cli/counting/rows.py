@@ -1,6 +1,7 @@
-"""Distance, score, and the one rule of acceptance.
+"""Make rows ready to be compared; define distance, score, and the rule of acceptance.
 
-Counting works on *scores*, which grow as rows get closer and come straight out of a matrix product:
+Comparing all pairs is fastest as a matrix product in float32. So counting does not work on
+distances but on *scores*, which come straight out of a matrix product and grow as rows get closer:
 
 ======== ========================== =================
 metric   distance ``d``             score ``s``
@@ -9,14 +10,21 @@ cosine   ``1 - cos``, 0 to 2        ``1 - d``
 euclid   ``|a - b|``                ``-d ** 2 / 2``
 ======== ========================== =================
 
-Euclidean rows are centred first, so that the rounding is relative to their spread. Unit vectors
-that all point the same way are centred too, as ``1 - cos`` is half their squared distance; their
+*Centring.* The mean is subtracted from Euclidean rows first, so that the rounding error is relative
+to their spread and not to their distance from the origin. Unit vectors that all point in nearly the
+same direction are centred too. This works because ``1 - cos`` is half their squared distance. Their
 score is then ``-d``.
 
-A pair is accepted at threshold ``t`` if and only if ``d <= t``, that is, if its score reaches
-``cuts(t)``. The cut lies a float32 rounding below the exact score, so that distances that *are* the
-threshold (ties, duplicate rows at 0) are accepted however the product was rounded. Pairs up to two
-roundings above the cut are *borderline*: exact arithmetic may reject them.
+*Cuts.* A pair is accepted at threshold ``t`` if and only if ``d <= t``. An engine accepts it if its
+score is at least ``cuts(t)``. The cut lies one float32 rounding below the exact score of ``t``. So
+a distance that equals the threshold (a tie, or duplicate rows at 0) is accepted however the product
+was rounded. Pairs up to two roundings above the cut are *borderline*: exact arithmetic may reject
+them.
+
+*Codes.* A search for the cell of a score among some thousand cuts would be slow. So ``Codes``
+divides the window into even steps of score, and a table leads from the step to the cell.
+
+Read ``Rows`` first, then ``cuts``, ``cuts_of`` and ``Codes``, and then ``prepare``.
 """
 
 from collections.abc import Callable
@@ -34,18 +42,24 @@ from opis_cli.settings import Metric
 
 Doubles = NDArray[np.float64]
 
-# Largest error, about, of a float32 dot product of unit vectors. It is relative to the largest
-# squared length of a (centred) row under the Euclidean metric.
 ROUNDING = 5e-7
+"""Largest error, about, of a score, in units of ``Rows.scale``.
+
+It is the error of a float32 dot product of unit vectors. For centred rows it is relative to the
+largest squared length of a row.
+"""
 CODES = 1 << 15
-"""Even steps in score over a grid's window, from which a table leads to cells."""
-# Two steps of float32 at 1, relative.
+"""Number of even steps in score over the window of a grid, from which a table leads to cells."""
 _LAST_BITS = np.float32(2.4e-7)
+"""Relative size of two float32 steps at 1."""
 _UNIT_TOLERANCE = 1e-3
+"""Most that the length of a vector may differ from 1 if it passes for a unit vector."""
 _LARGEST_SQUARE = 1e36
-# Mean cosine distance of unit vectors below which taking off their mean is worth its cost.
+"""Largest squared length of a centred row that float32 products can hold."""
 _TIGHT = 0.05
+"""Mean cosine distance of unit vectors below which centring is worth its cost."""
 _CHUNK_VALUES = 500_000
+"""Values of vectors that are prepared at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +69,27 @@ class Rows:
     Attributes
     ----------
     vectors : ndarray of shape (N, D), float32, C-contiguous
-        Rows of unit length (cosine), less their mean where ``centred``.
+        The vectors, scaled to unit length under cosine. If ``centred``, their mean is subtracted.
     half_squares : ndarray of shape (N,), float32
-        Half the squared length of each row where ``centred``, else 0. The score of rows ``i`` and
+        Half the squared length of each row if ``centred``, else 0. The score of rows ``i`` and
         ``j`` is ``vectors[i] @ vectors[j] - half_squares[i] - half_squares[j]``.
     labels : ndarray of shape (N,), int32
-        Class of each row, not decreasing: it makes a pair genuine or impostor.
+        Class of each row, not decreasing. A pair is genuine if its two labels are equal.
     vetoes : tuple of ndarrays of shape (N,), int32
-        Rows that are equal in one of these make a *vetoed* pair: whatever its vectors, it gets
-        ``veto_score``, which only the last threshold accepts and which is nobody's nearest.
+        A pair is *vetoed* if its rows are equal in one of these arrays. Whatever its vectors are,
+        such a pair gets ``veto_score``. Only the last threshold accepts that score, and it makes no
+        row the nearest of another.
     keys : ndarray of shape (N,), int32
-        What a pair of this row is credited to; the class itself, unless somebody asks otherwise.
+        Class or group that the pairs of each row are credited to.
     order : ndarray of shape (N,), int64
         Index of each row in the embeddings.
     metric : {"cosine", "euclidean"}
     centred : bool
-        Whether the mean was taken off: always under the Euclidean metric.
+        Whether the mean was subtracted, as it always is under the Euclidean metric.
     scale : float
-        1, or the largest squared length of a centred row: the unit of ``ROUNDING``.
+        Unit of ``ROUNDING``: 1, or the largest squared length of a row if ``centred``.
     unit : bool
-        Whether the vectors are of unit length, as they always are under cosine.
+        Whether the given vectors have unit length. It is always True under cosine.
     """
 
     vectors: NDArray[np.float32]
@@ -90,18 +105,18 @@ class Rows:
 
     @property
     def veto_score(self) -> np.float32:
-        """A score lower than any pair has."""
+        """A score below that of any pair."""
         return np.float32(self.score(np.array(2 * self.largest_distance)))
 
     def scores_of(self, one: Any, two: Any) -> NDArray[np.float32]:
-        """Scores of every one of some rows with every one of others; slices or index arrays."""
+        """Return the scores of all rows ``one`` with all rows ``two``; slices or index arrays."""
         scores: NDArray[np.float32] = self.vectors[one] @ self.vectors[two].T
         scores -= self.half_squares[one, None]
         scores -= self.half_squares[None, two]
         return scores
 
     def vetoed(self, one: Any, two: Any) -> NDArray[np.bool_]:
-        """Which pairs of some rows with others are vetoed; index arrays that broadcast."""
+        """Return which pairs of rows are vetoed; the two index arrays are broadcast."""
         found = np.zeros(np.broadcast_shapes(np.shape(one), np.shape(two)), np.bool_)
         for codes in self.vetoes:
             found |= codes[one] == codes[two]
@@ -109,16 +124,16 @@ class Rows:
 
     @property
     def class_begins(self) -> NDArray[np.int64]:
-        """First row of each row's class, shape (N,)."""
+        """For each row, the first row of its class, shape (N,)."""
         return np.searchsorted(self.labels, self.labels).astype(np.int64)
 
     @property
     def class_ends(self) -> NDArray[np.int64]:
-        """One past the last row of each row's class, shape (N,)."""
+        """For each row, one past the last row of its class, shape (N,)."""
         return np.searchsorted(self.labels, self.labels, side="right").astype(np.int64)
 
     def distance(self, scores: Floats) -> NDArray[np.float64]:
-        """Distances of scores; never below 0."""
+        """Convert scores to distances, which are never below 0."""
         scores = np.asarray(scores, np.float64)
         gap: NDArray[np.float64] = np.asarray(
             self._nearest_score - scores if self.metric == "cosine" else -2.0 * scores
@@ -127,7 +142,7 @@ class Rows:
         return gap if self.metric == "cosine" else np.asarray(np.sqrt(gap))
 
     def score(self, distances: Floats) -> NDArray[np.float64]:
-        """Scores of distances."""
+        """Convert distances to scores."""
         distances = np.asarray(distances, np.float64)
         if self.metric == "cosine":
             return np.asarray(self._nearest_score - distances)
@@ -135,17 +150,17 @@ class Rows:
 
     @property
     def _nearest_score(self) -> float:
-        """Score of equal rows."""
+        """The score of two equal rows."""
         return 0.0 if self.centred else 1.0
 
     def cuts(self, thresholds: Floats) -> NDArray[np.float32]:
-        """Least score that is accepted at each threshold, shape as given."""
+        """Return the least score that each threshold accepts, shape as given."""
         return (self.score(thresholds) - ROUNDING * self.scale).astype(np.float32)
 
     def cuts_of(self, grid: Grid) -> NDArray[np.float32]:
-        """Least score that is accepted at each threshold of a grid, shape (T,).
+        """Return the least score that each threshold of a grid accepts, shape (T,).
 
-        Where a cut lies within the last bit or two of the end of a code, it is that end: then the
+        A cut that lies within a bit or two of the end of a code is moved onto that end. Then the
         code alone tells the cell of a score.
         """
         cuts = self.cuts(grid.thresholds)
@@ -158,9 +173,10 @@ class Rows:
         return cuts
 
     def codes(self, end: float) -> "Codes":
-        """Codes of the scores of distances up to the end of a window.
+        """Return the codes that cover the scores of a window which ends at distance ``end``.
 
-        Under cosine their steps are short decimals, so that thresholds lie on their ends.
+        Under cosine the step of a code is a short decimal, so that thresholds lie on the ends of
+        codes.
         """
         top, bottom = self.cuts(np.array([0.0, end]))
         if self.metric == "cosine":
@@ -169,7 +185,7 @@ class Rows:
 
     @property
     def largest_distance(self) -> float:
-        """A distance that no pair exceeds, with few digits."""
+        """A distance of few digits that no pair exceeds."""
         if self.metric == "cosine":
             return 2.0
         longest = 2.0 * float(np.sqrt(self.scale)) * (1 + 1e-6)
@@ -177,27 +193,38 @@ class Rows:
 
 
 def code_step(end: float) -> float:
-    """The step in distance of the codes of a window that ends there: a short decimal."""
+    """Return the step of the codes in distance, for a window that ends at ``end``.
+
+    The step is a short decimal.
+    """
     return decimals.step_above(max(end, 1e-30) / (CODES - 2))
 
 
 def _order(scores: NDArray[np.float32]) -> Ints:
-    """Where float32 numbers lie in their order."""
+    """Return the rank of float32 numbers in the order of all float32 numbers."""
     bits = scores.view(np.int32).astype(np.int64)
     return np.asarray(np.where(bits < 0, -(bits & 0x7FFFFFFF), bits))
 
 
 def _float(order: Ints) -> NDArray[np.float32]:
-    """The float32 numbers of ``_order``."""
+    """Return the float32 numbers that have the ranks which ``_order`` returns."""
     bits = np.where(order < 0, -order | 0x80000000, order)
     return np.asarray(bits).astype(np.uint32).view(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """Even steps in score from ``top`` down, by which kernels find cells in a table.
+    """Even steps in score from ``top`` down, by which kernels look up cells in a table.
 
-    The code of a score is ``(top - score) * scale`` in float32, cut off, from 0 to ``CODES - 1``.
+    The code of a score is ``(top - score) * scale`` in float32, truncated to an integer and limited
+    to 0 and ``CODES - 1``.
+
+    Attributes
+    ----------
+    top : float32
+        Score at which code 0 begins.
+    scale : float32
+        Codes for each unit of score.
     """
 
     top: np.float32
@@ -205,16 +232,17 @@ class Codes:
 
     @classmethod
     def between(cls, top: np.float32, bottom: np.float32) -> "Codes":
-        """Codes that reach from one score down to another."""
+        """Make codes that reach from the score ``top`` down to the score ``bottom``."""
         return cls(top, np.float32((CODES - 1) / max(float(top) - float(bottom), 1e-30)))
 
     def of(self, scores: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Codes of scores, in the arithmetic of the kernels."""
+        """Return the codes of scores, computed in the arithmetic of the kernels."""
         return np.asarray(np.clip(self._steps(scores), 0, CODES - 1).astype(np.int64))
 
     def lowest(self, codes: Ints) -> NDArray[np.float32]:
-        """The lowest score of each code, as if the last one ended too."""
-        # By halves, over float32 in its order: near 0 these lie so close that no walk would end.
+        """Return the lowest score of each code, as if the last code ended like the others."""
+        # Bisection over the ranks of float32 numbers. Near 0 these lie so close together that
+        # stepping from one to the next would take forever.
         low = np.full(np.shape(codes), _order(np.array(-np.inf, np.float32)))
         high = np.full(np.shape(codes), _order(np.array(self.top, np.float32)))
         while np.any(high - low > 1):
@@ -241,16 +269,17 @@ def prepare(
     embeddings : Embeddings
     metric : {"cosine", "euclidean"}
     keys : ndarray of shape (N,), optional
-        What each row's pairs are credited to; the label by default.
+        Key that the pairs of each row are credited to; the label by default.
     labels : ndarray of shape (N,), optional
-        What rows are sorted and pairs judged by, if not the embeddings' labels.
+        Labels by which rows are sorted and pairs are genuine or not; by default those of the
+        embeddings.
     threads : int
-        How many work at it.
+        Number of threads.
 
     Raises
     ------
     InputError
-        The vectors are longer than float32 products can hold.
+        The vectors are too long for float32 products.
     """
     labels = embeddings.labels if labels is None else labels
     keys = labels if keys is None else keys
@@ -288,14 +317,14 @@ def prepare(
         order=order,
         metric=metric,
         centred=mean is not None,
-        # All rows alike leave no scale; any positive one serves.
+        # If all rows are equal, the largest square is 0. Any positive scale serves then.
         scale=float(squares.max()) or 1.0,
         unit=bool(np.all(np.abs(lengths - 1) <= _UNIT_TOLERANCE)),
     )
 
 
 def _mean_to_take_off(vectors: Floats, metric: Metric, step: int) -> NDArray[np.float64] | None:
-    """Mean row; None for unit vectors that point all ways, which are as exact without."""
+    """Return the mean row, or None if unit vectors are spread so well that it gains nothing."""
     if metric == "euclidean":
         return _mean(vectors, step, lambda block: block)
     sample = _unit_rows(np.asarray(vectors[:: max(1, len(vectors) // 1_000)], np.float64))
@@ -305,7 +334,7 @@ def _mean_to_take_off(vectors: Floats, metric: Metric, step: int) -> NDArray[np.
 
 
 def _mean(vectors: Floats, step: int, change: Callable[[Doubles], Doubles]) -> Doubles:
-    """Mean of changed rows in float64, without a float64 copy of all of them."""
+    """Return the mean of changed rows in float64, without a float64 copy of all rows."""
     total = np.zeros(vectors.shape[1])
     for start in range(0, len(vectors), step):
         total += change(np.asarray(vectors[start : start + step], np.float64)).sum(axis=0)
@@ -313,7 +342,7 @@ def _mean(vectors: Floats, step: int, change: Callable[[Doubles], Doubles]) -> D
 
 
 def _unit_rows(block: Doubles) -> Doubles:
-    """Rows divided by their lengths, whose squares need not fit a float64."""
+    """Divide rows by their lengths, even if the squares of the lengths do not fit a float64."""
     with np.errstate(over="ignore", under="ignore"):
         squares = np.einsum("nd,nd->n", block, block)
     if not (squares.min(initial=1) > 1e-200 and squares.max(initial=1) < 1e200):

@@ -1,8 +1,9 @@
-"""Scored pairs counted: at thresholds that lie in the gaps between their distances.
+"""Count scored pairs, at thresholds that lie in the gaps between their distances.
 
-Distances are rounded to float32 first: those that are then equal are a tie, which a threshold never
-splits. When all pairs are counted, each threshold moves to the middle of the gap that it lies in,
-where no count changes: there it means the same in float32 and in float64, and needs few digits.
+Distances are rounded to float32 first. Those that are equal then are a tie, which no threshold
+splits. Once all pairs are counted, each threshold is moved to the middle of the gap that it lies
+in. No count changes by that. But there the threshold means the same in float32 and in float64, and
+it needs few digits.
 """
 
 import numpy as np
@@ -21,8 +22,11 @@ from opis_cli.records import Grid, PairCounts
 from opis_cli.settings import Settings
 
 _FEW_DISTANCES = 2_048
+"""Most distinct distances for which each one becomes a threshold."""
 _SLACK, _TOP_SLACK = 1.2, 1.1
+"""Factors for the error of a sample at the lower and the upper end of the calibration range."""
 _READING_BYTES = 250_000_000
+"""Bytes that reading the pairs takes beside the counts."""
 
 
 def count(
@@ -38,18 +42,22 @@ def count(
     ----------
     scored : Scored
     settings : Settings
-        With the metric of the pairs.
+        Settings with the metric of the pairs.
     deployed : float, optional
         A distance that must be among the thresholds.
     progress : callable
         Called with (pairs read, pairs to read).
     sizes : Sizes
-        From how many groups and thresholds on counting goes another way.
+        Numbers of groups and thresholds at which counting changes its method.
 
     Raises
     ------
     InputError
-        The pairs cannot resolve the calibration range.
+        The pairs cannot resolve the calibration range, or the files changed since the first
+        reading.
+    SettingsError
+        The calibration range is given in distances, but the pairs have scores; or counting needs
+        more memory than the limit.
     """
     calibration = settings.calibration_range
     if calibration.by == "distance" and scored.metric == "score":
@@ -67,7 +75,8 @@ def count(
 
     def serves(counts: PairCounts) -> bool:
         low, high = ends_if_needed(counts, calibration)
-        # Of all pairs, or of few distances, no other thresholds would show more.
+        # If the thresholds were placed by all pairs, or stand at every one of few distances, no
+        # other thresholds would show more.
         shown = scored.whole or len(few) > 0 or bool(np.isnan(low))
         return shown or grid_serves(counts, needs, low, high)
 
@@ -82,7 +91,7 @@ def _distribution(distances: Doubles) -> Distribution:
 
 
 def _near_equal_error(genuine: Doubles, impostor: Doubles) -> Doubles:
-    """Distances about the one where the shares of rejected genuine and accepted impostors meet."""
+    """Return up to 401 distances around the one at which FAR and FRR are nearest to equal."""
     both = np.unique(np.concatenate([genuine, impostor]))
     far = np.searchsorted(impostor, both, side="right") / len(impostor)
     frr = 1 - np.searchsorted(genuine, both, side="right") / len(genuine)
@@ -91,15 +100,15 @@ def _near_equal_error(genuine: Doubles, impostor: Doubles) -> Doubles:
 
 
 def _all_of_few(scored: Scored) -> Doubles:
-    """Every distance that was seen, where they are few; else none."""
+    """Return every distance that was seen if they are few, else none."""
     distances = np.unique(np.concatenate([scored.genuine, scored.impostor]))
     return distances if len(distances) <= _FEW_DISTANCES else distances[:0]
 
 
 def _place(scored: Scored, pilot: Pilot, needs: Needs, extra: Doubles, dense_cells: int) -> Grid:
-    """Thresholds for the calibration range, every bound, and the curves between.
+    """Place thresholds for the calibration range, for every bound, and for the curves between.
 
-    A share that must not be exceeded gets a threshold below the pair that would exceed it.
+    A FAR that must not be exceeded gets a threshold just below the pair that would exceed it.
     """
     slack, top_slack = (1.0, 1.0) if pilot.exact else (_SLACK, _TOP_SLACK)
     calibration, genuine, impostor = needs.calibration, pilot.genuine, pilot.impostor
@@ -137,7 +146,7 @@ def _place(scored: Scored, pilot: Pilot, needs: Needs, extra: Doubles, dense_cel
 
 
 def refuse_memory(scored: Scored, placed: Grid, settings: Settings) -> None:
-    """Refuse to count where that takes more memory than the limit."""
+    """Raise a ``SettingsError`` if counting needs more memory than the limit."""
     limit = settings.memory_limit_bytes
     needed = resident_memory() + 8 * len(scored.names) * len(placed.by_class) + _READING_BYTES
     if limit is not None and needed > limit:
@@ -150,12 +159,15 @@ def refuse_memory(scored: Scored, placed: Grid, settings: Settings) -> None:
 def _count_at(
     scored: Scored, placed: Grid, given: tuple[float, ...], settings: Settings, progress: Progress
 ) -> PairCounts:
-    """Read all pairs, and count them at the thresholds of a grid; ``given`` ones stay as given."""
+    """Read all pairs, and count them at the thresholds of a grid.
+
+    The thresholds in ``given`` are not moved to the middle of a gap.
+    """
     number, columns, size = len(scored.names), len(placed.by_class), len(placed.thresholds)
     pooled, borderline = np.zeros((2, size), np.int64), np.zeros((2, size), np.int64)
     credits = np.zeros((2, number, columns), np.uint32 if scored.rows < 2**31 else np.uint64)
     sizes, done = np.zeros(number, np.int64), 0
-    # The extreme distances of each cell.
+    # The smallest and the largest distance in each cell show where the gaps are.
     nearest, farthest = np.full(size, np.inf), np.full(size, -np.inf)
     thresholds, class_cell = placed.thresholds, placed.class_cell
     exact = [(int(np.searchsorted(thresholds, one)), one) for one in given]
@@ -164,7 +176,8 @@ def _count_at(
         rounded = _float32(distances)
         cells = np.minimum(np.searchsorted(thresholds, rounded), size - 1)
         for index, one in exact:
-            # Equal in float32: whoever compares in float32 accepts them, in float64 perhaps not.
+            # These distances equal the given threshold in float32. A user who compares in float32
+            # accepts them; in float64 some may be rejected, so those are counted as borderline.
             tied: NDArray[np.bool_] = rounded == np.float32(one)
             cells[tied] = np.minimum(cells[tied], index)
             tied &= distances > one
@@ -206,18 +219,23 @@ def _count_at(
 def _named(
     scored: Scored, placed: Grid, given: tuple[float, ...], nearest: Doubles, farthest: Doubles
 ) -> tuple[Doubles, NDArray[np.int64]]:
-    """One threshold for each gap between distances, by its short decimal; given ones as they are.
+    """Choose one threshold for each gap between distances, as a short decimal.
+
+    Thresholds in ``given`` are all kept as they are.
 
     Parameters
     ----------
+    scored : Scored
+    placed : Grid
+    given : tuple of float
     nearest, farthest : ndarray of shape (T,)
-        The extreme distances in the cell of each threshold of ``placed``.
+        Smallest and largest distance in the cell of each threshold of ``placed``.
 
     Returns
     -------
     thresholds : ndarray of shape (kept,), float64
     kept : ndarray of shape (kept,), int64
-        Their places in ``placed``.
+        Indices of these thresholds in ``placed``.
     """
     lower = np.maximum.accumulate(farthest)
     higher = np.append(np.minimum.accumulate(nearest[::-1])[-2::-1], np.inf)
@@ -228,17 +246,19 @@ def _named(
         named[float(placed.thresholds[k])] = int(k)
     start = 0
     for stop in (np.flatnonzero(ends_gap) + 1).tolist():
-        # All thresholds of a gap count the same; one with counts by class stands for them.
+        # All thresholds in a gap have the same counts. One that has counts by class stands for
+        # them, if there is one.
         inside = np.arange(start, stop)
         chosen = inside[np.argmax(by_class[inside])]
         low, high = float(lower[chosen]), float(higher[chosen])
         name = scored.nothing if low == -np.inf else between(low, high)
         named.setdefault(name, int(chosen))
         start = stop
-    # Of one gap any order will do, as its thresholds count the same.
+    # The two lists are sorted separately. Only thresholds of the same gap can change places by
+    # that, and these have the same counts.
     return np.array(sorted(named)), np.array(sorted(named.values()))
 
 
 def _float32(distances: Doubles) -> Doubles:
-    """Distances rounded to float32."""
+    """Round distances to float32; the result is float64 again."""
     return distances.astype(np.float32).astype(np.float64)

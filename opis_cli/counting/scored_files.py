@@ -1,4 +1,4 @@
-"""Tables of scored pairs, a batch of rows at a time: Parquet, CSV and TSV."""
+"""Read tables of scored pairs from Parquet, CSV and TSV, a batch of rows at a time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,22 +17,25 @@ from opis_cli.records import Ints
 SCORE_NAMES = ("score", "distance")
 GENUINE_NAMES = ("genuine",)
 _CSV_BLOCK = 8 << 20
+"""Bytes of a CSV file that are read at a time."""
 _CHUNKS_AT_ONCE = 64
+"""Lists of group names that are held before they are merged into one."""
 _YES, _NO = ("true", "1", "1.0"), ("false", "0", "0.0")
+"""Texts that say, in lower case, that a pair is genuine, or that it is not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some pairs.
+    """A batch of scored pairs.
 
     Attributes
     ----------
     scores : ndarray of shape (n,), float64
     genuine : ndarray of shape (n,), bool
     groups : list of ndarrays of shape (n,), int64
-        Group of one side, or of each, as an index into the table's names.
+        Group of the pairs, or of each side of the pairs, as indices into the names of the table.
     dropped : int
-        Bad rows that were left out.
+        Number of bad rows that were left out.
     """
 
     scores: NDArray[np.float64]
@@ -51,15 +54,15 @@ class Table:
     score, genuine : str
         Names of columns.
     groups : list of str
-        Columns of groups: none, one, or one for each side of a pair.
+        Names of the columns that hold groups: none, one, or one for each side of a pair.
     names : ndarray of shape (K,)
-        Groups, sorted.
+        Names of the groups, sorted.
     where : str
-        What to call the files in an error.
+        Name of the files in error messages.
     rows : int
-        How many pairs there are, bad ones too; about, where files do not say.
+        Number of pairs, with bad ones. It is an estimate if the files do not tell the number.
     batch_rows : int
-        How many are read at a time, about.
+        Number of pairs that are read at a time, about.
     """
 
     files: list[Path]
@@ -72,7 +75,7 @@ class Table:
     batch_rows: int
 
     def batches(self, *, drop: bool) -> Iterator[Batch]:
-        """The pairs; bad rows are left out if they are to be dropped.
+        """Read the pairs batch by batch. If ``drop``, bad rows are left out.
 
         Raises
         ------
@@ -86,7 +89,7 @@ class Table:
                 row += len(raw)
 
     def _batch(self, raw: Any, path: Path, row: int, drop: bool) -> Batch:
-        """Columns of a raw batch as arrays, without its bad rows."""
+        """Turn the columns of a raw batch into arrays without bad rows."""
 
         def column(name: str) -> Any:
             return raw.column(raw.schema.get_field_index(name))
@@ -109,7 +112,7 @@ class Table:
         return Batch(scores[good], genuine[good], [codes[good] for codes in groups], dropped)
 
     def _codes(self, values: Any, path: Path, name: str) -> Ints:
-        """Indices into the names; -1 for nulls."""
+        """Return a column of groups as indices into the names; -1 stands for null."""
         import pyarrow as pa
         from pyarrow import compute
 
@@ -134,11 +137,11 @@ def open_table(
     ----------
     paths : sequence of Path
     score, genuine : str, optional
-        Names of columns; the usual ones are found by themselves.
+        Names of columns. Without them, columns of the usual names are used.
     group : str, optional
-        A column, or one for each side of a pair with a comma between.
+        Name of a column, or two names with a comma between, one for each side of a pair.
     batch_rows : int
-        How many pairs to read at a time.
+        Number of pairs to read at a time.
 
     Raises
     ------
@@ -165,7 +168,10 @@ def open_table(
 
 
 def _rows(file: Path) -> int:
-    """How many rows a Parquet file has; of text, what the lines of its first megabyte tell."""
+    """Return the number of rows of a Parquet file, or an estimate of it for a text file.
+
+    The estimate extends the number of lines in the first megabyte to the size of the file.
+    """
     import pyarrow.parquet as pq
 
     if _is_parquet(file):
@@ -179,7 +185,7 @@ def _rows(file: Path) -> int:
 def _group_names(
     files: Sequence[Path], score: str, groups: Sequence[str], where: str, batch_rows: int
 ) -> NDArray[Any]:
-    """Read the columns of groups for the names of all."""
+    """Read the columns of groups, and return the names of all groups, sorted."""
     seen: list[arrow.Array] = []
     for raw in (
         raw for file in files if groups for raw in _raw(file, [score, *groups], batch_rows)
@@ -228,7 +234,7 @@ def _is_parquet(path: Path) -> bool:
 
 
 def _open_csv(path: Path, columns: Sequence[str] = ()) -> Any:
-    """A reader of some columns, the first of numbers and the others of text as it is written."""
+    """Open a CSV file to read some columns: the first as numbers, the others as raw text."""
     import pyarrow as pa
     from pyarrow import csv
 
@@ -246,7 +252,7 @@ def _open_csv(path: Path, columns: Sequence[str] = ()) -> Any:
 
 
 def _raw(path: Path, columns: Sequence[str], batch_rows: int) -> Iterator[Any]:
-    """Record batches of some columns of a file."""
+    """Yield record batches of some columns of a file."""
     columns = list(dict.fromkeys(columns))
     if _is_parquet(path):
         import pyarrow.parquet as pq
@@ -270,7 +276,7 @@ def _check_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> N
 
 
 def _numbers(values: Any, path: Path, name: str) -> NDArray[np.float64]:
-    """A column of numbers; nulls become NaN."""
+    """Return a column of numbers as an array, in which nulls are NaN."""
     from pyarrow import types
 
     kind = values.type
@@ -282,7 +288,10 @@ def _numbers(values: Any, path: Path, name: str) -> NDArray[np.float64]:
 
 
 def _booleans(values: Any, path: Path, name: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """A column of booleans, 0 and 1, or true and false as text; and where it has any."""
+    """Return a column of booleans, and which of its rows are not null.
+
+    The column may hold booleans, 0 and 1, or true and false as text.
+    """
     import pyarrow as pa
     from pyarrow import compute, types
 

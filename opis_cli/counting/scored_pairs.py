@@ -1,9 +1,10 @@
-"""Scored pairs: a matcher's scores instead of embeddings, counted as they stream by.
+"""Read scored pairs for the first time. A matcher gives their scores, so there are no embeddings.
 
-The file is read twice. The first time, here, a sample of each kind of pair shows where thresholds
-belong, and which way round the scores are; the second time (``scored_counts.py``) pairs are counted
-at these. A score that is the higher the closer is counted as a distance, its negative, so that a
-pair is accepted if and only if ``d <= t``.
+The pairs are never held all at once, so the files are read twice. The first reading, here, keeps a
+sample of genuine pairs and one of impostor pairs. The samples show where thresholds belong, and
+whether a higher score is closer. The second reading (``scored_counts.py``) counts the pairs at
+these thresholds. If a higher score is closer, its negative is taken as the distance. So a pair is
+accepted if and only if ``d <= t``, as everywhere.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,35 +25,36 @@ from opis_cli.settings import Metric, Settings
 
 Doubles = NDArray[np.float64]
 _SURE = 0.75
-"""Share of genuine pairs that must score better than impostors for the data to tell the way."""
+"""Share of genuine pairs that must lie on one side of impostor pairs to tell the direction."""
 
 Progress = Callable[[int, int], None]
-"""Told ``(pairs read, pairs to read)``; all are read twice."""
+"""A function that is called with ``(pairs read, pairs to read)``, where each is read twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Scored pairs as a first reading shows them.
+    """What the first reading of scored pairs found.
 
     Attributes
     ----------
     table : Table
         The pairs, to be read again.
     sha256 : str
+        Digest of the files.
     sign : {1, -1}
-        A score times this is a distance.
+        Factor that turns a score into a distance.
     metric : {"distance", "score"}
-        Whether that is what the scores are, or they are the higher the closer.
+        "distance" if a lower score is closer, "score" if a higher score is closer.
     genuine, impostor : ndarray, float64
-        Distances of a sample of each kind, sorted.
+        Sorted distances of a sample of genuine pairs, and of a sample of impostor pairs.
     whole : bool
-        Whether these are all pairs.
+        Whether the two samples hold all pairs.
     least, most : float
-        The smallest and the largest distance.
+        The smallest and the largest distance of all pairs.
     rows, dropped_rows : int
-        Pairs that are used, and bad ones left out on request.
+        Number of pairs that are used, and number of bad ones that were left out on request.
     names : ndarray of shape (K,)
-        Groups, sorted.
+        Names of the groups, sorted.
     """
 
     table: Table
@@ -70,7 +72,7 @@ class Scored:
 
     @property
     def nothing(self) -> float:
-        """A threshold below all pairs; where distances begin at 0, that is the lowest there is."""
+        """A threshold below all pairs; it is 0 if the scores are distances of at least 0."""
         if self.metric == "distance" and self.least >= 0:
             return 0.0
         step = (self.most - self.least) / 20 or max(abs(self.least), 1.0) / 20
@@ -84,7 +86,7 @@ def read(
     progress: Progress = lambda done, total: None,
     sizes: Sizes = SIZES,
 ) -> Iterator[Scored]:
-    """Read scored pairs for the first time; they can be counted inside the context.
+    """Read scored pairs for the first time. They can be counted while the context lasts.
 
     Parameters
     ----------
@@ -92,17 +94,18 @@ def read(
         Parquet, CSV or TSV, a folder of Parquet parts, a pattern of such files, or an address.
     settings : Settings
     progress : callable
-        Called with (pairs read, pairs to read), which is a guess until all were read once.
+        Called with (pairs read, pairs to read). The second number is a guess until all pairs were
+        read once.
     sizes : Sizes
-        How many pairs are read and held at a time.
+        Numbers of pairs that are read and held at a time.
 
     Raises
     ------
     InputError
         A file is unreadable, a column is missing or of another type, there are bad rows that are
-        not to be dropped, or no pairs of a kind.
+        not to be dropped, or there are no genuine or no impostor pairs.
     SettingsError
-        It cannot be told whether a higher score is closer.
+        The data do not show whether a higher score is closer, or a setting contradicts them.
     """
     with all_fetched(source) as files:
         table = open_table(
@@ -116,7 +119,11 @@ def read(
 
 
 class _Sample:
-    """A uniform sample of numbers that stream by; all of them while they are few."""
+    """A uniform sample of a stream of numbers. It holds all numbers while they are few.
+
+    Every number gets a random mark, and the sample keeps the numbers whose mark is below a share.
+    The share is halved whenever the sample grows too large.
+    """
 
     def __init__(self, seed: int, most: int) -> None:
         self.random, self.most = np.random.default_rng(seed), most
@@ -124,7 +131,7 @@ class _Sample:
         self.parts: list[tuple[Doubles, Doubles]] = []
 
     def add(self, values: Doubles) -> None:
-        """Keep the numbers whose random marks are below the share, which falls as they grow."""
+        """Add numbers to the stream, and keep those whose random mark is below the share."""
         marks = self.random.random(len(values))
         kept = marks < self.share
         self.parts.append((values[kept], marks[kept]))
@@ -136,12 +143,12 @@ class _Sample:
 
     @property
     def values(self) -> Doubles:
-        """The numbers that were kept."""
+        """The numbers in the sample."""
         return np.concatenate([values for values, _ in self.parts])
 
 
 def _survey(table: Table, sha256: str, settings: Settings, progress: Progress, held: int) -> Scored:
-    """What one reading of the pairs shows."""
+    """Read all pairs once, and collect what ``Scored`` holds."""
     samples = _Sample(settings.seed, held), _Sample(settings.seed + 1, held)
     numbers, dropped = np.zeros(2, np.int64), 0
     least, most = np.inf, -np.inf
@@ -180,7 +187,10 @@ def _survey(table: Table, sha256: str, settings: Settings, progress: Progress, h
 
 
 def _sign(table: Table, genuine: Doubles, impostor: Doubles, settings: Settings) -> int:
-    """1 where a lower score is closer, else -1; by the option, the column's name, or the data."""
+    """Return 1 if a lower score is closer, else -1.
+
+    The name "distance" of the column decides first, then the option, and then the data.
+    """
     asked = settings.higher_is_closer
     impostor = np.sort(impostor)
     below = np.searchsorted(impostor, genuine, "left") + np.searchsorted(impostor, genuine, "right")

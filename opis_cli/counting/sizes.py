@@ -1,44 +1,50 @@
-"""From what size on counting goes another way. Tests pass others, to go all ways on small data."""
+"""Sizes at which counting changes its method.
+
+Tests pass other sizes, so that small data takes every method.
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Numbers of pairs, rows, classes and bytes at which counting changes its ways.
+    """Numbers of pairs, rows, classes and bytes at which counting changes its method.
 
     Attributes
     ----------
     exhaustive_pairs : int
-        Pairs: the pilot looks at all of so many, and at a sample of more.
+        Most pairs of which the pilot looks at all. Of more pairs it looks at a sample.
     pilot_rows : int
-        Rows of each of the two samples whose product a pilot looks at.
+        Rows in each of the two samples of rows that the pilot compares with each other.
     small_pairs : int
-        Pairs: of so many, impostors are counted by class at every threshold. Beyond, that takes
-        time, and they are counted so in the window and at a few more.
+        Most pairs of all rows for which impostor pairs are counted by class at every threshold.
+        With more pairs that would take time, so they are counted by class only in the window and at
+        a few thresholds beyond it.
     small_counts : int
-        Classes times thresholds: up to so many, the axis beyond the window gets 2,048 thresholds,
-        else 127.
+        Most classes times thresholds for which there are 2,048 thresholds beyond the window. With
+        more, there are 127.
     checkpoint_pairs, pairs_per_byte : int
-        Pairs between two partial counts that are kept: at least the first, and the second for each
-        byte to write, so that writing costs little beside counting.
+        Pairs that are counted between two checkpoints: at least ``checkpoint_pairs``, and at least
+        ``pairs_per_byte`` for each byte to write, so that writing costs little beside counting.
     tile_side : int, optional
-        Rows of a side of the tiles; what the engine likes by default.
+        Rows on a side of the tiles; by default the engine's own choice.
     half_classes : int
-        Classes that are split in halves, at most: a random choice of more would tell little more.
+        Most classes that are split into halves. More random classes would tell little more.
     half_most_rows : int
-        Rows of such a class that are used, at most.
+        Most rows of such a class that are used.
     half_rows, half_values : int
-        Rows of all halves, and values in their vectors, at most: new memory takes time too.
+        Most rows of all halves together, and most values in their vectors. Fresh memory for more
+        would take time too.
     gallery_rows, gallery_pairs, gallery_of_all : int
-        Rows of a random gallery for the halves, and pairs with it, at most; of so many rows in
-        all, every one is in it.
+        Most rows of a random gallery for the halves; most pairs with it; and the number of rows up
+        to which the gallery is all rows.
     sampled_scores : int
-        Scored pairs that are held at first, to place thresholds by.
+        Most scored pairs of each kind that the first reading keeps, to place thresholds by.
     batch_rows : int
         Scored pairs that are read at a time.
     dense_cells : int
-        Groups times thresholds: beyond so many, groups are counted at fewer thresholds.
+        Most groups times thresholds for which groups are counted at every threshold. With more,
+        groups are counted at fewer thresholds.
     """
 
     exhaustive_pairs: int = 4_000_000

@@ -1,12 +1,13 @@
-"""Arrays by name in one file, small and quick: what counts are kept in.
+"""Write and read arrays by name in one file that is small and quick. Counts are kept in it.
 
-The file is a zip of ``NAME.npy``, as NumPy writes it, which compresses nothing. Tables of integers,
-such as accepted pairs by class and threshold, are ``NAME.steps`` instead: the header of ``.npy``,
-and then what each number is more than the one before it along the last axis, compressed. Such steps
-are small; their lowest bytes stand together, then the next ones, and so on, so that the many zeros
-above them cost nothing.
+The file is a zip that itself compresses nothing. An array is stored as ``NAME.npy``, as NumPy does
+it. A table of integers, such as accepted pairs by class and threshold, is stored as ``NAME.steps``
+instead: the header of ``.npy``, and then the compressed differences between neighbours along the
+last axis. These differences (steps) are small, so their high bytes are mostly zeros. The lowest
+bytes of all steps are written first, then the next higher bytes, and so on. So the zeros stand
+together and compress to almost nothing.
 
-A file is read with suspicion: no array is made before it is known that the file can hold it.
+The reader does not trust the file. It makes no array before it knows that the file can hold it.
 """
 
 import io
@@ -22,12 +23,14 @@ from numpy.typing import NDArray
 _PLAIN, _STEPS = ".npy", ".steps"
 _CODEC = "zstd"
 _BLOCK_BYTES = 1 << 20
-# Rows of zeros shrink so many times at most, with all that belongs to a class beside them.
+"""Bytes of a table that are written or read at a time, so that they stay in the cache."""
+# Even rows of zeros shrink no more than that, given what else the file holds for each class.
 _MOST_SHRUNK = 1 << 14
+"""Most that an array may be larger than the file. A larger one is refused as damage."""
 
 
 def write(stream: BinaryIO, arrays: Mapping[str, Any]) -> None:
-    """Write arrays; ``read`` gives the same shapes, types and values."""
+    """Write arrays to a stream. ``read`` returns the same shapes, types and values."""
     with zipfile.ZipFile(stream, "w") as archive:
         for name, values in arrays.items():
             array = np.asanyarray(values)
@@ -41,14 +44,14 @@ def write(stream: BinaryIO, arrays: Mapping[str, Any]) -> None:
 
 
 def read(file: Path) -> dict[str, NDArray[Any]]:
-    """Read all arrays of a file, also of one that ``numpy.savez`` wrote.
+    """Read all arrays of a file. The file may also be one that ``numpy.savez`` wrote.
 
     Raises
     ------
     OSError
-        It cannot be opened.
+        The file cannot be opened.
     ValueError
-        It is damaged.
+        The file is damaged.
     """
     with file.open("rb") as stream:
         try:
@@ -56,7 +59,7 @@ def read(file: Path) -> dict[str, NDArray[Any]]:
         except MemoryError:
             raise
         except Exception as error:
-            # A damaged file makes zipfile, NumPy and Arrow raise almost anything.
+            # On a damaged file, zipfile, NumPy and Arrow raise almost any exception.
             raise ValueError(str(error) or type(error).__name__) from None
 
 
@@ -83,7 +86,7 @@ def _read(stream: BinaryIO) -> dict[str, NDArray[Any]]:
 
 
 def _header(raw: bytearray) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """Shape and type of an array in ``.npy``, and where its values begin."""
+    """Return the shape and type of an array in ``.npy`` form, and the byte where values begin."""
     stream = io.BytesIO(raw)
     if npy.read_magic(stream) != (1, 0):
         raise ValueError("an array in a newer format")
@@ -94,7 +97,7 @@ def _header(raw: bytearray) -> tuple[tuple[int, ...], np.dtype[Any], int]:
 
 
 def _blocks(rows: int, row_bytes: int) -> Iterator[slice]:
-    """Slices of rows of about a megabyte, so that what is made of them stays in the cache."""
+    """Return slices of rows of about a megabyte, so that the work on them stays in the cache."""
     step = max(1, _BLOCK_BYTES // row_bytes)
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 

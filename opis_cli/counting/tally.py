@@ -1,4 +1,4 @@
-"""What engines add up, and the tiles that they are handed."""
+"""Define the tiles that engines are given, and the tally that they add to."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from opis_cli.counting.rows import Rows
 from opis_cli.records import Grid, Ints
 
 COUNTS = ("genuine", "impostor", "pooled_genuine", "pooled_impostor", "borderline_genuine")
-"""Fields of a tally that add up."""
+"""Fields of a tally that are added; the nearest scores are merged by maximum instead."""
 
 
 Advance = Callable[[int], None]
-"""Told, now and then, how many more pairs are counted."""
+"""A function that an engine calls now and then, with the number of pairs counted since."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """Pairs of a block of rows with another block: rows ``a:b`` with rows ``c:d``, ``a <= c``.
+    """The pairs of rows ``a:b`` with rows ``c:d``, where ``a <= c``.
 
-    Where the blocks are one (``a == c``) only the pairs ``i < j`` are meant.
+    If both are the same rows (``a == c``), the tile has only the pairs ``i < j``.
     """
 
     a: int
@@ -32,35 +32,38 @@ class Tile:
 
     @property
     def pairs(self) -> int:
-        """Pairs in the tile."""
+        """Number of pairs in the tile."""
         count = self.b - self.a
         return count * (count - 1) // 2 if self.a == self.c else count * (self.d - self.c)
 
 
 @dataclass(slots=True)
 class Tally:
-    """What engines add up: histograms of pairs over the cells of the grid, and nearest scores.
+    """Histograms of pairs over the cells of the grid, and the nearest score of each row.
 
-    A pair falls into the cell of the first threshold that accepts it, a vetoed one into the last.
-    It is credited to the keys
-    of both its rows, so a genuine pair of a class counts twice for that class. Tallies of
-    different tiles add; nearest scores merge by maximum.
+    The cell of a pair is that of the first threshold which accepts it. A vetoed pair falls into the
+    last cell. A pair is credited to the keys of both its rows, so a genuine pair of a class counts
+    twice for that class. The tallies of different tiles can be added; their nearest scores are
+    merged by maximum.
 
     Attributes
     ----------
     genuine : ndarray of shape (keys, T), unsigned integers
-        Credits by cell of all thresholds: genuine pairs are few.
+        Credits of genuine pairs, by key and cell. As genuine pairs are few, all thresholds are
+        kept.
     impostor : ndarray of shape (keys, C), unsigned integers
-        Credits by cell of the thresholds that are kept by class.
+        Credits of impostor pairs, by key and cell. Only the thresholds of ``Grid.by_class`` are
+        kept.
     pooled_genuine, pooled_impostor : ndarray of shape (T,), int64
-        Pairs, each once, by cell of all thresholds.
+        Number of pairs by cell, each pair counted once.
     borderline_genuine : ndarray of shape (T,), int64
-        Of the pooled genuine pairs, those of a score less than two roundings above the cut.
+        Number of the pooled genuine pairs whose score is less than two roundings above the cut.
     nearest_genuine, nearest_impostor : ndarray of shape (N,), float32
-        Highest score of each row with a row of its own class, and of another; -inf if none. An
-        engine may leave out impostors beyond the grid's window.
+        Highest score of each row with a row of its own class, and with a row of another class; -inf
+        if there is none. An engine may leave out impostor pairs beyond the window of the grid.
     inside : ndarray of shape (folds, T), int64
-        What of ``pooled_impostor`` lies inside each fold; whoever calls an engine fills it in.
+        The part of ``pooled_impostor`` that lies inside each fold. The caller of the engine fills
+        it in.
     """
 
     genuine: Ints
@@ -74,7 +77,7 @@ class Tally:
 
     @classmethod
     def empty(cls, rows: Rows, grid: Grid, folds: int = 0) -> "Tally":
-        """A tally of no pairs, in the smallest integers that can hold all of them."""
+        """Make a tally of no pairs, in the smallest integers that can hold the counts of all."""
         keys, count = int(rows.keys.max()) + 1, len(grid.thresholds)
         sizes = np.bincount(rows.labels).astype(np.int64)
         per_key = np.bincount(rows.keys).astype(np.int64)
@@ -91,7 +94,7 @@ class Tally:
         )
 
     def add(self, other: "Tally") -> None:
-        """Add another tally of the same rows and grid, of other tiles."""
+        """Add the tally of other tiles, with the same rows and grid."""
         for name in COUNTS:
             total = getattr(self, name)
             np.add(total, getattr(other, name), out=total)
@@ -101,11 +104,11 @@ class Tally:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that its arrays take."""
+        """Memory that the arrays take, in bytes."""
         return sum(getattr(self, name).nbytes for name in Tally.__dataclass_fields__)
 
     def copy(self) -> "Tally":
-        """A tally of its own."""
+        """Return a copy that shares no array."""
         return Tally(*(getattr(self, name).copy() for name in Tally.__dataclass_fields__))
 
 
@@ -117,7 +120,7 @@ def _smallest(largest: int) -> type[np.unsignedinteger]:
 
 
 class CountPairs(Protocol):
-    """An engine: counts the pairs of tiles into a tally."""
+    """The type of an engine's function that counts the pairs of tiles into a tally."""
 
     def __call__(
         self,
@@ -137,9 +140,9 @@ class Opened:
     Attributes
     ----------
     side : int
-        Rows of a side of the tiles that it likes.
+        Rows on a side of the tiles that suit the engine best.
     of_pass : callable
-        What counts the tiles of a pass, by its number in the plan.
+        Takes the number of a pass in the plan, and returns the function that counts its tiles.
     """
 
     side: int
@@ -147,25 +150,32 @@ class Opened:
 
 
 def tiles_of(stop: int, side: int, start: int = 0) -> Iterator[Tile]:
-    """Every unordered pair of the rows ``start:stop`` once, in square tiles."""
+    """Yield square tiles that hold every unordered pair of the rows ``start:stop`` once."""
     return cut(Tile(start, stop, start, stop), side)
 
 
 def cut(block: Tile, side: int) -> Iterator[Tile]:
-    """The pairs of a large tile, each once, in tiles of at most ``side`` rows a side."""
+    """Cut a large tile into tiles of at most ``side`` rows a side, with every pair once."""
     for a in range(block.a, block.b, side):
         for c in range(a if block.a == block.c else block.c, block.d, side):
             yield Tile(a, min(a + side, block.b), c, min(c + side, block.d))
 
 
 def tiles_along(ends: Ints, side: int) -> Iterator[Tile]:
-    """Every pair of rows of one class once, with some others; few rows beyond ``side`` a tile.
+    """Yield tiles that hold every pair of rows of the same class once, and some other pairs.
 
-    ``ends`` (N,) is one past the last row of each row's class.
+    Parameters
+    ----------
+    ends : ndarray of shape (N,)
+        For each row, one past the last row of its class.
+    side : int
+        Rows on a side of the tiles. Adjacent classes share a tile if they fit into it as a whole. A
+        class with more rows than that takes several tiles.
     """
     start = 0
     while start < len(ends):
-        # The class of the last row that fits may not fit: then those before it, if any.
+        # The class of the last row that fits may not fit as a whole. Then stop before this class,
+        # unless it is the first one.
         last = min(start + side, len(ends)) - 1
         stop = int(ends[last])
         if stop - start > side and ends[start] < stop:

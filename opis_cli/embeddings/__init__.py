@@ -1,1 +1,1 @@
-"""From anything on disk to clean ``Embeddings``."""
+"""Read vectors and labels from files or arrays, and turn them into clean ``Embeddings``."""

@@ -1,7 +1,7 @@
-"""Arrow arrays to NumPy: lists of numbers to one matrix, labels to class indices.
+"""Convert Arrow arrays to NumPy: lists of numbers to one matrix, and labels to class indices.
 
-Parquet, lists, pandas and text all come by here, so that nulls, slices, chunks and dictionaries
-are handled once.
+Values from Parquet, lists, pandas and text all pass through here. So nulls, slices, chunks and
+dictionaries are handled in one place.
 """
 
 from collections.abc import Iterable
@@ -20,18 +20,18 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Vectors of consecutive rows, laid end to end.
+    """The vectors of consecutive rows, laid end to end.
 
     Attributes
     ----------
     values : ndarray of shape (sum of lengths,)
-        Numbers of the rows that are not null.
+        Numbers of all rows that are not null.
     nulls : ndarray like ``values``, or None
-        Which of the numbers are null, if any is.
+        Which of the numbers are null. None if no number is.
     lengths : ndarray of shape (n,)
-        How many numbers each row has; -1 for a null row.
+        Number of numbers in each row; -1 for a null row.
     where : str
-        What to name in an error.
+        Name of the source in error messages.
     """
 
     values: NDArray[Any]
@@ -41,10 +41,10 @@ class Block:
 
 
 def kept_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
-    """The float type in which numbers of a type are kept, or None if they are no numbers.
+    """Return the float type in which numbers of a type are kept, or None if they are no numbers.
 
-    Floats of up to 64 bits stay as they are; integers become floats that hold quantised
-    embeddings exactly.
+    Floats of up to 64 bits keep their type. Integers become floats: of 32 bits if they have 8 bits,
+    else of 64 bits. So quantised embeddings are held exactly.
     """
     if dtype.kind == "f" and dtype.itemsize <= 8:
         return dtype.newbyteorder("=")
@@ -54,7 +54,7 @@ def kept_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
 
 
 def number_dtype(kind: Any) -> np.dtype[Any] | None:
-    """``kept_dtype`` of an Arrow type."""
+    """Return ``kept_dtype`` of an Arrow type."""
     from pyarrow import types
 
     if types.is_floating(kind) or types.is_integer(kind):
@@ -63,7 +63,7 @@ def number_dtype(kind: Any) -> np.dtype[Any] | None:
 
 
 def vector_dtype(kind: Any) -> np.dtype[Any] | None:
-    """``kept_dtype`` of the numbers in an Arrow type of lists, or None if it is none."""
+    """Return ``kept_dtype`` of the numbers in an Arrow list type, or None for other types."""
     import pyarrow as pa
     from pyarrow import types
 
@@ -80,13 +80,14 @@ def vector_dtype(kind: Any) -> np.dtype[Any] | None:
 
 
 def list_block(array: Array, where: str) -> Block:
-    """The vectors of an Arrow array whose type ``vector_dtype`` accepts."""
+    """Return the vectors of an Arrow array as a block. ``vector_dtype`` must accept its type."""
     import pyarrow as pa
     from pyarrow import compute
 
     if isinstance(array.type, pa.BaseExtensionType):
         array = array.storage
-    # flatten() heeds slices and leaves null rows out, as the lengths expect; .values does neither.
+    # flatten() respects slices and leaves null rows out, which matches the lengths. The attribute
+    # .values does neither.
     flat = array.flatten()
     lengths = compute.fill_null(compute.list_value_length(array), -1).to_numpy()
     nulls = to_numpy(flat.is_null()) if flat.null_count else None
@@ -94,7 +95,7 @@ def list_block(array: Array, where: str) -> Block:
 
 
 def to_numpy(array: Array) -> NDArray[Any]:
-    """NumPy array of an Arrow array; null numbers become NaN."""
+    """Convert an Arrow array to NumPy. Null numbers become NaN."""
     values: NDArray[Any] = array.to_numpy(zero_copy_only=False)
     return values
 
@@ -106,21 +107,21 @@ def stack(blocks: Iterable[Block], rows: int, dtype: np.dtype[Any]) -> tuple[Flo
     ----------
     blocks : iterable of Block
     rows : int
-        How many rows the blocks have together, N.
+        Number of rows in all blocks, N.
     dtype : dtype
         Float type of the matrix.
 
     Returns
     -------
     vectors : ndarray of shape (N, D)
-        D is 0 if every row is null. Null rows hold no meaningful numbers.
+        D is 0 if every row is null. The numbers in null rows have no meaning.
     nulls : ndarray of shape (N,), bool
         Rows that are null, or have a null among their numbers.
 
     Raises
     ------
     InputError
-        A row is of another length than the first.
+        A row has another length than the first one.
     """
     vectors: Floats = np.zeros((rows, 0), dtype)
     nulls = np.ones(rows, np.bool_)
@@ -153,12 +154,12 @@ def _check_lengths(block: Block, dim: int, start: int) -> None:
 
 
 def label_chunks(values: Any, where: str) -> list[Array]:
-    """Arrow arrays of an array-like of labels, NaN and None as nulls.
+    """Convert an array-like of labels to Arrow arrays. NaN and None become nulls.
 
     Raises
     ------
     InputError
-        Not one-dimensional, or a mixture that is no type of labels.
+        The labels are not one-dimensional, or mix types.
     """
     import pyarrow as pa
 
@@ -176,12 +177,12 @@ def label_chunks(values: Any, where: str) -> list[Array]:
 
 
 def join_labels(chunks: Iterable[Array], where: str) -> Array:
-    """One Arrow array of the labels in all chunks: int64 or large_string, with nulls.
+    """Join the labels of all chunks into one Arrow array of int64 or large_string, with nulls.
 
     Raises
     ------
     InputError
-        The type is not one of labels, or the chunks mix integers and text.
+        Labels are neither integers nor text, or the chunks mix the two.
     """
     import pyarrow as pa
 
@@ -196,7 +197,7 @@ def join_labels(chunks: Iterable[Array], where: str) -> Array:
 
 
 def _plain(chunk: Array, where: str) -> Array:
-    """A chunk of labels as int64, large_string or null."""
+    """Convert a chunk of labels to int64, large_string or the null type."""
     import pyarrow as pa
     from pyarrow import compute, types
 
@@ -224,12 +225,15 @@ def _plain(chunk: Array, where: str) -> Array:
 
 
 def _whole(chunk: Array, where: str) -> Array:
-    """Integers out of floats, which is how pandas writes integers with missing values."""
+    """Convert labels that are floats to integers.
+
+    pandas writes integers with missing values as floats.
+    """
     import pyarrow as pa
 
     values = to_numpy(chunk)
     missing = np.isnan(values)
-    # Beyond this a float type skips integers, so that two labels may have become one.
+    # Beyond this limit a float type cannot hold every integer, so two labels may have become one.
     limit = 2.0 ** (np.finfo(values.dtype).nmant + 1)
     wrong = np.flatnonzero(~missing & ((np.abs(values) > limit) | (values != np.trunc(values))))
     if wrong.size:
@@ -241,12 +245,12 @@ def _whole(chunk: Array, where: str) -> Array:
 
 
 def column_of(values: Array, where: str) -> Column:
-    """A column of values from ``join_labels``."""
+    """Make a column of the values that ``join_labels`` returned."""
     return Column(*encode_labels(values, where))
 
 
 def encode_labels(labels: Array, where: str) -> tuple[Ints, NDArray[Any]]:
-    """Class indices and sorted class names of labels from ``join_labels``.
+    """Return the class indices and the sorted class names of labels from ``join_labels``.
 
     Returns
     -------
@@ -263,6 +267,6 @@ def encode_labels(labels: Array, where: str) -> tuple[Ints, NDArray[Any]]:
         raise InputError(f"{where}: a label is not UTF-8 text; write labels as UTF-8") from None
     names = to_numpy(encoded.dictionary)
     order = np.argsort(names)
-    rank = np.full(len(names) + 1, -1)  # the last one, at index -1, is for null labels
+    rank = np.full(len(names) + 1, -1)  # a null label has index -1, so it finds the last entry
     rank[order] = np.arange(len(names))
     return rank[encoded.indices.fill_null(-1).to_numpy()], names[order]

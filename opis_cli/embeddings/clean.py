@@ -1,7 +1,7 @@
-"""Raw vectors and labels to clean ``Embeddings``: the one door where rows are checked.
+"""Turn raw vectors and labels into clean ``Embeddings``. All checks of rows are here.
 
-Whatever comes after may take it that vectors are finite floats of one length, that every row has
-a label, and that there are pairs of both kinds.
+The code behind it can rely on three things: vectors are finite floats of one length, every row has
+a label, and (unless ``Reading.paired`` is False) there are genuine and impostor pairs.
 """
 
 import hashlib
@@ -20,8 +20,11 @@ from opis_cli.records import Column, Embeddings, Floats, Ints, Source
 from opis_cli.settings import Settings
 
 ARRAYS = "<arrays>"
+"""Path of the source, if embeddings come from arrays in memory."""
 CHUNK_BYTES = 16 << 20
+"""Bytes of vectors that are checked or hashed at a time."""
 ROWS_SHOWN = 5
+"""Most row numbers that an error message lists for each kind of bad row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +34,23 @@ class Reading:
     Attributes
     ----------
     embedding_column : str, optional
-        Column of lists, or a pattern such as ``emb_*`` of columns of numbers; in a ``.npz`` the
-        name of an array. A usual name is found by itself.
+        Name of a column of lists, or a pattern such as ``emb_*`` for several columns of numbers. In
+        a ``.npz`` it is the name of an array. Without it, a column of a usual name is used.
     label_column : str, optional
-        Likewise; where labels have a file of their own, a column of that.
+        Name of the label column. If labels have a file of their own, it is a column of that file.
+        Without it, a column of a usual name is used.
     columns : mapping of names to bool
-        Further columns to read, from where the labels are, and whether a row that has no value
-        there is bad.
+        Further columns to read from the files of the labels. The value says whether a row without a
+        value in this column is bad.
     metric : {"cosine", "euclidean"}
         Under cosine a vector of zeros is a bad row.
     on_bad_rows : {"error", "drop"}
         What to do about rows that are null, not finite, or zero under cosine.
     paired : bool
-        Whether the rows must make pairs among themselves.
+        Whether the rows must make genuine and impostor pairs among themselves.
     max_pairs, seed : int, optional
-        Keep classes drawn at random that make at most so many pairs.
+        If ``max_pairs`` is given, keep only classes that are drawn at random and make at most so
+        many pairs.
     """
 
     embedding_column: str | None = None
@@ -59,7 +64,7 @@ class Reading:
 
     @classmethod
     def of(cls, settings: Settings, *, gallery: bool = False) -> "Reading":
-        """What settings ask for, of the queries or of the gallery that they are searched in."""
+        """Collect what the settings ask for, of the queries or of the gallery."""
         return cls(
             embedding_column=settings.embedding_column,
             label_column=settings.label_column,
@@ -79,23 +84,23 @@ def from_arrays(
     *,
     columns: Mapping[str, Any] | None = None,
 ) -> Embeddings:
-    """Clean embeddings from array-likes: NumPy arrays, lists, pandas Series.
+    """Make clean embeddings from array-likes: NumPy arrays, lists, pandas Series.
 
     Parameters
     ----------
     vectors : array-like of shape (N, D), or N rows of D numbers each
-        Floats of 16, 32 or 64 bits are kept as they are, integers become floats.
+        Floats of 16, 32 or 64 bits keep their type. Integers become floats.
     labels : array-like of shape (N,)
-        Integers or text; None and NaN are missing.
+        Integers or text. None and NaN are missing labels.
     asked : Reading
-        What to keep of them.
+        What to keep of the rows and columns.
     columns : mapping of names to array-likes of shape (N,), optional
-        Further columns, of integers or text, of which ``asked`` names those to keep.
+        Further columns, of integers or text. ``asked`` names those to keep.
 
     Raises
     ------
     InputError
-        As ``clean`` does, and for types that are no vectors or no labels.
+        See ``clean``; or the values are not vectors or not labels.
     """
     matrix, nulls = _matrix(vectors)
     plain = arrow.join_labels(arrow.label_chunks(labels, ARRAYS), ARRAYS)
@@ -116,12 +121,12 @@ def from_arrays(
 
 
 def as_matrix(values: NDArray[Any], where: str) -> Floats:
-    """The array itself, if it is a matrix of native floats; else a copy that is.
+    """Return a matrix of native floats: the array itself if it is one, else a converted copy.
 
     Raises
     ------
     InputError
-        Not two-dimensional, or not of numbers.
+        The array is not two-dimensional, or does not hold numbers.
     """
     dtype = arrow.kept_dtype(values.dtype)
     if dtype is None:
@@ -153,17 +158,17 @@ def clean(
     Parameters
     ----------
     vectors : ndarray of shape (N, D), native floats
-        Kept as it is, a memory map too, unless rows are left out.
+        The array (which may be a memory map) is not copied unless rows are left out.
     nulls : ndarray of shape (N,), bool
         Rows without a vector.
     labels : Arrow array of ``arrow.join_labels``, length N
     source : Source
     asked : Reading
     labels_path : str, optional
-        The separate file that the labels come from, to be named in errors.
+        The separate file that the labels come from, for error messages.
     columns : mapping of names to Arrow arrays of ``arrow.join_labels``, length N, optional
     sample : Sample, optional
-        What of the source these rows are, if not all.
+        The sample that these rows are, if they are not all rows of the source.
 
     Raises
     ------
@@ -197,7 +202,7 @@ def clean(
     if asked.paired:
         _check_pairs(sizes, names, bad.size, source.path)
     used = sizes > 0
-    # Classes that lost all their rows are gone, and those behind them move up.
+    # Classes that lost all their rows are removed, so the later classes get lower numbers.
     codes = (np.cumsum(used) - 1)[codes]
     return Embeddings(
         vectors,
@@ -221,10 +226,10 @@ def _columns(columns: Mapping[str, arrow.Array], count: int, where: str) -> dict
 
 
 def _matrix(values: Any) -> tuple[Floats, arrow.Bools]:
-    """Vectors of any array-like, and which rows are null."""
+    """Return the vectors of any array-like, and which rows are null."""
     try:
         array = np.asarray(values)
-    except ValueError:  # rows of unequal length, or a null row among vectors
+    except ValueError:  # rows have unequal lengths, or there is a null row among vectors
         return _from_rows(list(values))
     if array.dtype == object and array.ndim:
         return _from_rows(list(array))
@@ -233,7 +238,10 @@ def _matrix(values: Any) -> tuple[Floats, arrow.Bools]:
 
 
 def _from_rows(values: list[Any]) -> tuple[Floats, arrow.Bools]:
-    """Vectors of a list of rows, each an array-like of numbers or missing."""
+    """Return the vectors of a list of rows, and which rows are null.
+
+    A row is an array-like of numbers, or missing.
+    """
     import pyarrow as pa
 
     try:
@@ -249,15 +257,17 @@ def _from_rows(values: list[Any]) -> tuple[Floats, arrow.Bools]:
 
 
 def _chunks(vectors: Floats) -> Iterator[Floats]:
-    """Consecutive rows, about 16 MB at a time."""
+    """Yield consecutive rows, about 16 MB at a time."""
     step = max(1, CHUNK_BYTES // max(1, vectors.shape[1] * vectors.itemsize))
     for start in range(0, len(vectors), step):
         yield vectors[start : start + step]
 
 
 def sha256_of_rows(vectors: Floats, *columns: arrow.Array) -> str:
-    """Digest of the vectors' bytes row by row, then of the labels' and other columns'; a null as 0
-    or ``""``."""
+    """Return the SHA-256 of the bytes of the vectors, row by row, and then of the columns.
+
+    A null counts as 0 or ``""``.
+    """
     digest = hashlib.sha256()
     for chunk in _chunks(vectors):
         digest.update(np.ascontiguousarray(chunk).tobytes())
@@ -270,9 +280,9 @@ def sha256_of_rows(vectors: Floats, *columns: arrow.Array) -> str:
 
 
 def _bad_rows(vectors: Floats, nulls: arrow.Bools, codes: Ints, metric: str) -> dict[str, Ints]:
-    """Row numbers of each kind of bad row."""
-    # The largest magnitude of a row tells all: it is NaN or infinite if any number is, and 0 if
-    # all are. Unlike a norm it neither overflows nor underflows.
+    """Return the row numbers of each kind of bad row."""
+    # The largest magnitude of a row is enough: it is NaN or infinite if any number is, and 0 if
+    # all numbers are 0. Unlike a norm it neither overflows nor underflows.
     peaks = [np.abs(chunk).max(axis=1, initial=0) for chunk in _chunks(vectors)]
     peak = np.concatenate(peaks) if peaks else np.zeros(0)
     kinds: dict[str, Ints] = {
@@ -286,7 +296,7 @@ def _bad_rows(vectors: Floats, nulls: arrow.Bools, codes: Ints, metric: str) -> 
 
 
 def _describe(kinds: dict[str, Ints], total: int, where: str) -> str:
-    """The message about all bad rows at once."""
+    """Return the error message about all bad rows."""
     parts = []
     for kind, rows in kinds.items():
         if rows.size:
@@ -304,7 +314,7 @@ def _plural(word: str, count: int) -> str:
 
 
 def _check_pairs(sizes: Ints, names: NDArray[Any], dropped: int, where: str) -> None:
-    """Refuse rows that make no genuine or no impostor pair."""
+    """Raise an ``InputError`` if the rows make no genuine or no impostor pair."""
     count, classes = int(sizes.sum()), np.count_nonzero(sizes)
     found = ""
     if count < 2:

@@ -1,4 +1,4 @@
-"""Columns found by name, and errors over files in words."""
+"""Find columns by name, and turn errors about files into clear messages."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,20 +7,23 @@ from pathlib import Path
 from opis_cli.errors import InputError
 
 EMBEDDING_NAMES = ("embedding", "embeddings", "emb", "vector")
+"""Usual names of the embedding column, which is then found without an option."""
 
 
 LABEL_NAMES = ("label", "labels", "class", "identity", "subject_id")
+"""Usual names of the label column."""
 
 
 NAMES_SHOWN = 20
+"""Most names that an error message lists."""
 
 
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Turn what a library raises over a file into an ``InputError`` that names the file.
+    """Turn any exception that a library raises about a file into an ``InputError``.
 
-    What a damaged file makes NumPy, zipfile and Arrow raise is of any kind, so all is caught. To
-    be put around their calls only, that faults of ours stay what they are.
+    On a damaged file NumPy, zipfile and Arrow may raise any exception, so all are caught. Use the
+    context only around their calls, so that it does not hide faults of our own code.
     """
     try:
         yield
@@ -39,7 +42,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 
 
 def check_file(path: Path) -> None:
-    """Refuse a file that is missing or empty before anything else is read."""
+    """Raise an ``InputError`` if a file is missing or empty."""
     with reading(path, "file"):
         empty = path.stat().st_size == 0 and path.is_file()
     if empty:
@@ -47,7 +50,7 @@ def check_file(path: Path) -> None:
 
 
 def show(names: Sequence[str]) -> str:
-    """Names for an error; they are untrusted and may be many."""
+    """Return names as text for an error message: quoted, as they are untrusted, and not all."""
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(map(repr, names[:NAMES_SHOWN])) + more
 
@@ -60,14 +63,27 @@ def choose(
     where: Path,
     sought: str | None = None,
 ) -> str:
-    """The column that is wanted, else the only one with a usual name.
+    """Return the name of the wanted column, or else of the only column with a usual name.
 
-    ``what`` names the option, and ``sought`` what an error calls the column, if not the same.
+    Parameters
+    ----------
+    names : sequence of str
+        Columns of the file.
+    wanted : str, optional
+        Name that the user gave.
+    guesses : sequence of str
+        Usual names.
+    what : str
+        Name of the option, ``--WHAT-column``.
+    where : Path
+        The file, for error messages.
+    sought : str, optional
+        What an error message calls the column; by default the name of the option.
 
     Raises
     ------
     InputError
-        There is none, or more than one.
+        There is no such column, or more than one.
     """
     found = [name for name in names if (name in guesses if wanted is None else name == wanted)]
     if len(found) == 1:
@@ -81,7 +97,7 @@ def choose(
 
 
 def check_lengths(labels: int, vectors: int, where: str, what: str = "labels") -> None:
-    """Refuse another number of labels, or of another column's values, than of vectors."""
+    """Raise an ``InputError`` if there is not exactly one label (or value) for each vector."""
     if labels != vectors:
         raise InputError(
             f"{where}: {labels} {what} for {vectors} vectors; there must be one {what[:-1]} for "

@@ -1,4 +1,4 @@
-"""Queries and the gallery that they are searched in, as one record."""
+"""Join queries and the gallery that they are searched in, into one record."""
 
 from dataclasses import replace
 
@@ -9,12 +9,13 @@ from opis_cli.records import Column, Embeddings
 
 
 def with_gallery(queries: Embeddings, gallery: Embeddings) -> Embeddings:
-    """Queries, and behind them the gallery that they are searched in, as one.
+    """Join queries and their gallery into one record, with the gallery behind the queries.
 
     Raises
     ------
     InputError
-        Dimensions differ, or one has integers where the other has text.
+        One of them has no rows, their dimensions differ, or a column has integers in one of them
+        and text in the other.
     """
     where = f"{gallery.source.path}: the gallery"
     if not len(gallery.vectors):
@@ -49,7 +50,7 @@ def with_gallery(queries: Embeddings, gallery: Embeddings) -> Embeddings:
 
 
 def _joined(one: Column, two: Column, where: str) -> Column:
-    """Two columns one after the other, with the names of both."""
+    """Concatenate two columns, and merge their names."""
     if len(one.names) and len(two.names) and one.names.dtype.kind != two.names.dtype.kind:
         kinds = ["integers" if c.names.dtype.kind == "i" else "text" for c in (two, one)]
         raise InputError(f"{where} of {kinds[0]}, the queries of {kinds[1]}; write one type")
@@ -57,7 +58,7 @@ def _joined(one: Column, two: Column, where: str) -> Column:
         np.concatenate([c.names for c in (one, two) if len(c.names)] or [one.names]),
         return_inverse=True,
     )
-    # The last place, at index -1, is for missing values.
+    # A missing value has code -1, and so takes the appended last place, which is -1.
     first = np.append(places[: len(one.names)], -1)[one.codes]
     second = np.append(places[len(one.names) :], -1)[two.codes]
     return Column(np.concatenate([first, second]), names)

@@ -1,4 +1,4 @@
-"""Parquet files and folders, read a few rows at a time."""
+"""Read Parquet files and folders, a few rows at a time."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -22,14 +22,17 @@ from opis_cli.embeddings.sources import natural
 from opis_cli.errors import InputError
 from opis_cli.records import Floats, Ints
 
-# Small, as each batch is held beside the matrix that it is copied into.
+# Batches are small, because each is held in memory beside the matrix that it is copied into.
 BATCH_ROWS = 4096
+"""Rows that are read at a time."""
 COLUMNS_AT_ONCE = 16
+"""Columns that are read at a time, if each holds one number of the vectors."""
 BUFFER_BYTES = 256 << 10
+"""Bytes of a file that Arrow buffers."""
 
 
 def parquet_files(path: Path) -> list[Path]:
-    """The file, or the Parquet parts of the folder in the order of their names."""
+    """Return the file itself, or the Parquet parts of a folder in the order of their names."""
     with reading(path, "folder"):
         if not path.is_dir():
             return [path]
@@ -41,7 +44,7 @@ def parquet_files(path: Path) -> list[Path]:
 
 
 def digest_of(paths: Sequence[Path]) -> str:
-    """Digest of files in this order; of a folder, its parts in the order of their names."""
+    """Return the SHA-256 of files in the given order. A folder counts as its parts by name."""
     digest = hashlib.sha256()
     for part in [part for path in paths for part in parquet_files(path)]:
         with reading(part, "file"), part.open("rb") as file:
@@ -50,17 +53,18 @@ def digest_of(paths: Sequence[Path]) -> str:
 
 
 class ParquetFiles:
-    """Files and folders of Parquet parts, read as one.
+    """Parquet files, and folders of Parquet parts, that are read as one table.
 
     Parameters
     ----------
     paths : sequence of Path
-        In the order of their rows; the parts of a folder in the order of their names.
+        Files and folders in the order of their rows. The parts of a folder are read in the order of
+        their names.
 
     Raises
     ------
     InputError
-        By every method: a file is unreadable, or a column is missing or of another type.
+        Every method raises it if a file is unreadable, or a column is missing or of another type.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -71,7 +75,7 @@ class ParquetFiles:
         return [file for path in self.paths for file in parquet_files(path)]
 
     def rows(self, embedding_column: str | None) -> int:
-        """Number of rows, from the metadata."""
+        """Return the number of rows, which the metadata tell."""
         total = 0
         for part in self._files:
             with _open(part, ()) as file:
@@ -79,25 +83,32 @@ class ParquetFiles:
         return total
 
     def label_name(self, column: str | None) -> str:
-        """The column of labels: the one that is wanted, or one of a usual name."""
+        """Return the name of the label column: the wanted one, or one with a usual name."""
         first = self._files[0]
         return choose(_names(first), column, LABEL_NAMES, "label", first)
 
     def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
-        """The labels, in chunks."""
+        """Read the labels, in chunks."""
         return self.column(self.label_name(column), expected)
 
     def column(self, name: str, expected: int | None) -> list[arrow.Array]:
-        """The values of any other column, in chunks."""
+        """Read the values of any column, in chunks."""
         return [batch.column(name) for _, batch in _batches(self._files, [name])]
 
     def vectors(
         self, column: str | None, rows: Ints | None, but: str | None
     ) -> tuple[Floats, arrow.Bools]:
-        """Vectors, and which of them are null, in one matrix that is allocated once.
+        """Read the vectors into one matrix, which is allocated once, and tell which are null.
 
-        Of some rows alone, if their rising numbers are given, row groups without any are not read.
-        A pattern of columns does not match ``but``.
+        Parameters
+        ----------
+        column : str, optional
+            Name of the embedding column, or a pattern of columns.
+        rows : ndarray of shape (n,), optional
+            Row numbers in ascending order. Only these rows are returned, and row groups without any
+            of them are not read.
+        but : str, optional
+            Name of a column that a pattern must not match.
         """
         files = self._files
         columns = _vector_columns(_names(files[0]), column, but, files[0])
@@ -116,7 +127,7 @@ class ParquetFiles:
 def _vector_columns(
     names: Sequence[str], wanted: str | None, label: str | None, where: Path
 ) -> list[str]:
-    """The embedding column, or those that a pattern matches, ``emb_2`` before ``emb_10``."""
+    """Return the embedding column, or the columns that a pattern matches, in natural order."""
     if wanted is not None and wanted not in names:
         matches = [name for name in names if fnmatchcase(name, wanted) and name != label]
         if matches:
@@ -126,11 +137,12 @@ def _vector_columns(
 
 @contextmanager
 def _open(path: Path, columns: Sequence[str]) -> Iterator[Any]:
-    """A Parquet file that has each of the columns once."""
+    """Open a Parquet file, and check that it has each of the columns once."""
     import pyarrow.parquet as pq
 
     check_file(path)
-    # By default row groups are read ahead whole and kept, once more the size of the file.
+    # By default Arrow reads whole row groups ahead and keeps them, which takes the size of the file
+    # once more in memory.
     with (
         reading(path, "Parquet file"),
         pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES) as file,
@@ -151,7 +163,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _survey(path: Path, columns: Sequence[str]) -> tuple[int, np.dtype[Any]]:
-    """How many rows a file has, and the float type to keep its vectors in."""
+    """Return the number of rows in a file, and the float type to keep its vectors in."""
     accepts = arrow.vector_dtype if len(columns) == 1 else arrow.number_dtype
     dtypes = []
     with _open(path, columns) as file:
@@ -174,7 +186,7 @@ def _survey(path: Path, columns: Sequence[str]) -> tuple[int, np.dtype[Any]]:
 def _batches(
     files: Sequence[Path], columns: Sequence[str], rows: Ints | None = None
 ) -> Iterator[tuple[Path, Any]]:
-    """Some rows of the columns at a time; if row numbers are given, those rows alone."""
+    """Yield batches of the columns of files, only with the given rows if there are any."""
     start = 0
     for path in files:
         with _open(path, columns) as file:
@@ -189,7 +201,7 @@ def _batches(
 
 
 def _some(batch: Any, rows: Ints, start: int) -> Any:
-    """Those rows of a batch that are wanted; its first is row ``start`` of all."""
+    """Return the wanted rows of a batch whose first row is row ``start`` of all files."""
     first, last = np.searchsorted(rows, [start, start + len(batch)])
     return batch.take(rows[first:last] - start)
 
@@ -201,10 +213,10 @@ def _stack_columns(
     dtype: np.dtype[Any],
     rows: Ints | None,
 ) -> tuple[Floats, arrow.Bools]:
-    """Vectors whose k-th number is in the k-th column, and which of them have a null."""
+    """Read vectors whose k-th number is in the k-th column, and tell which have a null."""
     vectors: Floats = np.empty((count, len(columns)), dtype)
     nulls = np.zeros(count, np.bool_)
-    # Arrow holds a dictionary and buffers, megabytes, for each column that it reads at a time.
+    # For each column that Arrow reads at a time, it holds megabytes of dictionary and buffers.
     for first in range(0, len(columns), COLUMNS_AT_ONCE):
         group = columns[first : first + COLUMNS_AT_ONCE]
         start = 0

@@ -1,4 +1,4 @@
-"""Files to ``Embeddings``: shards of vectors, with labels in them or in files of their own."""
+"""Read files into ``Embeddings``. Labels are in the files of the vectors, or in separate files."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -21,12 +21,12 @@ from opis_cli.settings import Settings
 
 
 def read_as(path: Given, settings: Settings) -> Embeddings:
-    """Read embeddings as settings say, with the gallery that they are searched in, if any.
+    """Read embeddings as the settings say, with the gallery if there is one.
 
     Raises
     ------
     InputError
-        As ``read`` does, and where queries and gallery do not fit together.
+        See ``read``; or queries and gallery do not fit together.
     """
     queries = read(path, Reading.of(settings), labels=settings.labels)
     if settings.gallery is None:
@@ -44,11 +44,11 @@ def read(
     ----------
     path : path, or sequence of paths
         A ``.parquet`` file, a folder of such parts, a ``.npy`` of shape (rows, dims), or a
-        ``.npz`` with the arrays ``embeddings`` and ``labels``; also at an ``s3://`` or ``gs://``
-        address; or a pattern of such shards (``part-*.npy``), taken in the order of the numbers in
-        their names.
+        ``.npz`` with the arrays ``embeddings`` and ``labels``. It may also be at an ``s3://`` or
+        ``gs://`` address. Or a pattern of such shards (``part-*.npy``), which are read in the order
+        of the numbers in their names.
     asked : Reading
-        What to read of them.
+        What to read from the files.
     labels : path, optional
         A file of labels, one for each row: ``.npy``, ``.parquet``, ``.csv``, ``.tsv`` or text; or
         a pattern of such files. It has precedence over labels in ``path``.
@@ -56,7 +56,7 @@ def read(
     Returns
     -------
     Embeddings
-        In the order of the source.
+        Rows in the order of the source.
 
     Raises
     ------
@@ -66,17 +66,17 @@ def read(
     """
     with all_fetched(path) as files, ExitStack() as stack:
         labels_files = [] if labels is None else stack.enter_context(fetched(labels))
-        for file in [*files, *labels_files]:  # before the vectors, which may take minutes
+        for file in [*files, *labels_files]:  # first, because reading vectors may take minutes
             check_file(file)
         shards = [shard_of_vectors(file) for file in files]
-        # Labels and columns come from one place.
+        # Labels and further columns are read from the same files.
         holders = [shard_of_labels(file) for file in labels_files] or shards
         where = _named(labels_files or files)
         sizes = [shard.rows(asked.embedding_column) for shard in shards]
         expected = _expected(sizes, len(holders))
 
         def joined(column: str | None) -> arrow.Array:
-            """Labels, or a further column, of all rows."""
+            """Read the labels, or a further column, of all rows."""
             chunks = [
                 chunk
                 for holder, size in zip(holders, expected, strict=True)
@@ -119,7 +119,7 @@ def read(
 
 
 def _named(paths: Sequence[Path]) -> str:
-    """What to call files in an error."""
+    """Return the name of some files for error messages."""
     return str(paths[0]) if len(paths) == 1 else f"{paths[0]} to {paths[-1]}"
 
 
@@ -128,7 +128,7 @@ def _of(where: str, column: str) -> str:
 
 
 def _expected(sizes: list[int], holders: int) -> list[int | None]:
-    """How many vectors want a label of each file of labels, where that is known."""
+    """Return, for each file of labels, how many vectors need a label from it, if that is known."""
     if holders == len(sizes):
         return list(sizes)
     return [sum(sizes)] if holders == 1 else [None] * holders
@@ -142,7 +142,14 @@ def _read_vectors(
     sample: Sample | None,
     but: str | None,
 ) -> tuple[Floats, arrow.Bools]:
-    """Vectors of all shards, or of a sample's rows, in one matrix; and which of them are null."""
+    """Read the vectors of all shards, or of the rows of a sample, into one matrix.
+
+    Returns
+    -------
+    vectors : ndarray of shape (N, D)
+    nulls : ndarray of shape (N,), bool
+        Rows without a vector.
+    """
     rows = None if sample is None else sample.rows
     if all(map(is_parquet, files)):
         return ParquetFiles(files).vectors(column, rows, but)
@@ -167,7 +174,10 @@ def _read_vectors(
 
 
 def _between(rows: Ints | None, start: int, stop: int) -> Ints | None:
-    """Those of rising row numbers from ``start`` to before ``stop``, counted from there."""
+    """Return the row numbers from ``start`` to before ``stop``, less ``start``.
+
+    ``rows`` must be in ascending order.
+    """
     if rows is None:
         return None
     first, last = np.searchsorted(rows, [start, stop])

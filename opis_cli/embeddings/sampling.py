@@ -1,8 +1,8 @@
-"""Whole classes drawn at random, so that the cost does not grow with the data.
+"""Draw whole classes at random, so that the cost of an evaluation does not grow with the data.
 
-All pairs of the classes drawn are counted: each class is compared with a random gallery, the other
-ones drawn, and what is found is an estimate whose intervals, with the class as the unit, are those
-of any evaluation.
+All pairs of the drawn classes are counted. So each class is compared with a random gallery, namely
+the other drawn classes. The results are estimates. Their intervals are made as in any evaluation,
+with the class as the unit.
 """
 
 from dataclasses import dataclass
@@ -15,28 +15,30 @@ from opis_cli.errors import InputError
 from opis_cli.records import Ints
 
 _TRIES = 100
+"""Draws of one number of classes, before fewer classes are tried."""
 _DEVIATIONS = 2.0
+"""Standard deviations of the number of drawn rows that must still be within the limit."""
 
 
 def draw(labels: Ints, max_pairs: int, seed: int) -> Ints | None:
-    """Rows of classes drawn at random that make at most so many pairs; None if all rows do.
+    """Draw classes at random that make at most ``max_pairs`` pairs, and return their rows.
 
     Parameters
     ----------
     labels : ndarray of shape (N,)
-        Class of each row; negative where it has none. Such rows are never drawn.
+        Class of each row, negative if it has none. Rows without a class are never drawn.
     max_pairs : int
     seed : int
 
     Returns
     -------
     ndarray of shape (n,), int64, or None
-        Row numbers, rising.
+        Row numbers in ascending order. None if all rows make no more pairs than the limit.
 
     Raises
     ------
     InputError
-        A class has more pairs by itself, or two classes have.
+        The largest class has more pairs by itself, or no two classes were found within the limit.
     """
     sizes = np.bincount(labels[labels >= 0]).astype(np.int64)
     if _pairs(int(sizes.sum())) <= max_pairs:
@@ -69,11 +71,12 @@ def _pairs(rows: int) -> int:
 
 
 def _how_many(sizes: Ints, max_pairs: int) -> int:
-    """Classes to draw: as many as make at most so many pairs in all draws but about one in fifty.
+    """Return the number of classes to draw, so that about one draw in fifty exceeds the limit.
 
-    Draws that make more are drawn again, which happens to large classes more than to small ones:
-    so it must be rare. ``m`` of ``K`` classes have ``m mean`` rows on average, with a variance of
-    ``m (K - m) / (K - 1)`` times that of the sizes.
+    A draw with too many pairs is rejected and drawn again. That happens to large classes more often
+    than to small ones and so makes the sample biased. So it must be rare. ``m`` of ``K`` classes
+    have ``m * mean`` rows on average, with a variance of ``m (K - m) / (K - 1)`` times the variance
+    of the sizes.
     """
     count = len(sizes)
     drawn = np.arange(1, count + 1, dtype=np.float64)
@@ -84,7 +87,16 @@ def _how_many(sizes: Ints, max_pairs: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Rows of classes drawn at random: their numbers and labels, and what they were drawn from."""
+    """The rows of classes that were drawn at random.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n,), int64
+        Numbers of the rows in the source, in ascending order.
+    labels : Arrow array of length n
+    source_rows, source_classes : int
+        Numbers of rows and of classes in the source.
+    """
 
     rows: Ints
     labels: arrow.Array
@@ -95,9 +107,10 @@ class Sample:
     def of(
         cls, labels: arrow.Array, where: str, max_pairs: int | None, seed: int
     ) -> "Sample | None":
-        """A sample that makes at most so many pairs; None where none is wanted, or needed.
+        """Draw a sample of at most ``max_pairs`` pairs, or return None if none is needed.
 
-        Rows without a label are not drawn, but kept, as it is ``clean`` that deals with them.
+        Rows without a label belong to no class. They are all kept, because ``clean`` deals with
+        them.
         """
         if max_pairs is None:
             return None
@@ -109,6 +122,6 @@ class Sample:
         return cls(rows, labels.take(rows), len(codes), len(names))
 
     def take(self, values: arrow.Array, where: str) -> arrow.Array:
-        """Values of a column of the source, of the rows of the sample alone."""
+        """Return the values of a column of the source for the rows of the sample."""
         check_lengths(len(values), self.source_rows, where, "values")
         return values.take(self.rows)

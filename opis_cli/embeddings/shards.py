@@ -1,6 +1,7 @@
-"""Files that rows are read from, a class a format: ``.parquet``, ``.npy``, ``.npz``, CSV, text.
+"""Read rows from files of each format: ``.parquet``, ``.npy``, ``.npz``, CSV, TSV and text.
 
-Nothing is ever unpickled, and a ``.npy`` is mapped into memory rather than read.
+Each format has a class here, which has the methods of ``Shard``. Nothing is ever unpickled. A
+``.npy`` is mapped into memory and not read.
 """
 
 import csv
@@ -22,33 +23,43 @@ from opis_cli.records import Floats, Ints
 
 
 class Shard(Protocol):
-    """A file with a row for each embedding. It refuses to be asked for what it does not hold."""
+    """A file with a row for each embedding.
+
+    ``labels`` and ``column`` raise an ``InputError`` if the format cannot hold what they read.
+    """
 
     def rows(self, embedding_column: str | None) -> int:
-        """Number of rows, without reading the vectors."""
+        """Return the number of rows, without reading the vectors."""
 
     def label_name(self, column: str | None) -> str | None:
-        """The column that labels come from, where there are columns."""
+        """Return the name of the label column, or None if the format has no columns."""
 
     def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
-        """The labels, in chunks; ``expected`` is how many vectors want one, if that is known."""
+        """Read the labels, in chunks.
+
+        ``expected`` is the number of vectors that need one, if that is known.
+        """
 
     def column(self, name: str, expected: int | None) -> list[arrow.Array]:
-        """The values of a further column, in chunks."""
+        """Read the values of a further column, in chunks."""
 
     def vectors(
         self, column: str | None, rows: Ints | None, but: str | None
     ) -> tuple[Floats, arrow.Bools]:
-        """Vectors of shape (N, D), or of some rows alone, rising; and which of them are null."""
+        """Read the vectors, shape (N, D), and tell which of them are null, shape (N,).
+
+        If ``rows`` (in ascending order) is given, only these rows are read. A pattern of columns
+        does not match ``but``.
+        """
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a path is a Parquet file, or a folder, which is taken for one of Parquet parts."""
+    """Return whether a path is a Parquet file, or a folder, which must hold Parquet parts."""
     return path.is_dir() or path.suffix.lower() == ".parquet"
 
 
 def shard_of_vectors(path: Path) -> Shard:
-    """The reader of a file of embeddings, by its suffix.
+    """Return the reader for a file of embeddings, by the suffix of its name.
 
     Raises
     ------
@@ -69,7 +80,10 @@ def shard_of_vectors(path: Path) -> Shard:
 
 
 def shard_of_labels(path: Path) -> Shard:
-    """The reader of a file of labels, by its suffix; any other file is text, a label a line."""
+    """Return the reader for a file of labels, by the suffix of its name.
+
+    A file with an unknown suffix is read as text, with one label in each line.
+    """
     suffix = path.suffix.lower()
     if is_parquet(path):
         return ParquetFiles([path])
@@ -79,7 +93,7 @@ def shard_of_labels(path: Path) -> Shard:
 
 
 class _File:
-    """A file, and the refusal of what it has not."""
+    """A file that holds nothing. The classes of the formats override what they can read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -112,7 +126,7 @@ class _File:
 
 
 class _Npy(_File):
-    """One array of vectors."""
+    """A ``.npy`` file of vectors."""
 
     def rows(self, embedding_column: str | None) -> int:
         return len(np.atleast_1d(_map_npy(self.path)))
@@ -130,14 +144,14 @@ class _Npy(_File):
 
 
 class _NpyLabels(_File):
-    """One array of labels."""
+    """A ``.npy`` file of labels."""
 
     def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
         return arrow.label_chunks(_map_npy(self.path), str(self.path))
 
 
 class _Npz(_File):
-    """Arrays by name, of which only those that are asked for are read."""
+    """A ``.npz`` file of arrays by name. Only the arrays that are asked for are read."""
 
     def rows(self, embedding_column: str | None) -> int:
         with self._member(embedding_column or "embeddings") as file:
@@ -164,7 +178,7 @@ class _Npz(_File):
 
     @contextmanager
     def _member(self, name: str) -> Iterator[IO[bytes]]:
-        """The file of an array in the archive."""
+        """Open the file of an array in the archive."""
         with (
             reading(self.path, ".npz file of numbers or text"),
             zipfile.ZipFile(self.path) as archive,
@@ -180,7 +194,7 @@ class _Npz(_File):
 
 
 class _Delimited(_File):
-    """A table of text: CSV, or TSV, by the suffix."""
+    """A table of text. It is CSV or TSV by the suffix of its name."""
 
     def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
         return _texts(self._cells(column, expected))
@@ -189,7 +203,7 @@ class _Delimited(_File):
         return _texts(self._cells(name, expected))
 
     def _cells(self, column: str | None, expected: int | None) -> list[str]:
-        """A column as it is written."""
+        """Return the cells of a column as raw text."""
         delimiter = "," if self.path.suffix.lower() == ".csv" else "\t"
         with (
             reading(self.path, "UTF-8 CSV file"),
@@ -197,8 +211,8 @@ class _Delimited(_File):
         ):
             lines = csv.reader(file, delimiter=delimiter, strict=True)
             first = next(lines, []) or [""]
-            # A lone column without a usual name is all labels, but for a header if a line is left
-            # over.
+            # If the only column does not have a usual name, all its lines are labels. But if there
+            # is one line more than vectors, the first line is a header.
             lone = column is None and len(first) == 1 and first[0] not in LABEL_NAMES
             index = (
                 0 if lone else first.index(choose(first, column, LABEL_NAMES, "label", self.path))
@@ -216,24 +230,24 @@ class _Delimited(_File):
 
 
 class _Lines(_File):
-    """Text with a label a line."""
+    """A text file with one label in each line."""
 
     def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
         with reading(self.path, "UTF-8 text file"):
             texts = self.path.read_text(encoding="utf-8-sig").split("\n")
-        if texts[-1] == "":  # what the last line's newline ends is no line more
+        if texts[-1] == "":  # the newline at the end of the last line begins no other line
             texts.pop()
         return _texts(texts)
 
 
 def _texts(texts: list[str]) -> list[arrow.Array]:
-    """Texts as a chunk; an empty one is missing."""
+    """Return texts as one chunk of labels. An empty text is a missing label."""
     import pyarrow as pa
 
     return [pa.array([text or None for text in texts], pa.large_string())]
 
 
 def _map_npy(path: Path) -> NDArray[Any]:
-    # Unlike numpy.load this takes nothing but .npy for .npy, and has no way to unpickle.
+    # Unlike numpy.load, this function accepts no other format than .npy, and cannot unpickle.
     with reading(path, ".npy file of numbers or text"):
         return np.lib.format.open_memmap(path, mode="r")

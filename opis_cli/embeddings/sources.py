@@ -1,6 +1,6 @@
-"""What a source stands for: a path, a pattern of shards, an address (``s3://`` or ``gs://``).
+"""Turn sources into local files. A source is a path, a pattern of shards, or an address.
 
-What is at an address is fetched to disk, then read like any file.
+Files at an address (``s3://`` or ``gs://``) are copied to disk, and then read like any file.
 """
 
 import re
@@ -15,27 +15,28 @@ from typing import Any
 from opis_cli.errors import InputError
 
 Given = str | Path | Sequence[str | Path]
-"""A source as it is given: one path, pattern or address, or several, which are read as one."""
+"""A source as the user gives it: a path, pattern or address, or several that are read as one."""
 
 
 def parts_of(source: Given) -> tuple[str, ...]:
-    """The paths, patterns and addresses of a source."""
+    """Return the paths, patterns and addresses of a source."""
     return tuple(map(str, [source] if isinstance(source, str | Path) else source))
 
 
 def is_address(source: str | Path) -> bool:
-    """Whether a source is an address of a file system that pyarrow knows, not a local path."""
+    """Return whether a source is an address such as ``s3://``, and not a local path."""
     return isinstance(source, str) and re.match(r"[a-z][a-z0-9+.-]*://", source) is not None
 
 
 def everywhere(source: str | Path) -> str:
-    """The source as another process, in another folder, would name it."""
+    """Return the name of a source that is valid in a process with another working folder."""
     return str(source) if is_address(source) else str(Path(source).absolute())
 
 
 def natural(name: str) -> list[str | tuple[int, str]]:
-    """A key that sorts the numbers in names by value: ``part-2`` before ``part-10``."""
-    # Of numbers without leading zeros, a longer one is larger. Python's integers have a limit.
+    """Return a sort key that compares numbers in names by value: ``part-2`` before ``part-10``."""
+    # Of two numbers without leading zeros, the longer one is larger. Python limits the digits of
+    # an integer that it reads.
     return [
         (len(part.lstrip("0")), part.lstrip("0")) if k % 2 else part
         for k, part in enumerate(re.split(r"([0-9]+)", name))
@@ -44,7 +45,7 @@ def natural(name: str) -> list[str | tuple[int, str]]:
 
 @contextmanager
 def all_fetched(source: Given) -> Iterator[list[Path]]:
-    """``fetched`` for a source that may be several."""
+    """Do what ``fetched`` does, for a source that may have several parts."""
     with ExitStack() as stack:
         parts = [stack.enter_context(fetched(part)) for part in parts_of(source)]
         yield [path for paths in parts for path in paths]
@@ -52,11 +53,11 @@ def all_fetched(source: Given) -> Iterator[list[Path]]:
 
 @contextmanager
 def fetched(source: str | Path) -> Iterator[list[Path]]:
-    """Local paths of a source: itself, the files that its pattern matches, or copies of what is at
-    its address.
+    """Provide the local paths of a source while the context lasts.
 
-    Copies are gone afterwards; what was mapped into memory by then stays. Errors about a copy
-    are raised as errors about its address.
+    These are the path itself, the files that match a pattern, or copies of the files at an address.
+    Copies are deleted afterwards, but arrays that were mapped from them into memory stay valid. An
+    error about a copy is raised as an error about its address.
 
     Raises
     ------
@@ -78,7 +79,7 @@ def fetched(source: str | Path) -> Iterator[list[Path]]:
 
 
 def _matching(source: str | Path) -> list[Path]:
-    """The path, or the files that match it where there is none and it is a pattern."""
+    """Return the path itself, or the files that match it if it is a pattern and does not exist."""
     if not str(source):
         raise InputError("the name of a source is empty; name a file or a folder")
     path = Path(source)
@@ -92,9 +93,12 @@ def _matching(source: str | Path) -> list[Path]:
 
 
 def _fetch(address: str, folder: Path) -> dict[Path, str]:
-    """Copy a file, the files of a pattern, or the Parquet parts of a folder, from an address.
+    """Copy a file, the files that match a pattern, or the Parquet parts of a folder.
 
-    Returns the copies, each with the address that it is from.
+    Returns
+    -------
+    dict of Path to str
+        The copies, each with the address that it was copied from.
     """
     import pyarrow as pa
     from pyarrow import fs

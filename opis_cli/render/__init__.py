@@ -1,6 +1,6 @@
-"""Everything a person looks at: pictures, pages, verdict files."""
+"""Make everything that a person looks at: pictures, pages, verdict files, terminal output."""
 
 from opis_cli.caches import find_folder_for_matplotlib
 
-# Before any part of this package imports matplotlib, which looks once.
+# This must happen before any module here imports matplotlib, which looks for its folder only once.
 find_folder_for_matplotlib()

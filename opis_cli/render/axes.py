@@ -1,4 +1,4 @@
-"""What the pictures are drawn with: panels, class curves, marks, axes."""
+"""Building blocks of the pictures: panels, curves of classes, marks, axes."""
 
 import io
 from typing import Any, Literal
@@ -20,11 +20,13 @@ from opis_cli.text import number, plain, printable, rate, scale, shown
 FAR, FRR, WORST, CHOSEN, DEPLOYED = "#0072B2", "#E69F00", "#C1272D", "#009E73", "#9A5AA8"
 GREY, RANGE = "#66707A", "#DCE6EE"
 _WIDTH, _DPI = 7.2, 160
+"""Width of a figure in inches, and its dots per inch."""
 _POINTS = 400
+"""Most points of the curve of a class."""
 
 
 class _Figure(Figure):
-    """A figure that notebooks show even where pyplot was never imported."""
+    """A figure that notebooks show even if pyplot was never imported."""
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -33,12 +35,12 @@ class _Figure(Figure):
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, sizes in inches."""
+    """Make an empty figure of a size in inches."""
     return _Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
 
 
 def panels(height: float, ratios: tuple[int, ...]) -> tuple[Figure, list[Axes]]:
-    """A figure with panels one above the other, on a shared x axis."""
+    """Make a figure with panels one above the other, on a shared x axis."""
     figure = new_figure(_WIDTH, height)
     grid = figure.subplots(len(ratios), sharex=True, squeeze=False, height_ratios=ratios)
     axes = list(grid[:, 0])
@@ -54,12 +56,15 @@ def shade_range(panel: Axes, consistency: Consistency) -> None:
 
 
 def view(run: Evaluation, most_far: float = 0.999) -> tuple[float, float]:
-    """The part of the thresholds worth showing: from the first accepted pair to nearly all."""
+    """Return the range of thresholds to show.
+
+    It reaches from the first accepted pair to a pooled FAR of ``most_far``, and contains all marks.
+    """
     thresholds, counts = run.counts.grid.thresholds, run.counts
     first = int(np.argmax(counts.pooled_genuine + counts.pooled_impostor > 0))
     last = int(np.argmax(counts.pooled_far >= most_far))
     if last == len(thresholds) - 1 and counts.grid.window < last:
-        # That one lies far beyond all pairs.
+        # The last threshold lies far beyond all pairs.
         last -= 1
     low, high = float(thresholds[max(first - 1, 0)]), float(thresholds[last])
     chosen = run.report.recommendation.threshold
@@ -70,45 +75,49 @@ def view(run: Evaluation, most_far: float = 0.999) -> tuple[float, float]:
 
 
 def columns_in_view(run: Evaluation, span: tuple[float, float] | None = None) -> Ints:
-    """Columns of the counts by class to draw: some hundred, evenly spread over what is shown."""
+    """Return the columns of the counts by class to draw: some hundred, even over the view."""
     thresholds = run.whole.grid.class_thresholds
     low, high = span or view(run)
-    # Fewer points where there are many curves: they are drawn one upon the other.
+    # Many curves get fewer points each: they overlap anyway.
     points = int(np.clip(1_500_000 / max(len(run.consistency.classes), 1), 200, _POINTS))
     chosen = run.report.recommendation.threshold
     marks = [*run.consistency.ends, *([] if chosen is None else [chosen])]
-    # Beyond the window's end thresholds lie further apart.
+    # Beyond the end of the window, thresholds lie further apart, so the curves need this point.
     marks.append(float(run.counts.grid.thresholds[run.counts.grid.window - 1]))
     wanted = np.searchsorted(thresholds, [*np.linspace(low, high, points), *marks])
     kept = np.intersect1d(wanted, run.whole.grid.columns_between(low, high))
-    # One more on the right, so that curves run to the edge.
+    # One more column on the right makes the curves run to the edge.
     after = min(int(np.searchsorted(thresholds, high)), len(thresholds) - 1)
     return np.unique(np.append(kept, after))
 
 
 def columns_of_bands(counts: PairCounts) -> Ints:
-    """Columns of the counts by class at which bands are drawn: some of the window, and beyond."""
+    """Return the columns of the counts by class at which bands are drawn.
+
+    These are some columns of the window, and some beyond it.
+    """
     count, window = len(counts.grid.by_class), counts.grid.window
     beyond = np.linspace(window, count - 1, min(BAND_POINTS, max(count - window, 0))).astype(int)
     return np.union1d(band_columns(counts), beyond)
 
 
 def opacity(count: int) -> float:
-    """How opaque one of many curves or points is drawn."""
+    """Return how opaque each of ``count`` curves or points is drawn."""
     return float(np.clip(12 / count**0.8, 0.03, 0.75))
 
 
 def utility_curves(
     panel: Axes, run: Evaluation, span: tuple[float, float] | None = None
 ) -> tuple[Curve, Curve]:
-    """Draw the utility of every class against the threshold, the worst classes, and the means.
+    """Draw the utility of every class against the threshold, with the worst classes and the means.
 
-    Without classes, draw the utility of the pooled rates.
+    If there are no classes, the utility of the pooled rates is drawn.
 
     Returns
     -------
     thresholds : ndarray of shape (P,)
     utilities : ndarray of shape (E, P)
+        Utility of each of the E evaluable classes.
     """
     counts, consistency, beta = run.whole, run.consistency, run.settings.beta
     columns = columns_in_view(run, span)
@@ -133,7 +142,11 @@ def utility_curves(
 def class_curves(
     axes: Axes, x: Curve, values: Curve, color: str, order: int, label: str, of: int | None = None
 ) -> None:
-    """One thin curve a class; ``of`` is how many classes there are in all, if not these alone."""
+    """Draw a thin curve for each class.
+
+    ``of`` is the number of all classes on the panel, if more than these are drawn. It sets the
+    opacity.
+    """
     segments = np.empty((*values.shape, 2))
     segments[:, :, 0], segments[:, :, 1] = x, values
     count = max(of or len(values), 1)
@@ -152,12 +165,12 @@ def class_curves(
 
 
 def line(axes: Axes, x: Curve, y: Curve, color: str, style: str, label: str) -> None:
-    """A bold curve."""
+    """Draw a bold curve."""
     axes.plot(x, y, color=color, linestyle=style, linewidth=1.8, label=label, zorder=5)
 
 
 def veil_estimates(axes: Axes, run: Evaluation) -> None:
-    """Draw curves of classes lighter where they are estimated, and say so."""
+    """Veil the part of the panel in which curves of classes are estimated, and name it."""
     counts, one = run.whole, run.report.source.one
     start = exact_to(counts)
     if start is None or counts.estimated is None:
@@ -176,7 +189,7 @@ def veil_estimates(axes: Axes, run: Evaluation) -> None:
 
 
 def band(axes: Axes, x: Curve, low: Curve, high: Curve, color: str, label: str) -> None:
-    """An interval of a curve."""
+    """Draw the interval of a curve as a band."""
     axes.fill_between(
         x, low, high, color=color, alpha=0.2, linewidth=0, zorder=4, label=label or "_nolegend_"
     )
@@ -185,7 +198,7 @@ def band(axes: Axes, x: Curve, low: Curve, high: Curve, color: str, label: str) 
 def bound(
     axes: Axes, value: float | None, color: str, label: str, *, vertical: bool = False
 ) -> None:
-    """A bound on a rate as a thin dotted line."""
+    """Draw a bound on a rate as a thin dotted line, if there is one."""
     if value is not None:
         draw = axes.axvline if vertical else axes.axhline
         text = f"{label} {rate(value)}"
@@ -195,7 +208,7 @@ def bound(
 def point(
     axes: Axes, x: float, y: float, marker: str, color: str, label: str, size: float = 7
 ) -> None:
-    """A marked point."""
+    """Draw a marked point."""
     edge = "black" if color == "white" else "white"
     axes.plot(
         [x],
@@ -210,7 +223,7 @@ def point(
 
 
 def least_rate(run: Evaluation) -> float:
-    """The lowest rate on a log axis: a third of the least that the pairs can show."""
+    """Return the lowest rate on a log axis: about a third of the least that the pairs can show."""
     return float(max(0.3 / run.counts.impostor_total, 1e-8, 1e-4 * _lowest_shown(run)))
 
 
@@ -225,7 +238,11 @@ def along_thresholds(
     what: str = "threshold",
     span: tuple[float, float] | None = None,
 ) -> Figure:
-    """Mark range and thresholds on every panel, name the shared axis, add title and legends."""
+    """Finish a figure along thresholds.
+
+    Mark the calibration range and the thresholds on every panel, name the shared axis, and add the
+    title and the legends.
+    """
     metric = run.counts.metric
     found, chosen = run.consistency, run.report.recommendation.threshold
     for panel in figure.axes:
@@ -243,14 +260,18 @@ def along_thresholds(
 
 
 def name_thresholds(axes: Axes, metric: str, what: str = "threshold") -> None:
-    """Name the axis of thresholds; scores fall from left to right, as what is accepted grows."""
+    """Name the axis of thresholds.
+
+    Scores fall from left to right, so that more pairs are accepted towards the right, as with
+    distances.
+    """
     axes.set_xlabel(f"{scale(metric)} {what}".strip().replace("euclidean", "Euclidean"))
     if metric == "score":
         axes.xaxis.set_major_formatter(lambda x, _: f"{-x + 0.0:g}")
 
 
 def finish(figure: Figure, run: Evaluation) -> Figure:
-    """Add the title, and a legend beside each panel, where it hides nothing."""
+    """Add the title, and a legend beside each panel, so that no legend hides a curve."""
     report = run.report
     eps = f"{100 * report.eps_opis.eps:g}%-OPIS"
     of = "rows" if report.source.gallery_rows is None else "queries"
@@ -265,7 +286,7 @@ def finish(figure: Figure, run: Evaluation) -> Figure:
         title += "\nno threshold meets the bounds"
     figure.axes[0].set_title(title, loc="left", fontsize=10)
     for i, panel in enumerate(figure.axes):
-        # Marks that every panel shares are named once, in the first legend.
+        # Marks that several panels share are named only in the first legend.
         handles, labels = panel.get_legend_handles_labels()
         known = figure.axes[0].get_legend_handles_labels()[1] if i else []
         named = [pair for pair in zip(handles, labels, strict=True) if pair[1] not in known]
@@ -284,7 +305,10 @@ def finish(figure: Figure, run: Evaluation) -> Figure:
 def log_with_zero(
     axes: Axes, which: Literal["x", "y"], values: Curve, run: Evaluation
 ) -> NDArray[np.float64]:
-    """Make an axis logarithmic with a place of its own for zero; returns values to draw."""
+    """Make an axis logarithmic, with a separate place for zero.
+
+    Return the values to draw, in which zeros are moved to that place.
+    """
     seen = values[values > 0]
     bounds = [value for value in run.settings.bounds if value is not None]
     least = float(min([*bounds, seen.min() if len(seen) else 1e-3]))
@@ -303,9 +327,9 @@ def log_with_zero(
 
 
 def number_points(axes: Axes, x: Curve, y: Curve, names: NDArray[Any]) -> None:
-    """Points with a number each, and their names in the legend, where they cannot collide."""
+    """Draw numbered points, and put their names into the legend, where names cannot overlap."""
     for i, (px, py, name) in enumerate(zip(x, y, names, strict=True), start=1):
-        # A dollar sign would begin a formula in a legend.
+        # In a legend, matplotlib would take a dollar sign as the start of a formula.
         text = printable(plain(name, 24)).replace("$", r"\$")
         point(axes, px, py, "o", WORST, f"{i}  {text}", 12)
         axes.text(

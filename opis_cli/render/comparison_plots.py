@@ -1,4 +1,4 @@
-"""Pictures of several models: utility curves on the same axes, and the Pareto front."""
+"""Draw pictures of several models: utility curves side by side, and the Pareto front."""
 
 import math
 from collections.abc import Sequence
@@ -28,12 +28,13 @@ from opis_cli.scoring import curves
 from opis_cli.text import number, plain, printable, rate
 
 _LEAST_AREA, _AREA, _MOST_AREA = 30.0, 90.0, 420.0
+"""Area of a marker in square points: the least, that of a model of unknown size, and the most."""
 
 
 def side_by_side(runs: Sequence[Evaluation], comparison: Comparison) -> Figure:
-    """Utility of every class of every model, in panels that share both axes.
+    """Draw the utility of every class of every model, in panels that share both axes.
 
-    Each panel shows the mean curve of the first model too, so that two can be told apart.
+    Each further panel also shows the mean curve of the first model, for comparison.
     """
     columns = min(len(runs), 2)
     rows = math.ceil(len(runs) / columns)
@@ -94,12 +95,12 @@ def _mean(run: Evaluation, span: tuple[float, float]) -> tuple[Curve, Curve]:
 
 
 def pareto(comparison: Comparison) -> Figure:
-    """Inconsistency against recognition error, with the Pareto front, sizes and twins.
+    """Draw inconsistency against recognition error, with the Pareto front, sizes and twins.
 
     Raises
     ------
     SettingsError
-        No model has both.
+        No model has both an OPIS and a recall@1.
     """
     figure = new_figure(8.0, 5.2)
     axes = figure.subplots()
@@ -142,7 +143,10 @@ def pareto(comparison: Comparison) -> Figure:
 
 
 def _front(axes: Axes, front: list[tuple[float, float]]) -> None:
-    """The Pareto front: the border of what some model is as good as, to the edges of the axes."""
+    """Draw the Pareto front to the edges of the axes.
+
+    Some model is at least as good as every point above the front or right of it.
+    """
     if front:
         x, y = np.array(sorted(front)).T
         x = np.concatenate([x[:1], x, [axes.get_xlim()[1]]])
@@ -151,7 +155,10 @@ def _front(axes: Axes, front: list[tuple[float, float]]) -> None:
 
 
 def _scales(axes: Axes, places: list[tuple[float, float]]) -> None:
-    """Logarithmic axes where the figures span more than a decade, with room at the edges."""
+    """Set the limits of both axes with room at the edges, and the scales.
+
+    An axis is logarithmic if its values span more than a decade.
+    """
     for which, values in zip("xy", np.array(places).T if places else (), strict=False):
         log = bool(values.min() > 0 and values.max() > 10 * values.min())
         pad = 0.25 * np.log(values.max() / values.min()) if log else 0.15 * np.ptp(values)
@@ -162,7 +169,7 @@ def _scales(axes: Axes, places: list[tuple[float, float]]) -> None:
 
 
 def _areas(models: list[Model]) -> list[float]:
-    """Areas of the markers, proportional to the numbers given, as far as they show."""
+    """Return the areas of the markers, proportional to the sizes of the models, with a minimum."""
     most = max((model.size for model in models if model.size is not None), default=1.0)
     return [
         _AREA if model.size is None else max(_MOST_AREA * model.size / most, _LEAST_AREA)

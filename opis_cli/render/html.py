@@ -1,8 +1,9 @@
-"""The verdict as one HTML page for people: no network, no other file, every class in a table.
+"""Write the verdict as one HTML page for people, with every class in a table.
 
-Names come from the data. Jinja2 escapes them where they are text; the classes' table is made by
-a script from JSON, by text nodes alone. A content security policy allows this page's own script,
-by its hash, and nothing from outside.
+The page needs no network and no other file. It shows names that come from the data and are not
+trusted. Jinja2 escapes them in the text. The table of classes is made by a script, from JSON, and
+only of text nodes. A content security policy allows the page's own script, by its hash, and nothing
+from outside.
 """
 
 import base64
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 
 _NAME_WIDTH = 200
+"""Most characters of the name of a class."""
 COLUMNS = (
     ("{one}", "name", "The {one}, as in the data"),
     ("{rows}", "count", "How many {rows} it has"),
@@ -45,7 +47,7 @@ COLUMNS = (
 
 
 def page(outcome: Outcome) -> str:
-    """The page as HTML text."""
+    """Return the page as HTML text."""
     from jinja2 import Environment, StrictUndefined
 
     verdict, run, base = outcome.verdict, outcome.run, outcome.base
@@ -85,7 +87,11 @@ def page(outcome: Outcome) -> str:
 
 
 def _columns(run: Evaluation, base: Evaluation | None) -> list[tuple[str, ...]]:
-    """The columns of the table, with what their figures are by and of."""
+    """Return title, kind and explanation of each column of the table.
+
+    The words for a class (or group) and for its rows are filled in. Without a baseline, the column
+    of changes is left out.
+    """
     until = exact_to(run.whole)
     guess = "" if until is None else f"; beyond {number(until)} by estimated FARs"
     words = {"one": run.report.source.one, "rows": run.report.counted, "guess": guess}
@@ -100,7 +106,7 @@ _FILES = ("page.html", "page.js", "page.css")
 
 
 def _as_judged(run: Evaluation, verdict: Verdict) -> Evaluation:
-    """The run with the deployed threshold that was judged, for the pictures to mark."""
+    """Return the run with the judged threshold as the deployed one, so that pictures mark it."""
     at = verdict.judged
     if at is None or at.kind == "recommended":
         return run
@@ -110,9 +116,10 @@ def _as_judged(run: Evaluation, verdict: Verdict) -> Evaluation:
 
 
 def _intervals(verdict: Verdict, run: Evaluation) -> dict[str, str]:
-    """95 % intervals of the run's own figures, as text; nothing where there is none.
+    """Return the 95 % intervals of the run's own figures, as text by name.
 
-    They are the report's, but for rates at a deployed threshold and recall@1.
+    They are taken from the report, except those of recall@1 and of the rates at the judged
+    threshold. Figures without an interval are left out.
     """
     known, judged = run.report.intervals, verdict.judged
     found = intervals(run, None, confidence=0.95, seed=run.settings.seed)
@@ -132,14 +139,17 @@ def _intervals(verdict: Verdict, run: Evaluation) -> dict[str, str]:
 
 
 def _picture(figure: "Figure") -> str:
-    """A figure as an SVG in a data address, where no name in it can be markup of the page."""
+    """Return a figure as an SVG in a data address.
+
+    Inside it, no name from the data can become markup of the page.
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _classes(verdict: Verdict, run: Evaluation, base: Evaluation | None) -> list[list[Any]]:
-    """A row a class, in the order of ``COLUMNS``; None where a class has no such figure."""
+    """Return a row for each class, in the order of ``COLUMNS``. A missing figure is None."""
     counts, judged = run.counts, verdict.judged
     table = run.classes(None if judged is None else as_known(judged.threshold, counts.metric))
     if counts.metric == "score":
@@ -167,5 +177,5 @@ _FIGURES = (
 
 
 def _rounded(values: list[float]) -> list[float | None]:
-    """Six significant digits, as many as a person reads; None for NaN."""
+    """Round values to six significant digits, which is enough for a person; NaN becomes None."""
     return [None if value != value else float(f"{value:.6g}") for value in values]

@@ -1,4 +1,4 @@
-"""Pictures as files: PNG, SVG or PDF."""
+"""Write pictures to files: PNG, SVG or PDF."""
 
 from pathlib import Path
 
@@ -11,14 +11,17 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 def check_picture(file: Path, flag: str = "-o") -> None:
-    """Refuse a name that is no picture's, before the work rather than after it."""
+    """Raise a ``RunError`` if the suffix of a file is not that of a picture.
+
+    Call it before the work, so that a wrong name does not waste it.
+    """
     if file.suffix.lower() not in PICTURES:
         kinds = ", ".join(PICTURES)
         raise RunError(f"{flag} {file}: pictures are {kinds}; end its name in one of them")
 
 
 def save_figure(figure: "Figure", file: Path) -> None:
-    """Write a figure as PNG, SVG or PDF, by the file's suffix.
+    """Write a figure as PNG, SVG or PDF, by the suffix of the file.
 
     Raises
     ------

@@ -1,7 +1,8 @@
-"""Pictures of a run: matplotlib figures, made without pyplot so that none is ever left open.
+"""Draw the pictures of a run, as matplotlib figures without pyplot, so that none is left open.
 
-``draw`` makes any of ``KINDS``. Impostors and FAR are blue and solid throughout, genuine pairs and
-FRR orange and dashed, the worst classes red; the colours are told apart by colour-blind readers.
+``draw`` makes any of ``KINDS``. In all pictures, impostor pairs and the FAR are blue and solid,
+genuine pairs and the FRR are orange and dashed, and the worst classes are red. Colour-blind readers
+can tell these colours apart.
 """
 
 from collections.abc import Callable
@@ -49,8 +50,11 @@ from opis_cli.text import rate, shown
 KINDS = ("utility", "rates", "det", "roc", "histogram", "classes")
 
 _BINS = 120
+"""Bins of the histogram."""
 _NAMED = 5
+"""Most classes that the picture of classes names."""
 _LEAST_RATE = 1e-6
+"""Lowest rate on a normal-deviate axis."""
 _PROBIT_TICKS = np.array(
     [1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999, 0.9999]
 )
@@ -74,7 +78,7 @@ def draw(run: Evaluation, kind: str = "utility") -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        With no window and no global state; ``savefig`` writes it.
+        It has no window and no global state. Its ``savefig`` writes a file.
 
     Raises
     ------
@@ -162,7 +166,7 @@ def _histogram(run: Evaluation) -> Figure:
 
 
 def _density(thresholds: Curve, accepted: Ints, edges: Curve) -> Curve:
-    """Density of pairs in uniform bins, from counts at uneven thresholds."""
+    """Return the density of pairs in uniform bins, from counts at uneven thresholds."""
     below = np.interp(edges, thresholds, accepted)
     below[0], below[-1] = 0, accepted[-1]
     return np.diff(below) / np.diff(edges) / max(int(accepted[-1]), 1)
@@ -181,7 +185,7 @@ def _det(run: Evaluation) -> Figure:
     _probit(axes, "y", half_frr, highest, half_frr)
     axes.plot([half_far, 1 - half_far], [half_far, 1 - half_far], color="0.8", lw=0.8, zorder=1)
     _rate_bands(axes, run, lambda frr: frr)
-    # A rate of zero has no place on these axes: it is drawn as half a pair.
+    # A rate of zero has no place on these axes, so it is drawn as the rate of half a pair.
     line(axes, far, frr, "black", "-", "DET curve, pooled")
     eer = f"EER {rate(report.eer.rate)}"
     point(axes, report.eer.rate, report.eer.rate, "D", WORST, eer)
@@ -235,9 +239,9 @@ def _roc(run: Evaluation) -> Figure:
 
 
 def _rate_bands(axes: Axes, run: Evaluation, up: Callable[[Curve], Curve]) -> None:
-    """Interval of the FRR along the curve, and of the FAR at some points of it.
+    """Draw the interval of the FRR along the curve, and the interval of the FAR at some points.
 
-    ``up`` maps the FRR to what the axis shows.
+    ``up`` maps the FRR to what the y axis shows.
     """
     counts = run.whole
     half_far, half_frr = 0.5 / counts.impostor_total, 0.5 / counts.genuine_total
@@ -259,14 +263,14 @@ def _rate_bands(axes: Axes, run: Evaluation, up: Callable[[Curve], Curve]) -> No
 
 
 def _probit(axes: Axes, which: str, least: float, highest: float, half: float) -> None:
-    """Make an axis of rates a normal-deviate one, with ticks in percent."""
+    """Give an axis of rates a normal-deviate scale, with ticks in percent."""
     low = max(least * 0.7, _LEAST_RATE * 0.7)
     high = min(float(ndtr(ndtri(min(highest, 1 - half)) + 0.3)), 1 - half)
     ticks = _PROBIT_TICKS[(low <= _PROBIT_TICKS) & (high >= _PROBIT_TICKS)]
     # Labels of rates below one in a thousand would run into each other.
     crowded = (ndtri(high) - ndtri(low) > 5) & (ticks < 1e-3)
     ticks = ticks[~crowded | (np.round(np.log10(ticks)) % 2 == 0)]
-    # Limits first: the scale has no place for the default ones, 0 and 1.
+    # The limits are set first, because the scale cannot show the default limits 0 and 1.
     axes.set(**{f"{which}lim": (low, high)})
     set_scale = axes.set_xscale if which == "x" else axes.set_yscale
     set_scale("function", functions=(ndtri, ndtr))
@@ -306,8 +310,12 @@ def _classes(run: Evaluation) -> Figure:
 
 
 def _rates_of_classes(run: Evaluation) -> tuple[Curve, Curve, Curve, str]:
-    """FAR, FRR and utility of the classes at the deployed threshold, else at the recommended one,
-    else over the range."""
+    """Return FAR, FRR and utility of the classes, and the words for where they hold.
+
+    They hold at the deployed threshold if there is one, else at the recommended threshold. If
+    neither is there, or the counts have no rates by class at it, they are means over the
+    calibration range.
+    """
     counts, found = run.whole, run.consistency
     for name, judged in (
         ("deployed", run.report.deployed),

@@ -1,7 +1,7 @@
-"""Engines: functions from (rows, grid, tiles) to a tally of pairs.
+"""Find and open engines. An engine counts the pairs of tiles of rows into a tally.
 
-``engines/numpy.py`` is the reference and the one to read first; the others count the same pairs at
-the same cuts. A new engine is one file here, a line in ``load``, and a row in the parity test.
+``engines/numpy.py`` is the reference. Read it first; the others count the same pairs at the same
+cuts. A new engine takes one file here, a name in ``ENGINES``, and a row in the parity test.
 """
 
 from collections.abc import Callable
@@ -17,21 +17,21 @@ from opis_cli.settings import Settings
 
 ENGINES = ("numpy", "numba", "torch", "dask")
 EXTRAS = {"torch": "torch", "dask": "distributed"}
-"""Engines of an optional part of the same name, and the package that it installs."""
+"""Engines that need the optional part of the same name, and the package that this part installs."""
 
 
 def is_installed(engine: str) -> bool:
-    """Whether the packages that an engine needs are there."""
+    """Return whether the packages that an engine needs are installed."""
     return engine not in EXTRAS or find_spec(EXTRAS[engine]) is not None
 
 
 def load(engine: str) -> ModuleType:
-    """The module of an engine.
+    """Import the module of an engine.
 
     Raises
     ------
     MissingExtra
-        Its packages are not installed.
+        The packages of the engine are not installed.
     """
     if not is_installed(engine):
         raise MissingExtra(f"--engine {engine}", engine)
@@ -43,19 +43,22 @@ def load(engine: str) -> ModuleType:
 def opened(
     engine: str, embeddings: Embeddings, settings: Settings, threads: int
 ) -> AbstractContextManager[Opened]:
-    """An engine, ready to count these embeddings with these settings while the context lasts.
+    """Open an engine that can count these embeddings while the context lasts.
 
     Raises
     ------
     MissingExtra
-        Its packages are not installed.
+        The packages of the engine are not installed.
     """
     ready: AbstractContextManager[Opened] = load(engine).opened(embeddings, settings, threads)
     return ready
 
 
 def announced(engine: str, announce: Callable[[str], None]) -> AbstractContextManager[None]:
-    """A context in which an engine says so, once, if it compiles code before it can count."""
+    """Return a context in which an engine announces, once, that it compiles code before it counts.
+
+    The context does nothing for engines that compile no code.
+    """
     if engine != "numba":
         return nullcontext()
     from opis_cli.counting.engines import numba_cache

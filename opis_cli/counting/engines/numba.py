@@ -1,17 +1,31 @@
-"""The default engine: one BLAS thread and one compiled scan in each of several workers.
+"""The default engine. Several workers each run one BLAS thread and one compiled scan.
 
-A worker takes a tile, multiplies it in blocks, and scans a block's scores while they are in cache,
-without a branch that depends on them:
+The matrix product of a block of rows is fast. The slow part is to put each of its scores into a
+cell and to credit two keys for it: a search and two additions at random places in memory. This
+engine avoids most of that work, by four tricks.
 
-- each score's *zone*, a byte: one of the even cells beyond the window, or the window itself. A
-  histogram of zones, two at a time, is the pooled count beyond the window, and comparing bytes
-  gives the few counts by class there;
-- a list of the pairs inside the window, a tenth of all; their cells, and the nearest impostor of
-  every row that has one in the window.
+*Blocks.* A worker takes a tile, multiplies it in blocks, and scans the scores of a block while they
+are in the cache. Up to the lists below, the scan has no branch that depends on a score.
 
-A tile has the rows of few keys. What the listed pairs credit to these is kept in bytes, a table so
-small that it stays in the second cache, and added to the one tally that all workers share once the
-tile is done. Genuine pairs, which are few, are credited there at once.
+*Zones.* Nine tenths of the scores lie beyond the window, where cuts are even. There a product and
+an addition give the cell of a score, as one byte, its *zone*; one more value of the byte stands for
+the window. A histogram of zones, two at a time, gives the pooled counts beyond the window.
+Comparisons of bytes give the few counts by class there.
+
+*Lists.* The pairs inside the window, a tenth of all, are listed. Only for these does the engine
+look up the cell, and raise the nearest impostor score of both rows.
+
+*Credits in bytes.* A tile has the rows of few keys. The credits of its listed pairs are kept in
+bytes, in a table so small that it stays in the second-level cache. When the tile is done, they are
+added to the one tally that all workers share. Genuine pairs are few, and are credited to the tally
+at once.
+
+If the cuts beyond the window are not even, or too many, every cell is treated as a cell of the
+window (``Cells.everywhere``). That is slower, but always right.
+
+Read ``numpy.py`` first, which does the same plainly. Then read ``count_pairs`` and ``_Worker``
+here, ``numba_tables.py`` for the arrays, ``numba_scan.py`` for the scan of a block, and
+``numba_credits.py`` for the credits.
 """
 
 import threading
@@ -47,17 +61,19 @@ from opis_cli.records import Embeddings, Grid, Ints
 from opis_cli.settings import Settings
 
 TILE_SIDE = 3_072
-# The best side of blocks that was found. Those on the diagonal are cut finer, since half of what
-# they hold is not asked for.
+# This side of blocks was the fastest that was found. Tiles on the diagonal are cut into lower
+# blocks, because half of the pairs in a square block there are not asked for.
 _BLOCK, _DIAGONAL_PARTS = 1_536, 6
 _FEW = 16
-# A branch for every cut inside a code costs less than a comparison of every score while so few are.
+"""Most thresholds with counts by class beyond the window, if zones are to be used."""
+# While few codes have a cut inside, a branch for these costs less than a comparison of every score.
 _FEW_CROWDED = CODES // 100
+"""Most codes with a cut inside that are handled by a branch."""
 
 
 @contextmanager
 def opened(embeddings: Embeddings, settings: Settings, threads: int) -> Iterator[Opened]:
-    """This engine, ready to count."""
+    """Open this engine."""
     yield Opened(TILE_SIDE, lambda number: count_pairs)
 
 
@@ -69,7 +85,7 @@ def count_pairs(
     threads: int,
     advance: Advance,
 ) -> None:
-    """Count the pairs of tiles into the tally, on so many threads."""
+    """Count the pairs of tiles into the tally, on some threads."""
     cells = _cells_of(rows, grid)
     queue = _Queue(iter(tiles), advance, threading.Lock(), threading.Event())
     tally_lock = threading.Lock()
@@ -81,7 +97,7 @@ def count_pairs(
             for job in jobs:
                 job.result()
         finally:
-            # Set after a fault or Ctrl-C too: the others stop at their next tile.
+            # After a fault or Ctrl-C, this makes the other workers stop at their next tile.
             queue.stop.set()
     for worker in workers:
         worker.deliver()
@@ -93,9 +109,10 @@ def count_pairs(
 
 
 def count_inside(rows: Rows, count: int, grid: Grid, threads: int) -> NDArray[np.uint32]:
-    """Genuine pairs of small classes, without the pairs between them.
+    """Count the pairs inside each class of the first ``count`` rows, shape (classes, W).
 
-    Returns those of the first ``count`` rows, by class and cell of the window, (classes, window).
+    W is the number of cells in the window. Classes should be small. Pairs between classes are not
+    even computed.
     """
     changes = np.flatnonzero(np.diff(rows.labels[:count])) + 1
     starts = np.concatenate([[0], changes, [count]])
@@ -114,7 +131,7 @@ def count_inside(rows: Rows, count: int, grid: Grid, threads: int) -> NDArray[np
 
 @dataclass(frozen=True, slots=True)
 class _Queue:
-    """The tiles that workers take, and whom they tell when one is done."""
+    """The tiles that workers take, and the function that they call when one is done."""
 
     tiles: Iterator[Tile]
     advance: Advance
@@ -137,14 +154,14 @@ def _cells_of(rows: Rows, grid: Grid) -> Cells:
     beyond = grid.by_class[grid.by_class >= window]
     scale, shift, few = np.float32(0), np.float32(0), np.zeros(0, np.uint8)
     even = cuts[window - 1 : -1]
-    # Where every cell is treated as the window's, counting is slower, and always right.
+    # To treat every cell as a cell of the window is slower, but always right.
     everywhere = not (1 < len(even) <= ZONES and _is_even(even) and len(beyond) <= _FEW)
     if everywhere:
         window = count
     else:
         scale = np.float32((len(even) - 1) / (float(even[0]) - float(even[-1])))
         shift = np.float32(ZONES - float(even[0]) * float(scale))
-        # The last threshold accepts every pair; that takes no looking at scores.
+        # The last threshold accepts every pair, so its counts need no scores.
         few = (ZONES - 1 - (beyond[:-1] - window)).astype(np.uint8)
     return Cells(
         number=count,
@@ -160,7 +177,7 @@ def _cells_of(rows: Rows, grid: Grid) -> Cells:
 
 
 def _is_even(cuts: NDArray[np.float32]) -> bool:
-    """Whether cuts fall evenly, as far as float32 can tell."""
+    """Return whether cuts fall in even steps, as far as float32 can tell."""
     even = np.linspace(cuts[0], cuts[-1], len(cuts))
     return bool(cuts[0] > cuts[-1]) and bool(
         np.all(np.abs(cuts - even) <= 1e-6 * np.maximum(1.0, np.abs(even)))
@@ -168,10 +185,13 @@ def _is_even(cuts: NDArray[np.float32]) -> bool:
 
 
 def _table(cuts: NDArray[np.float32], codes: Codes) -> Table:
-    """The table of codes for scores among some cuts; scores below all are in the last cell."""
+    """Make the table that leads from codes of scores to cells among cuts.
+
+    Scores below all cuts are in the last cell.
+    """
     reached = codes.of(cuts[:-1])
     first = np.searchsorted(reached, np.arange(CODES))
-    # A cut with the code of the next lower score lies inside that code.
+    # If the score just below a cut has the same code as the cut, the cut lies inside that code.
     inside = reached == codes.of(np.nextafter(cuts[:-1], np.float32(-np.inf)))
     number = np.bincount(reached[inside], minlength=CODES)
     compares = np.count_nonzero(number) > _FEW_CROWDED
@@ -181,7 +201,7 @@ def _table(cuts: NDArray[np.float32], codes: Codes) -> Table:
 
 
 class _Worker:
-    """One thread's buffers, and the parts of a tally that it keeps to itself until the end."""
+    """The buffers of one thread, and the counts that it keeps to itself until the end."""
 
     def __init__(
         self,
@@ -196,8 +216,8 @@ class _Worker:
         self.scores = np.empty((_BLOCK, _BLOCK + PADDING), np.float32)
         count, few = len(rows.labels), len(cells.few)
         keys = len(tally.impostor)
-        # Impostor pairs of each key: those in the window, those accepted at each of the few
-        # thresholds beyond it, and in the last column all.
+        # Impostor pairs of each key: in_window has those in the window. beyond has those accepted
+        # at each of the few thresholds beyond the window, and in its last column all of them.
         self.in_window = np.zeros(keys, np.int64)
         self.beyond = np.zeros((keys, few + 1), np.int64)
         self.by_cell = np.zeros(cells.window, np.int64)
@@ -207,7 +227,7 @@ class _Worker:
             nearest=np.full(count, -np.inf, np.float32),
             zone_pairs=np.zeros((ZONES + 1) * 256, np.uint16),
             zone_counts=np.zeros(ZONES + 1, np.int64),
-            # Zones are read and columns written up to 32 at a time, kept or not.
+            # Zones are read, and columns are written, up to 32 at a time, also beyond the last one.
             zones=np.empty(_BLOCK + 32, np.uint8),
             columns=np.empty(_BLOCK + 32, np.uint16),
             credits=np.zeros(len(self.found) * cells.window, np.uint8),
@@ -220,13 +240,13 @@ class _Worker:
         )
 
     def run(self, queue: _Queue) -> None:
-        """Take tiles until there are no more."""
+        """Count tiles of the queue until there are no more."""
         while (tile := queue.take()) is not None:
             self.tile(tile)
             queue.done(tile)
 
     def tile(self, tile: Tile) -> None:
-        """Count the pairs of a tile."""
+        """Count the pairs of a tile, block by block."""
         cells, buffers, keys = self.cells, self.buffers, self.rows.keys
         on_diagonal = tile.a == tile.c
         height = _BLOCK // _DIAGONAL_PARTS if on_diagonal else _BLOCK
@@ -254,7 +274,7 @@ class _Worker:
             credit_beyond(bounds, self.begins, self.ends, keys, buffers, self.beyond)
 
     def count_block(self, tile: Tile, i0: int, i1: int, j0: int, j1: int) -> None:
-        """Count the rows ``i0:i1`` with the columns ``j0:j1`` of a tile."""
+        """Count the pairs of the rows ``i0:i1`` with the columns ``j0:j1`` of a tile."""
         rows, cells, tally, buffers = self.rows, self.cells, self.tally, self.buffers
         scores, width = self.scores[: i1 - i0], j1 - j0
         np.matmul(rows.vectors[i0:i1], rows.vectors[j0:j1].T, out=scores[:, :width])
@@ -276,10 +296,10 @@ class _Worker:
                 credit_genuine(block, self.ends, rows.keys, cells.anywhere, rounding, counted)
 
     def deliver(self) -> None:
-        """Add what this worker kept to itself."""
+        """Add the counts that this worker kept to itself to the tally."""
         tally, window, zones = self.tally, self.cells.window, self.buffers.zone_counts
         np.maximum(tally.nearest_impostor, self.buffers.nearest, out=tally.nearest_impostor)
-        # A pair was credited to two keys.
+        # A pair was credited to two keys, so it is in by_cell twice.
         tally.pooled_impostor[:window] += self.by_cell // 2
         beyond = self.cells.number - window
         if beyond:

@@ -1,7 +1,9 @@
-"""How code is compiled and kept: never run stale, and where no folder can be written, not kept.
+"""Compile code with Numba, and keep the result on disk so that it is never run when stale.
 
-Numba compiles functions into those that call them, of other files too, but its cache looks at the
-file of the outermost alone. So the folder is named by all compiled files, Numba and the processor.
+Numba compiles a function into the functions that call it, also across files. But its cache only
+notices changes of the file of the outermost function. So the cache gets a folder whose name depends
+on the content of all compiled files, on the version of Numba, and on the processor. If no folder
+can be written, compiled code is not kept.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,21 +30,22 @@ def _find_folder() -> Path | None:
 
 
 FOLDER = _find_folder()
-"""Where compiled code is kept; None where it is not."""
+"""Folder in which compiled code is kept, or None if it is not kept."""
 
 
 def compiler(**options: Any) -> Callable[[Any], Any]:
-    """``numba.njit`` with some options, and our cache."""
+    """Return ``numba.njit`` with some options, which uses the folder of this module."""
 
     def compiled(function: Any) -> Any:
         if FOLDER is None:
             return njit(**options)(function)
-        # Numba looks at this when it wraps a function; the user's own have their own folder.
+        # Numba reads this setting when it wraps a function. It is restored afterwards, so that the
+        # user's own functions keep their own folder.
         before, _CONFIG.CACHE_DIR = _CONFIG.CACHE_DIR, str(FOLDER)
         try:
             return njit(cache=True, **options)(function)
         except RuntimeError:
-            # There is no source file to keep it by.
+            # Numba finds no source file for its cache, so the code is not kept.
             return njit(**options)(function)
         finally:
             _CONFIG.CACHE_DIR = before
@@ -52,16 +55,17 @@ def compiler(**options: Any) -> Callable[[Any], Any]:
 
 @contextmanager
 def announced(announce: Callable[[str], None]) -> Iterator[None]:
-    """Say so if code is compiled meanwhile: it takes seconds, and nothing is counted.
+    """Announce if code is compiled while the context lasts.
 
-    It is said once a process, as what follows takes less.
+    Compiling takes seconds in which nothing is counted. It is announced once in a process, because
+    later functions take less time.
     """
     with event.install_listener("numba:compile", _Teller(announce)):
         yield
 
 
 class _Teller(event.Listener):
-    """Hears of each function that is compiled, and not of those that the cache has."""
+    """Listens to Numba, which reports each function that it compiles, but not cached ones."""
 
     told = False
 

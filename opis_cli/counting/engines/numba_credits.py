@@ -1,4 +1,10 @@
-"""What compiled code does once a pair is found: credits to the keys of both its rows."""
+"""Credit pairs to the keys of both their rows. All functions here are compiled.
+
+The order of events for a tile is: ``find_places`` gives each key of the tile a place in the table
+of credits, ``credit`` credits the listed pairs there, and ``deliver_credits`` and ``credit_beyond``
+move the counts to the tally when the tile is done. ``credit_genuine`` and ``inside`` count genuine
+pairs.
+"""
 
 from typing import Any
 
@@ -20,9 +26,19 @@ from opis_cli.counting.engines.numba_tables import (
 
 @compiled
 def credit(block: Block, i: Any, first: Any, found: Any, table: Table, listed: Listed) -> None:
-    """Credit listed pairs of a block's ``i``-th row to the keys of both rows; raise the nearest.
+    """Credit the listed pairs of a row to the keys of both rows, and raise their nearest scores.
 
-    Of the pairs from column ``first`` on, ``found`` are listed.
+    Parameters
+    ----------
+    block : Block
+    i : int
+        Number of the row in the block.
+    first : int
+        Column of the block from which listed columns are counted.
+    found : int
+        Number of listed columns.
+    table : Table
+    listed : Listed
     """
     scores, nearest, columns = block.scores, listed.nearest, listed.columns
     credits, carried, others = listed.credits, listed.carried, listed.column_places
@@ -62,10 +78,28 @@ def _increment(credits: Any, place: Any, carried: Any) -> None:
 def find_places(
     keys: Any, start: int, stop: int, window: int, numbers: Any, found: Any, count: int, places: Any
 ) -> int:
-    """Give each key of some rows a place among a tile's credits, where it has none yet.
+    """Give each key of some rows a place in the table of credits, unless it has one already.
 
-    ``found`` lists the keys, ``count`` of them so far, and ``numbers`` has one more than the place
-    of each in the list, or 0. Returns the new count.
+    Parameters
+    ----------
+    keys : ndarray of shape (N,)
+    start, stop : int
+        The rows.
+    window : int
+        Number of cells in the window, which is the size of a place.
+    numbers : ndarray of shape (K,)
+        For each key, its index in ``found`` plus 1, or 0 if it has none.
+    found : ndarray
+        The keys of the tile.
+    count : int
+        Number of keys in ``found`` so far.
+    places : ndarray
+        Filled with the start of the place of each row's key.
+
+    Returns
+    -------
+    int
+        The new number of keys in ``found``.
     """
     for i in range(start, stop):
         key = keys[i]
@@ -81,7 +115,7 @@ def find_places(
 def deliver_credits(
     keys: Any, window: int, class_cell: Any, buffers: Buffers, by_cell: Any, by_key: Any, total: Any
 ) -> None:
-    """Move a tile's credits to the tally of all, ``total``, and to the sums by cell and by key."""
+    """Move the credits of a tile to the shared counts ``total``, and to sums by cell and by key."""
     credits, carried = buffers.credits, buffers.carried
     kept_apart = class_cell[window - 1] == window - 1
     for n in range(1, u64(carried[0]) + u64(1)):
@@ -111,7 +145,10 @@ def deliver_credits(
 def credit_beyond(
     bounds: Bounds, begins: Any, ends: Any, keys: Any, buffers: Buffers, accepted: Any
 ) -> None:
-    """Credit a tile's impostor pairs that are accepted at each of the few, and all of them."""
+    """Credit the impostor pairs of a tile beyond the window to the keys of their rows.
+
+    ``accepted`` has a column for each of the few thresholds, and a last one for all impostor pairs.
+    """
     a, b, c, d = bounds
     by_row, by_column = buffers.few_by_row, buffers.few_by_column
     few = by_row.shape[1]
@@ -133,7 +170,7 @@ def credit_genuine(
 ) -> None:
     """Credit the genuine pairs ``i < j`` of a block to the keys of both rows.
 
-    Those whose score lies less than two roundings above their cut are counted as borderline.
+    A pair whose score lies less than two roundings above its cut also counts as borderline.
     """
     scores, columns, i0, j0 = block.scores, block.width, block.i0, block.j0
     credits, pooled, borderline, nearest = counted
@@ -152,9 +189,9 @@ def credit_genuine(
 
 @summing
 def inside(vectors: Any, half_squares: Any, start: int, stop: int, cuts: Any, credits: Any) -> None:
-    """Count the pairs of rows ``start:stop`` by the first of ``cuts``, which fall, that they reach.
+    """Count the pairs of rows ``start:stop`` by the first cut that their score reaches.
 
-    No cut is reached by most pairs; the others are found by bisection.
+    The cuts fall. Most pairs reach none of them. For the others the cut is found by bisection.
     """
     last = cuts.size - 1
     for i in range(u64(start), u64(stop)):

@@ -1,4 +1,20 @@
-"""What the Numba engine compiles: one look at a block of scores."""
+"""Scan a block of scores. This is the compiled part of the Numba engine where time is spent.
+
+``scan`` looks at each row of the block in four steps. The first three have no branch that depends
+on a score:
+
+1. ``_find_zones`` makes a byte of each score: its zone beyond the window, or ``ZONES`` for a score
+   in the window, which is the only value with the highest bit set;
+2. ``_split`` takes eight bytes at a time. It counts the zones, two bytes as one index into a table,
+   and lists the columns whose highest bit is set;
+3. ``_count_few`` compares the bytes with a few zones, for the counts by class beyond the window;
+4. ``credit`` (``numba_credits.py``) looks up the cells of the listed pairs.
+
+The counters of steps 2 and 3 are short integers, which stay in the caches. The bytes of step 3 are
+emptied into longer counters before they can overflow (``_gather_few``). The counters of step 2 can
+overflow within a block. ``_gather_zones`` notices that, and then the zones of the block are counted
+again, one by one.
+"""
 
 from typing import Any
 
@@ -9,13 +25,17 @@ from opis_cli.counting.engines.numba_simd import COMPRESSES, append, compress, p
 from opis_cli.counting.engines.numba_tables import Block, Buffers, Cells, Listed, compiled, u64
 
 ZONES = 128
-"""Zones beyond the window; a byte holds a zone, and its highest bit says "in the window"."""
+"""Number of zones beyond the window. A byte holds a zone; its highest bit means "in the window"."""
 
 PADDING = 16
-"""Floats that rows of scores lie further apart than they are long: rows a power of two apart share
-few lines of the cache, and the product writes them at half the speed."""
+"""Unused floats behind each row of scores.
 
-# Eight bytes at a time: the set bits of a byte of flags, and how many there are.
+Without them, rows could lie a power of two apart in memory. Such rows compete for few lines of the
+cache, and the matrix product writes them at half the speed.
+"""
+
+# These serve to look at eight bytes at a time: they gather the highest bits into a byte of flags,
+# and list and count the bits that are set in it.
 _HIGH_BITS = np.uint64(0x8080808080808080)
 _GATHER = np.uint64(0x0102040810204080)
 _PAIR = np.uint64(0xFFFF)
@@ -38,7 +58,7 @@ def subtract_halves(scores: Any, left: Any, right: Any) -> None:
 
 @compiled
 def veto(scores: Any, left: Any, right: Any, score: Any) -> None:
-    """Give the pairs whose codes are equal a score that is no pair's."""
+    """Give the pairs whose codes are equal a score that no pair has."""
     for i in range(left.size):
         code = left[i]
         for j in range(right.size):
@@ -47,8 +67,20 @@ def veto(scores: Any, left: Any, right: Any, score: Any) -> None:
 
 @compiled
 def scan(block: Block, ends: Any, keys: Any, cells: Cells, buffers: Buffers) -> None:
-    """Look at the impostor pairs of a block once; credit those inside the window."""
-    # Taken out of the tuples here, once: each time costs atomic reference counts.
+    """Count the impostor pairs of a block, in a single pass over its scores.
+
+    Parameters
+    ----------
+    block : Block
+    ends : ndarray of shape (N,)
+        For each row, one past the last row of its class. Impostor pairs begin there.
+    keys : ndarray of shape (N,)
+    cells : Cells
+    buffers : Buffers
+        The worker's arrays, to which counts are added.
+    """
+    # The arrays are taken out of the tuples once, because each access costs atomic operations on
+    # reference counts.
     scores, width, a, i0, c, j0 = block
     zone_pairs, zone_counts = buffers.zone_pairs, buffers.zone_counts
     zones, words, columns = buffers.zones, buffers.zones.view(np.uint64), buffers.columns
@@ -99,10 +131,11 @@ def scan(block: Block, ends: Any, keys: Any, cells: Cells, buffers: Buffers) -> 
 
 @compiled
 def _gather_zones(zone_pairs: Any, zone_counts: Any, doubles: Any) -> Any:
-    """Move a block's zones to their counts, and empty the table.
+    """Add the counts of zone pairs of a block to the counts of zones, and empty the table.
 
-    A count that went over its 16 bits shows, as each time the total is less by 2^16; then nothing
-    is counted, and False returned.
+    If a counter of 16 bits overflowed, the total is less than ``doubles``, the number of pairs of
+    zones that were counted, by a multiple of 2^16. Then nothing is added, and the function returns
+    False.
     """
     by_first = np.zeros(zone_counts.size, np.uint64)
     by_second = np.zeros(zone_counts.size, np.uint64)
@@ -134,7 +167,7 @@ def _list_all(size: Any, columns: Any) -> Any:
 def _find_zones(
     scores: Any, i: Any, first: Any, size: Any, scale: Any, shift: Any, zones: Any
 ) -> None:
-    """Zone of each score, or ``ZONES`` for the window."""
+    """Write the zone of each score to ``zones``, or ``ZONES`` if the score is in the window."""
     for j in range(size):
         zone = np.int32(scores[i, first + j] * scale + shift)
         zones[j] = np.uint8(min(max(zone, np.int32(0)), np.int32(ZONES)))
@@ -151,9 +184,10 @@ def _split(
     scores: Any,
     below: Any,
 ) -> Any:
-    """Count zones, eight in a word; list the columns in the window, and return how many.
+    """Count the zones of a row, list its columns in the window, and return the number of these.
 
-    Meanwhile the scores of the row below come into the cache.
+    ``words`` holds the zones, eight in each word. Meanwhile the scores of the next row, which begin
+    at ``below``, are fetched into the cache.
     """
     count, whole = u64(0), size // u64(8)
     for w in range(whole):
@@ -164,7 +198,7 @@ def _split(
         zone_pairs[(word >> u64(32)) & _PAIR] += np.uint16(1)
         zone_pairs[word >> u64(48)] += np.uint16(1)
         if not COMPRESSES:
-            # The highest bits of eight bytes, side by side in one.
+            # The product moves the highest bits of the eight bytes side by side into one byte.
             flags = (((word & _HIGH_BITS) >> u64(7)) * _GATHER) >> u64(56)
             append(columns, count, _SET_BITS, flags, np.uint16(w << u64(3)))
             count += _BIT_COUNTS[flags]
@@ -182,7 +216,7 @@ def _split(
 
 @compiled
 def _count_few(zones: Any, first: Any, size: Any, few: Any, by_column: Any) -> None:
-    """Count the zones from each of a few on, for every column."""
+    """For each column and each of the zones ``few``, add 1 if the column's zone is not below it."""
     for q in range(u64(few.size)):
         least = few[q]
         for j in range(size):
@@ -191,7 +225,10 @@ def _count_few(zones: Any, first: Any, size: Any, few: Any, by_column: Any) -> N
 
 @compiled
 def _gather_few(counted: Any, by_row: Any, by_column: Any, row: Any, start: Any, size: Any) -> None:
-    """Move what some rows of one key counted to the last of them and to the columns."""
+    """Move the counts of some rows of one key to the counts of the last row and of the columns.
+
+    The counters are bytes. So the caller does this after at most 128 rows.
+    """
     for q in range(u64(counted.shape[0])):
         total = np.uint32(0)
         for j in range(size):

@@ -1,4 +1,8 @@
-"""Vector instructions that Numba has no words for, as LLVM has them."""
+"""Vector instructions that Numba cannot express, written in the terms of LLVM.
+
+Each function here returns the types of a call, and a function that generates its code. ``append``,
+``compress`` and ``prefetch`` are what compiled code calls.
+"""
 
 from typing import Any
 
@@ -8,16 +12,17 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-# Whether the processor can pick 16-bit integers out of a vector: the quickest way to a list.
+# Whether the processor can pack chosen 16-bit integers of a vector together (AVX-512 VBMI2). That
+# is the fastest way to make a list.
 COMPRESSES = "+avx512vbmi2" in cpu_target.target_context.codegen().magic_tuple()[2]
 
 
 def _appending(
     context: Any, columns: Any, count: Any, table: Any, index: Any, base: Any
 ) -> tuple[Any, Any]:
-    """``columns[count : count + 8] = table[index] + base``, in one vector of 16-bit integers.
+    """Set ``columns[count : count + 8] = table[index] + base``, as a vector of 16-bit integers.
 
-    Numba leaves such short loops to LLVM's SLP pass, which it turns off.
+    For so short a loop LLVM would make vectors only in its SLP pass, which Numba turns off.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -35,7 +40,7 @@ def _appending(
 
 
 def _spread(builder: Any, value: Any, vector: Any) -> Any:
-    """A vector of one value."""
+    """Return a vector in which every element is ``value``."""
     single = builder.insert_element(
         ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
     )
@@ -44,9 +49,10 @@ def _spread(builder: Any, value: Any, vector: Any) -> Any:
 
 
 def _compressing(context: Any, columns: Any, count: Any, zones: Any, start: Any) -> tuple[Any, Any]:
-    """Append ``start + k`` for those of 32 zones, ``zones[start + k]``, that have the highest bit.
+    """Append ``start + k`` for each of 32 zones ``zones[start + k]`` that has the highest bit set.
 
-    Returns how many they are; what is written beyond them is to be overwritten.
+    The call returns the number of these. It writes 32 numbers in any case; those beyond are to be
+    overwritten.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -76,7 +82,7 @@ def _compressing(context: Any, columns: Any, count: Any, zones: Any, start: Any)
 
 
 def _prefetching(context: Any, values: Any, place: Any) -> tuple[Any, Any]:
-    """Ask for ``values[place]`` to be in the cache soon; there need not be such a place."""
+    """Ask the processor to fetch ``values[place]`` into the cache; the place need not exist."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         values, place = arguments
@@ -88,7 +94,7 @@ def _prefetching(context: Any, values: Any, place: Any) -> tuple[Any, Any]:
             ir.FunctionType(none, [address.type, number, number, number]),
             "llvm.prefetch.p0",
         )
-        # To read, kept in all caches, data.
+        # The flags mean: for reading, to be kept in all caches, and data.
         builder.call(ask, [address, *(ir.Constant(number, flag) for flag in (0, 3, 1))])
         return context.get_dummy_value()
 

@@ -1,4 +1,7 @@
-"""The grid as compiled code wants it, a worker's arrays, and how all of it is compiled."""
+"""The data that compiled code works on: the grid as tables, and the arrays of a worker.
+
+They are named tuples, because Numba compiles functions that take these without further ado.
+"""
 
 from typing import Any, NamedTuple
 
@@ -6,24 +9,33 @@ import numpy as np
 
 from opis_cli.counting.engines.numba_cache import compiler
 
-# No NaN reaches the scan, and products may be fused: both let LLVM vectorise it.
+# No NaN reaches the scan, and a product may be fused with a sum. To know this lets LLVM use vector
+# instructions.
 compiled = compiler(nogil=True, fastmath={"nnan", "nsz", "contract"})
-# Sums in any order too.
+# This one also allows sums in any order.
 summing = compiler(nogil=True, fastmath={"nnan", "nsz", "contract", "reassoc"})
 
-u64 = np.uint64  # Numba looks for negative places where an index is signed.
+u64 = np.uint64  # If an index is signed, Numba adds code for negative ones. Unsigned ones are free.
 
 CROWDED = np.uint32(1 << 15)
-"""Bit of a table's cells that says to search on."""
+"""Bit in an entry of a table that says that the search must go on from the entry's cell."""
 
 
 class Table(NamedTuple):
-    """A table from scores to cells among ``cuts``, which fall to -inf.
+    """A table that leads from the code of a score (``rows.Codes``) to its cell.
 
-    ``first[code]`` is the cell of a score with this code (``rows.Codes``); where its highest
-    bit is set, cuts lie inside the code, and the cell is this one or one of the next. Where
-    ``compares`` is not None, a code may have one cut inside without that bit. (It is None, not
-    False, as Numba compiles code for each type.)
+    Attributes
+    ----------
+    cuts : ndarray of shape (T,), float32
+        Least score of each cell. Cuts fall, and the last one is -inf.
+    first : ndarray of shape (CODES,), uint16
+        First cell of the scores of each code. If the bit ``CROWDED`` is set, cuts lie inside the
+        code, and the cell of a score is this one or one of the next.
+    top, scale : float32
+        The codes, as in ``rows.Codes``.
+    compares : True or None
+        If not None, a code without that bit may have one cut inside, and every score is compared
+        with it. It is None and not False, because Numba compiles separate code for each type.
     """
 
     cuts: Any
@@ -34,14 +46,28 @@ class Table(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """The grid as the scan wants it.
+    """The grid in the form that the scan needs.
 
-    Of ``number`` cells the first ``window`` are kept by class; ``inside`` finds those of impostors
-    in the window, ``anywhere`` all cells, of genuine pairs. Beyond the window the cuts are even,
-    and the scan knows their cells as zones, from 0 for the last cell up to ``ZONES - 1``: a
-    score's is ``score * scale + shift``, cut off. ``few`` are the zones from which on pairs are
-    counted for the thresholds beyond the window that are kept by class, but for the last one.
-    ``everywhere`` says that all cells are the window's, and there are no zones.
+    Attributes
+    ----------
+    number : int
+        Number of all cells.
+    window : int
+        Number of cells in the window, which are looked up one by one.
+    class_cell : ndarray of shape (T,), int32
+        Column of each cell among those that are kept by class.
+    inside : Table
+        Finds the cells of impostor pairs in the window.
+    anywhere : Table
+        Finds all cells, for genuine pairs.
+    everywhere : bool
+        Whether all cells are treated as cells of the window, so that there are no zones.
+    scale, shift : float32
+        Beyond the window cuts are even. There the zone of a score is ``score * scale + shift``,
+        truncated to an integer: 0 for the last cell, up to ``ZONES - 1`` next to the window.
+    few : ndarray, uint8
+        For each threshold beyond the window that is kept by class, except the last one, the lowest
+        zone that it accepts.
     """
 
     number: int
@@ -65,10 +91,10 @@ class Bounds(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A block of scores, and where it lies.
+    """A block of scores, and its place.
 
-    The block begins at row ``i0`` and column ``j0``, of a tile that begins at row ``a`` and column
-    ``c``. Of each row of ``scores``, the first ``width`` are its columns.
+    The block begins at row ``i0`` and column ``j0``. Its tile begins at row ``a`` and column ``c``.
+    Each row of ``scores`` has ``width`` scores, and padding behind them.
     """
 
     scores: Any
@@ -80,7 +106,7 @@ class Block(NamedTuple):
 
 
 class Genuine(NamedTuple):
-    """Where genuine pairs are counted: by key and cell, by cell, and the nearest of each row."""
+    """Arrays for genuine pairs: counts by key and cell, counts by cell, and nearest scores."""
 
     credits: Any
     pooled: Any
@@ -89,9 +115,9 @@ class Genuine(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """Where the listed pairs of a block are credited, arrays of ``Buffers`` that a row needs.
+    """The arrays of ``Buffers`` to which the listed pairs of a block are credited.
 
-    ``column_places`` begins at the block's first column.
+    ``column_places`` begins at the first column of the block.
     """
 
     columns: Any
@@ -103,15 +129,33 @@ class Listed(NamedTuple):
 
 
 class Buffers(NamedTuple):
-    """A worker's own arrays.
+    """The arrays of one worker.
 
-    ``zone_pairs`` counts the zones of a block two at a time, as neighbours in a row, in integers so
-    short that the table stays in the first cache; ``zone_counts`` has the zones of all blocks.
-
-    ``credits`` has the credits of the window to the keys of one tile, flat, in bytes, so that they
-    stay in the second cache: those of a row begin at its ``row_places`` or ``column_places``. Each
-    256 credits of a place make a *carry*, of which ``carried[0]`` is the number, and the rest says
-    where.
+    Attributes
+    ----------
+    nearest : ndarray of shape (N,), float32
+        Highest impostor score of each row in the window.
+    zone_pairs : ndarray of shape ((ZONES + 1) * 256,), uint16
+        Counts of the zones of a block, two neighbours in a row at a time: the two zones together
+        are the index. The integers are so short that the table stays in the first-level cache.
+    zone_counts : ndarray of shape (ZONES + 1,), int64
+        How often each zone occurred in all blocks.
+    zones : ndarray, uint8
+        Zones of one row of the block.
+    columns : ndarray, uint16
+        Listed columns of one row of the block.
+    credits : ndarray, uint8
+        Credits in the window to the keys of one tile, flat, by key and cell. Bytes keep the table
+        in the second-level cache.
+    carried : ndarray, uint32
+        Every 256 credits at one place make a *carry*. ``carried[0]`` is the number of carries, and
+        the following entries are their places in ``credits``.
+    row_places, column_places : ndarray of shape (TILE_SIDE,), uint32
+        Where the credits to the key of each row or column of the tile begin.
+    few_by_row, few_by_column : ndarray
+        For each row and each column of the tile, the pairs accepted at each of the few thresholds.
+    few_columns : ndarray of shape (few, TILE_SIDE), uint8
+        The same for each column, for the latest rows, which are not yet in the other two.
     """
 
     nearest: Any
@@ -130,7 +174,10 @@ class Buffers(NamedTuple):
 
 @compiled
 def cell_of(score: Any, first: Any, cuts: Any, top: Any, scale: Any, compares: Any) -> Any:
-    """The cell of a score, that of the first threshold which accepts it, by a table of codes."""
+    """Return the cell of a score: that of the first threshold which accepts it.
+
+    The arguments are those of a ``Table``.
+    """
     place = min(max((top - score) * scale, np.float32(0)), np.float32(first.size - 1))
     cell = np.uint32(first[np.uint32(place)])
     if cell >= CROWDED:

@@ -1,4 +1,4 @@
-"""The reference engine: plain NumPy, a tile at a time. Read this one first."""
+"""The reference engine. It counts one tile at a time with plain NumPy. Read this one first."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,11 +12,12 @@ from opis_cli.settings import Settings
 
 TILE_SIDE = 512
 _INSIDE_SIDE = 64
+"""Rows on a side of the tiles for pairs inside small classes."""
 
 
 @contextmanager
 def opened(embeddings: Embeddings, settings: Settings, threads: int) -> Iterator[Opened]:
-    """This engine, ready to count."""
+    """Open this engine."""
     yield Opened(TILE_SIDE, lambda number: count_pairs)
 
 
@@ -28,8 +29,11 @@ def count_pairs(
     threads: int,
     advance: Advance,
 ) -> None:
-    """Count the pairs of tiles into the tally, on one thread (and those of the BLAS)."""
-    # searchsorted wants rising values: cells are found among negated scores.
+    """Count the pairs of tiles into the tally, on one thread and the threads of the BLAS.
+
+    ``threads`` is not used.
+    """
+    # searchsorted needs rising values, but cuts fall. So cells are found among negated scores.
     negated_cuts = -rows.cuts_of(grid)
     negated_cuts[-1] = np.inf
     borderline = negated_cuts - np.float32(2 * ROUNDING * rows.scale)
@@ -61,9 +65,10 @@ def count_pairs(
 
 
 def count_inside(rows: Rows, count: int, grid: Grid, threads: int) -> Ints:
-    """Pairs inside each class of the first ``count`` rows, by cell of the window, (keys, W).
+    """Count the pairs inside each class of the first ``count`` rows, shape (keys - 1, W).
 
-    The rows of a class stand beside one another, and those of the last class are left out.
+    W is the number of cells in the window. The rows of a class must be adjacent. The class of the
+    last key is left out.
     """
     tally = Tally.empty(rows, grid)
     tiles = tiles_along(rows.class_ends[:count], _INSIDE_SIDE)
@@ -72,7 +77,7 @@ def count_inside(rows: Rows, count: int, grid: Grid, threads: int) -> Ints:
 
 
 def _credit(credits: Ints, keys: Ints, cells: Ints) -> None:
-    """Add one for each (key, cell)."""
+    """Add 1 to ``credits`` for each pair (key, cell)."""
     if len(keys) == 0:
         return
     width = credits.shape[1]

@@ -1,8 +1,9 @@
-"""The engine for a device: tiles are multiplied and counted there, and only counts come back.
+"""The engine for a device such as a GPU. It multiplies tiles and counts their pairs there.
 
-Cells are those of the reference engine, found by the same cuts (``bucketize`` is ``searchsorted``).
-Pairs of the window, a tenth of all, are picked out before they are credited to keys; beyond it
-counts by class are sums of comparisons, and pooled counts a histogram.
+Only the counts come back from the device. Cells are found by the same cuts as in the reference
+engine, as ``bucketize`` does the same as ``searchsorted``. A tenth of all pairs lies in the window.
+These are picked out and credited to their keys one by one. Beyond the window, the counts by class
+are sums of comparisons, and the pooled counts are a histogram.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,15 +22,16 @@ from opis_cli.records import Embeddings, Grid, Ints
 from opis_cli.settings import Settings
 
 _SIDES = {"cpu": 1_024, "cuda": 8_192}
+"""Rows on a side of the tiles that suit each device best."""
 
 
 def device_of(name: str | None) -> str:
-    """The device that is asked for, else CUDA where there is one.
+    """Return the device of this name. Without a name, return CUDA if torch sees it, else the CPU.
 
     Raises
     ------
     SettingsError
-        torch does not see that device.
+        torch does not see the device that was asked for.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise SettingsError(
@@ -40,13 +42,13 @@ def device_of(name: str | None) -> str:
 
 
 def tile_side(device: str | None) -> int:
-    """The side of the tiles that a device likes."""
+    """Return the rows on a side of the tiles that suit a device best."""
     return _SIDES[device_of(device)]
 
 
 @contextmanager
 def opened(embeddings: Embeddings, settings: Settings, threads: int) -> Iterator[Opened]:
-    """This engine, ready to count on the device of the settings."""
+    """Open this engine on the device that the settings name."""
     on_device = partial(count_pairs, device=settings.device, tf32=settings.dtype == "tf32")
     yield Opened(tile_side(settings.device), lambda number: on_device)
 
@@ -67,9 +69,9 @@ def count_pairs(
     Parameters
     ----------
     device : {"cpu", "cuda"}, optional
-        CUDA where there is one.
+        By default CUDA if torch sees it, else the CPU.
     tf32 : bool
-        Allow products in TF32, whose rounding is a thousand times that of float32.
+        Whether products may be in TF32, whose rounding is a thousand times that of float32.
     """
     device = device_of(device)
     counter = _Counter(rows, grid, tally, device)
@@ -82,7 +84,7 @@ def count_pairs(
 
 @contextmanager
 def _settings(threads: int, device: str, tf32: bool) -> Iterator[None]:
-    """torch's own settings, which are global, as this work needs them."""
+    """Set the global settings of torch as this work needs them, and restore them afterwards."""
     precision, before = torch.get_float32_matmul_precision(), torch.get_num_threads()
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     if device == "cpu":
@@ -95,7 +97,7 @@ def _settings(threads: int, device: str, tf32: bool) -> Iterator[None]:
 
 
 class _Counter:
-    """What lies on the device while tiles are counted: the rows, the cuts and the counts."""
+    """The arrays on the device while tiles are counted: the rows, the cuts and the counts."""
 
     def __init__(self, rows: Rows, grid: Grid, tally: Tally, device: str) -> None:
         def there(array: NDArray[Any]) -> Any:
@@ -110,7 +112,7 @@ class _Counter:
         self.vetoes, self.veto_score = [there(codes) for codes in rows.vetoes], rows.veto_score
         self.cuts, self.window = there(negated_cuts), grid.window
         self.borderline = self.cuts - 2 * ROUNDING * rows.scale
-        # Where counts by class are kept everywhere, all cells are treated as the window's.
+        # If every threshold keeps counts by class, all cells are treated as cells of the window.
         dense = len(grid.by_class) == len(grid.thresholds)
         self.listed = len(grid.thresholds) if dense else grid.window
         self.beyond = [int(index) for index in grid.by_class[self.listed :]]
@@ -137,7 +139,8 @@ class _Counter:
         cells = torch.bucketize(scores.neg(), self.cuts, out_int32=True)
         here = self.labels_here
         on_diagonal = tile.a == tile.c
-        # Rows are sorted by label: only tiles near the diagonal have genuine pairs.
+        # Rows are sorted by label, so only tiles near the diagonal can have genuine pairs. The
+        # others are spared the masks.
         mixed = on_diagonal or here[tile.b - 1] >= here[tile.c]
         impostor = None
         if mixed:
@@ -150,7 +153,7 @@ class _Counter:
         self.impostor_pairs(tile, scores, cells, impostor)
 
     def genuine_pairs(self, tile: Tile, scores: Any, cells: Any, pairs: Any) -> None:
-        """Credit the pairs that a mask picks, one by one."""
+        """Count the genuine pairs of a tile, which the mask ``pairs`` picks, one by one."""
         _raise_nearest(self.nearest_genuine, tile, scores.where(pairs, -torch.inf))
         i, j = pairs.nonzero(as_tuple=True)
         found = cells[i, j].long()
@@ -160,7 +163,7 @@ class _Counter:
         self.credit(self.genuine, tile, i, j, found, len(self.cuts))
 
     def impostor_pairs(self, tile: Tile, scores: Any, cells: Any, pairs: Any) -> None:
-        """Credit the pairs that a mask picks (all, if there is none)."""
+        """Count the impostor pairs of a tile: those that ``pairs`` picks, or all if it is None."""
         if pairs is not None:
             scores = scores.where(pairs, -torch.inf)
         _raise_nearest(self.nearest_impostor, tile, scores)
@@ -170,7 +173,7 @@ class _Counter:
         if pairs is not None:
             inside &= pairs
         i, j = inside.nonzero(as_tuple=True)
-        # Cells of the window are those kept by class, in the same order.
+        # In the window every cell is kept by class, so a cell is its own column.
         self.credit(self.impostor, tile, i, j, cells[i, j].long(), self.columns)
         before = inside
         for column, last in enumerate(self.beyond, self.listed):
@@ -184,7 +187,7 @@ class _Counter:
             before = accepted
 
     def credit(self, credits: Any, tile: Tile, i: Any, j: Any, cells: Any, columns: int) -> None:
-        """Add one for each pair to the keys of both rows."""
+        """Credit each pair to the keys of both its rows."""
         one = torch.ones((), dtype=credits.dtype, device=credits.device).expand(len(cells))
         for rows in (i + tile.a, j + tile.c):
             credits.index_add_(0, self.keys[rows] * columns + cells, one)
@@ -201,12 +204,16 @@ class _Counter:
 
 
 def _signed(array: Ints) -> Any:
-    """The dtype of a count: torch adds no unsigned ones, but its 32 bits wrap as NumPy's do."""
+    """Return the torch dtype that stands for the unsigned dtype of a count.
+
+    torch cannot add unsigned integers. Signed ones serve, because their 32 bits wrap as those of
+    NumPy's unsigned integers do.
+    """
     return torch.int32 if array.itemsize <= 4 else torch.int64
 
 
 def _raise_nearest(nearest: Any, tile: Tile, scores: Any) -> None:
-    """Raise the best scores of a tile's rows and columns."""
+    """Raise the nearest scores of the rows and the columns of a tile, if it has higher ones."""
     for axis, start, stop in ((1, tile.a, tile.b), (0, tile.c, tile.d)):
         part = nearest[start:stop]
         torch.maximum(part, scores.amax(axis), out=part)

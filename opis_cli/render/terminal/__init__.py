@@ -1,1 +1,1 @@
-"""What the terminal shows."""
+"""Make the output that the terminal shows."""

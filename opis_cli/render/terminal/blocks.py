@@ -1,4 +1,4 @@
-"""The blocks that summaries on the terminal are made of."""
+"""Building blocks of the summaries on the terminal."""
 
 from collections.abc import Iterable
 
@@ -7,12 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 _LABEL_WIDTH = 28
+"""Width of the column of names, in characters."""
 _ROUGH = 10
-"""Classes that carry OPIS, below which its interval is often too narrow."""
+"""Effective number of classes that carry OPIS, below which its interval is often too narrow."""
 
 
 def section(title: str, rows: list[tuple[str, str, str]]) -> RenderableType:
-    """A titled block of name, figure, and what it means."""
+    """Return a titled block whose rows have a name, a figure, and a remark on its meaning."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(width=_LABEL_WIDTH)
     grid.add_column(justify="right", no_wrap=True)
@@ -23,12 +24,12 @@ def section(title: str, rows: list[tuple[str, str, str]]) -> RenderableType:
 
 
 def marked(lines: Iterable[str]) -> list[RenderableType]:
-    """Lines that a person must not miss."""
+    """Return lines that are marked as warnings."""
     return [Text(f"  ! {line}", style="yellow") for line in lines]
 
 
 def carried(effective: float | None, classes: int) -> str:
-    """How many of the classes carry a figure in effect, where that is few of them."""
+    """Say how many classes carry a figure in effect, if that is less than half of them."""
     if effective is None or 2 * effective >= classes:
         return ""
     carry = "1 class carries" if effective < 1.05 else f"{effective:.2g} classes carry"
@@ -36,7 +37,10 @@ def carried(effective: float | None, classes: int) -> str:
 
 
 def carried_roughly(effective: float | None, classes: int) -> str:
-    """The same of OPIS, whose interval is rough where they are few, however many there are."""
+    """Say how many classes carry OPIS in effect.
+
+    If these are few, its interval is rough, however many classes there are in all.
+    """
     if effective is None or effective >= _ROUGH:
         return carried(effective, classes)
     return "rough: " + carried(effective, 1 << 62).removesuffix(" carry it").removesuffix(
@@ -45,7 +49,7 @@ def carried_roughly(effective: float | None, classes: int) -> str:
 
 
 def facts_table(facts: dict[str, str]) -> RenderableType:
-    """Facts about this machine, a row each."""
+    """Return facts about this machine, one in each row."""
     grid = Table.grid(padding=(0, 2))
     for name, value in facts.items():
         grid.add_row(Text(name, style="bold"), Text(value))

@@ -1,4 +1,4 @@
-"""What the terminal shows of a verdict and of a comparison."""
+"""Show a verdict, and a comparison of models, on the terminal."""
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -18,12 +18,13 @@ from opis_cli.scoring.opis import SCALES
 from opis_cli.text import number, plain, rate
 
 _SHOWN_CLASSES = 5
+"""Most classes in the tables of those that gained or lost most."""
 
 
 def verdict(found: Verdict, report: Report) -> RenderableType:
-    """The verdict at a glance: every check with its value, limit and margin, and what to know.
+    """Return the verdict at a glance: every check with its value, limit and margin, and notes.
 
-    ``report`` is that of the run, which says what its figures are by.
+    ``report`` is the report of the run. It says whether figures are by class or by group.
     """
     color = "green" if found.passed else "red"
     parts: list[RenderableType] = [
@@ -85,7 +86,10 @@ def _classes(how: str, classes: tuple[ClassChange, ...], report: Report) -> Rend
 
 
 def comparison(found: Comparison, report: Report) -> RenderableType:
-    """Models as papers print them, and what changed from the first one, whose report it is."""
+    """Return a table of the models, as papers print it, and what changed from the first model.
+
+    ``report`` is the report of the first model.
+    """
     parts: list[RenderableType] = [_models(found)]
     for one in found.differences:
         parts += [Text(), _difference(one, found, report)]
@@ -94,7 +98,7 @@ def comparison(found: Comparison, report: Report) -> RenderableType:
 
 def _models(found: Comparison) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    # On a narrow terminal names fold, so that figures stay whole.
+    # On a narrow terminal the names are folded, so that the figures stay whole.
     table.add_column("model", overflow="fold", max_width=28)
     far = "FRR" if found.max_far is None else f"FRR@FAR {rate(found.max_far)}"
     for name in ("R@1", "OPIS", f"{100 * found.eps:g}%-OPIS", "threshold", far, "Pareto"):
@@ -135,7 +139,7 @@ def _difference(one: Difference, found: Comparison, report: Report) -> Renderabl
     return Group(*parts)
 
 
-# Whether more is better; a threshold is neither.
+# Whether a higher figure is better. A threshold is not here, as neither direction is better.
 _MORE_IS_BETTER = {"recall_at_1": True, "opis": False, "eps_opis": False, "frr_at_max_far": False}
 _MORE_IS_BETTER |= {"opis_euclidean_unit": False, "opis_log_far": False}
 _LABELS = {"recall_at_1": "R@1", "opis": "OPIS", "threshold": "threshold"}
@@ -164,7 +168,7 @@ def _interval(ends: tuple[float, float], unit: Unit) -> str:
 
 
 def _arrow(change: Change) -> tuple[str, str]:
-    """Which way the figure went, and whether that is better."""
+    """Return an arrow that says which way the figure went and if that is better, and its style."""
     if change.change is None:
         return "", ""
     if change.change == 0:

@@ -1,4 +1,4 @@
-"""What the terminal shows of margins for training."""
+"""Show margins for training on the terminal."""
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -11,7 +11,7 @@ from opis_cli.text import number, rate
 
 
 def margins_summary(run: Evaluation, margins: Margins) -> RenderableType:
-    """Margins, the pairs that they mine, the loss that they mean, and how to train with them."""
+    """Return the margins, their hard pairs, the loss of these pairs, and how to train with them."""
     pairs, plus, minus = run.report.pairs, margins.hard_genuine_pairs, margins.hard_impostor_pairs
     rows = [
         (

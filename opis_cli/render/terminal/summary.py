@@ -1,4 +1,4 @@
-"""What the terminal shows: tables that a person reads in ten seconds."""
+"""Show an evaluation on the terminal, in tables that a person reads in ten seconds."""
 
 import math
 from collections.abc import Callable
@@ -16,11 +16,17 @@ from opis_cli.report.records import Report
 from opis_cli.text import number, plain, rate, scale, shown
 
 SHOWN_CLASSES = 5
+"""Most classes in the table of the worst ones."""
 _SIZES_ALIKE = 5
+"""Ratio of the largest to the smallest class above which the share of noise in OPIS is rough."""
 
 
 def summary(run: Evaluation, out: Path | None = None) -> RenderableType:
-    """The evaluation at a glance: what was read, consistency, threshold, who it fails, files."""
+    """Return the evaluation at a glance.
+
+    It has what was read, the consistency, the threshold, the classes that it fails, and the folder
+    of the run.
+    """
     report = run.report
     parts: list[RenderableType] = [_header(report), Text(), _consistency(report), Text()]
     parts += [recommendation(run, report.recommendation), Text()]
@@ -62,7 +68,7 @@ def _header(report: Report) -> RenderableType:
 
 
 def _what_was_read(report: Report) -> str:
-    """Rows, or queries and gallery, or scored pairs; and what the figures are by."""
+    """Return how many rows (or queries and gallery rows, or scored pairs) and classes were read."""
     source = report.source
     text = f"{source.rows:,} rows x {source.dim} dimensions"
     if source.gallery_rows is not None:
@@ -86,7 +92,7 @@ def _what_was_read(report: Report) -> str:
 
 
 def _duplicates(report: Report) -> list[str]:
-    """The warning about equal rows."""
+    """Return the warning about equal rows, if there are any."""
     found = report.duplicates
     if found is None or not found.rows:
         return []
@@ -139,7 +145,7 @@ def _consistency(report: Report) -> RenderableType:
 
 
 def _opis_by(report: Report) -> list[str]:
-    """OPIS and eps-OPIS on the other scales that there are."""
+    """Return OPIS and eps-OPIS on the other scales, as far as they are known."""
     found = report.opis_by
     scales = (
         [] if found is None else [("unit L2", found.euclidean_unit), ("log FAR", found.log_far)]
@@ -152,11 +158,12 @@ def _opis_by(report: Report) -> list[str]:
 
 
 def _intervals(report: Report) -> RenderableType | None:
-    """How far the figures may be off on other classes."""
+    """Return the intervals of the figures on other classes, or why there are none."""
     found = report.intervals
     if found is None:
         return _why_no_intervals(report)
-    # Few large classes can carry a pooled rate: then it is worth little more than they are.
+    # A few large classes can carry a pooled rate. Then it says little about other classes, so the
+    # table shows how many carry it.
     chosen = report.recommendation
     at_end = chosen.interval is not None and chosen.threshold in chosen.interval
     where = "of the bound" if at_end and chosen.confidence is None else "of the same FAR"
@@ -196,7 +203,7 @@ def _why_no_intervals(report: Report) -> RenderableType | None:
 
 
 def _ends(ends: tuple[float, float] | None, show: Callable[[float], str]) -> str:
-    """An interval; a dash where there is none."""
+    """Return an interval as text, or a dash if there is none."""
     return "–" if ends is None else f"{show(ends[0])} to {show(ends[1])}"
 
 
@@ -205,7 +212,7 @@ def _two(value: float) -> str:
 
 
 def _held_out(report: Report) -> RenderableType | None:
-    """What the threshold does to classes that it was not chosen on."""
+    """Return the rates of thresholds on classes that they were not chosen on."""
     found = report.held_out
     if found is None:
         return None
@@ -220,7 +227,7 @@ def _held_out(report: Report) -> RenderableType | None:
 
 
 def _differentials(report: Report) -> RenderableType | None:
-    """How unequal the rates of the classes are."""
+    """Return how unequal the rates of the classes are."""
     found = report.differentials
     if found is None:
         return None
@@ -271,8 +278,11 @@ def _deployed(report: Report) -> RenderableType | None:
 
 
 def _worst_classes(report: Report) -> RenderableType | None:
-    """The classes of least utility at the deployed threshold if there is one, else where the
-    recommended one is, else over the range."""
+    """Return the classes of least utility.
+
+    The utility is that at the deployed threshold if there is one, else at the recommended threshold
+    if there is one, else the mean over the calibration range.
+    """
     classes, where = report.worst_classes, "at the recommended threshold"
     if report.deployed is not None:
         classes, where = report.deployed.worst_classes, "at the deployed threshold"

@@ -1,4 +1,4 @@
-"""What the terminal shows of a recommendation: the threshold, its cost, or why there is none."""
+"""Show a recommendation on the terminal: the threshold and its cost, or why there is none."""
 
 import math
 
@@ -16,7 +16,7 @@ from opis_cli.text import number, plain, rate, scale, shown
 
 
 def recommendation(run: Evaluation, chosen: Recommendation) -> RenderableType:
-    """The recommended threshold, what it costs, and what to know of it; or why there is none."""
+    """Return the recommended threshold, its cost and warnings about it, or why there is none."""
     report, grid = run.report, run.counts.grid
     dense = len(grid.by_class) == len(grid.thresholds)
     window_end = math.inf if dense else float(grid.thresholds[grid.window - 1])
@@ -97,7 +97,7 @@ def _infeasible(chosen: Recommendation, asked: str, metric: str) -> RenderableTy
 def borderline(
     found: Borderline | None, accepted: int | None, rejected: int | None
 ) -> list[RenderableType]:
-    """The counts on both sides, where rounding may put pairs on either side of a threshold."""
+    """Return the range of each count, if rounding may put pairs on either side of a threshold."""
     if found is None or accepted is None or rejected is None:
         return []
     sides = []
@@ -113,7 +113,7 @@ def borderline(
 
 
 def bounds(chosen: Recommendation) -> str:
-    """The bounds on the pooled rates that a threshold was asked to hold."""
+    """Return the bounds on the pooled rates that the threshold should meet, as text."""
     given = (("FAR", chosen.max_far), ("FRR", chosen.max_frr))
     return " and ".join(f"{name} <= {rate(value)}" for name, value in given if value is not None)
 
@@ -121,10 +121,17 @@ def bounds(chosen: Recommendation) -> str:
 def _warnings(
     chosen: Recommendation, report: Report, window_end: float, unseen: str
 ) -> list[RenderableType]:
-    """What a person must know before they trust the threshold.
+    """Return what a person must know before they trust the threshold.
 
-    Beyond ``window_end`` only a few thresholds have counts by class. ``unseen`` tells how few
-    classes carry a FAR whose bound shall hold with confidence.
+    Parameters
+    ----------
+    chosen : Recommendation
+    report : Report
+    window_end : float
+        Distance beyond which only a few thresholds have counts by class.
+    unseen : str
+        Says how few classes carry the FAR whose bound should hold with confidence. It is empty if
+        they are not few.
     """
     asked, found = report.calibration_range, []
     if chosen.supported is False:
@@ -140,11 +147,12 @@ def _warnings(
             "well break: no confidence knows what is not in these."
         )
     low, high = asked.threshold_low or 0.0, asked.threshold_high or 0.0
-    # An end that only a pair or two lie beyond is not outside.
+    # A threshold that lies beyond an end by only a pair or two does not count as outside.
     hair = 0.01 * (high - low)
     inside = low - hair <= chosen.threshold <= high + hair
     if report.opis is not None and not inside:
-        # A range of ten to one about the threshold's FAR, or the least FAR that the pairs show.
+        # Advise a range of ten to one around the FAR of the threshold, or around the least FAR that
+        # the pairs can show.
         far = min(max(chosen.far, 10 / report.pairs.impostor), 0.3)
         found.append(
             "The threshold lies outside the calibration range, so OPIS says little about it; "

@@ -1,4 +1,7 @@
-"""A verdict as text for other programs and people: a file a format, all of one signature."""
+"""Write a verdict as text, for other programs and for people.
+
+Each format has a module here, and all formats have functions of the same signature.
+"""
 
 from collections.abc import Callable
 
@@ -15,7 +18,7 @@ def _json(outcome: Outcome) -> str:
 
 
 def _html(outcome: Outcome) -> str:
-    # It draws pictures, and others shall not wait for Matplotlib.
+    # The page draws pictures. Imported here, it does not make other formats wait for Matplotlib.
     from opis_cli.render.html import page
 
     return page(outcome)
@@ -29,4 +32,4 @@ FORMATS: dict[str, Callable[[Outcome], str]] = {
     "json": _json,
     "html": _html,
 }
-"""What makes the text of each format, by its name."""
+"""The function that makes the text of each format, by name of the format."""

@@ -1,7 +1,7 @@
-"""A verdict for GitHub: outputs of a step, and annotations.
+"""Write a verdict for GitHub: the outputs of a step, and annotations.
 
-A runner reads commands from what is printed, so whatever could end a line is written as GitHub
-wants it.
+A runner of GitHub reads commands from the printed lines. So characters that could end a line or a
+part of it are escaped as GitHub prescribes.
 """
 
 from collections.abc import Iterator
@@ -10,10 +10,11 @@ from opis_cli.judging.gate import Outcome, Verdict
 from opis_cli.render.verdicts.words import sentence
 
 MOST_ANNOTATIONS = 10
+"""Most annotations that a step may have."""
 
 
 def github(outcome: Outcome) -> str:
-    """Lines ``name=value`` for the later steps of a job."""
+    """Return lines ``name=value``, which later steps of a job can read."""
     verdict = outcome.verdict
     values = {
         "passed": str(verdict.passed).lower(),
@@ -27,7 +28,7 @@ def github(outcome: Outcome) -> str:
 
 
 def annotations(verdict: Verdict) -> Iterator[str]:
-    """GitHub's error annotations, one a failed check, no more than a step may have."""
+    """Yield an error annotation for each failed check, but no more than a step may have."""
     failed = verdict.failed
     fits = len(failed) <= MOST_ANNOTATIONS
     for check in failed if fits else failed[: MOST_ANNOTATIONS - 1]:

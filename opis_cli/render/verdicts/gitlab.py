@@ -1,10 +1,13 @@
-"""Figures of a verdict as a metrics report of GitLab."""
+"""Write the figures of a verdict as a metrics report for GitLab."""
 
 from opis_cli.judging.gate import Outcome
 
 
 def gitlab(outcome: Outcome) -> str:
-    """Figures as OpenMetrics text, rounded, as GitLab compares them as strings."""
+    """Return the figures as OpenMetrics text.
+
+    They are rounded, because GitLab compares them as strings.
+    """
     verdict = outcome.verdict
     lines = [
         f"opis_{name.removeprefix('opis')} {value:.8f}".replace("opis_ ", "opis ")

@@ -1,4 +1,4 @@
-"""A verdict as JUnit XML, for the test reports of CI systems."""
+"""Write a verdict as JUnit XML, for the test reports of CI systems."""
 
 import re
 
@@ -6,12 +6,12 @@ from opis_cli.judging.gate import Outcome
 from opis_cli.render.verdicts.words import sentence
 from opis_cli.text import plain
 
-# What XML 1.0 has no place for, beside the control characters that `plain` replaces.
+# Characters that XML 1.0 does not allow. `plain` replaces only the control characters among them.
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def junit(outcome: Outcome) -> str:
-    """A suite, with a test case for each check."""
+    """Return a suite with a test case for each check."""
     from junitparser import Failure, JUnitXml, TestCase, TestSuite
 
     verdict = outcome.verdict
@@ -24,7 +24,8 @@ def junit(outcome: Outcome) -> str:
     for check in verdict.checks:
         case = TestCase(check.name, "opis.gate", 0.0)
         if not check.passed:
-            # Some programs show the message, others the text, and hardly any the properties.
+            # Some programs show the message and others the text, and few show the properties. So
+            # message and text both hold everything.
             text = _xml(" ".join([sentence(check) + ".", *verdict.notes]))
             failure = Failure(text, "limit")
             failure.text = text
@@ -33,7 +34,8 @@ def junit(outcome: Outcome) -> str:
     suite.update_statistics()  # type: ignore[no-untyped-call]
     report = JUnitXml("opis gate")
     report.add_testsuite(suite)
-    # By hand, as the library would add `skipped`, which the published schema has no place for.
+    # The totals are set by hand. The library's own method would add `skipped`, which the published
+    # schema does not allow.
     report.tests, report.failures, report.errors = suite.tests, suite.failures, suite.errors
     report.time = suite.time
     xml = report.tostring().decode()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""A verdict as GitHub-flavoured Markdown, in which no name from the data becomes markup."""
+"""Write a verdict as GitHub-flavoured Markdown, in which no name from the data becomes markup."""
 
 import re
 
@@ -6,12 +6,12 @@ from opis_cli.judging.gate import Outcome
 from opis_cli.render.verdicts.words import cells, evidence, headline, subject
 from opis_cli.text import number, plain
 
-# A dot before a letter could make an address, which some renderers turn into a link.
+# A dot before a letter could be part of an address, which some renderers turn into a link.
 _MARKUP = re.compile(r"""[\\`*_{}\[\]<>()#!|&~@:/$"'^=]|\.(?=[^\W\d])""")
 
 
 def markdown(outcome: Outcome) -> str:
-    """The verdict as a table, with the classes that lost most."""
+    """Return the verdict as a table, and the classes that lost most as another one."""
     verdict, report = outcome.verdict, outcome.run.report
     mark = "✅" if verdict.passed else "❌"
     lines = [f"### {mark} {headline(verdict)}", "", _escaped(subject(verdict)), ""]
@@ -34,5 +34,5 @@ def markdown(outcome: Outcome) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is: whatever could be markup is a character reference."""
+    """Replace every character that could be markup by a character reference."""
     return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", text)

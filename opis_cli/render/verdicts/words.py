@@ -1,6 +1,6 @@
-"""A verdict in words, the same in every format.
+"""Put a verdict into words, which are the same in every format.
 
-Class names come from the data. Wherever one is shown it is on one line and of bounded length.
+Class names come from the data. Every name that is shown is kept on one line and limited in length.
 """
 
 from opis_cli import decimals
@@ -13,7 +13,10 @@ _AGAINST = ("max-opis-increase", "max-frr-increase", "max-recall-drop", "max-thr
 
 
 def figure(value: float | None, unit: Unit, *, points: bool = False) -> str:
-    """A figure for people; ``points`` for a difference of rates, in percentage points."""
+    """Return a figure as text for people.
+
+    If ``points``, the figure is a difference; differences of rates are in percentage points.
+    """
     if value is None:
         return "–"
     if unit == "distance":
@@ -26,13 +29,13 @@ def figure(value: float | None, unit: Unit, *, points: bool = False) -> str:
 
 
 def signed(value: float | None, unit: Unit) -> str:
-    """A difference with its sign, of rates in percentage points."""
+    """Return a difference with its sign; differences of rates are in percentage points."""
     text = figure(value, unit, points=True)
     return text if value is None or value < 0 else f"+{text}"
 
 
 def cells(check: Check) -> tuple[str, str, str]:
-    """Value, limit and margin of a check for people, the limit with its direction."""
+    """Return value, limit and margin of a check as text; the limit has its direction."""
     worse = check.baseline is not None or check.name in _AGAINST
     sign = ">=" if check.least else "<="
     return (
@@ -43,7 +46,10 @@ def cells(check: Check) -> tuple[str, str, str]:
 
 
 def evidence(check: Check) -> str:
-    """What the classes show of a worsening: its interval, and the least that they could."""
+    """Return the interval of a worsening, and the least worsening that the classes can show.
+
+    The text is empty if the check has no interval.
+    """
     if check.interval is None or check.detectable is None or check.confidence is None:
         return ""
     low, high = (figure(end, check.unit, points=True) for end in check.interval)
@@ -53,7 +59,7 @@ def evidence(check: Check) -> str:
 
 
 def sentence(check: Check) -> str:
-    """A check in one line, with everything that decided it."""
+    """Return a check in one line, with everything that decided it."""
     value, limit, margin = cells(check)
     parts = [f"{check.name}: {value}, limit {limit}, margin {margin}"]
     parts += [text for text in (check.remark, evidence(check)) if text]
@@ -61,7 +67,7 @@ def sentence(check: Check) -> str:
 
 
 def headline(verdict: Verdict) -> str:
-    """The verdict in a few words."""
+    """Return the verdict in a few words."""
     checks = "check" if len(verdict.checks) == 1 else "checks"
     if verdict.passed:
         return f"Gate passed: {len(verdict.checks)} {checks}"
@@ -69,7 +75,7 @@ def headline(verdict: Verdict) -> str:
 
 
 def subject(verdict: Verdict) -> str:
-    """What was judged, and where, in one line."""
+    """Return in one line what was judged, against which baseline, and at which threshold."""
     parts = [plain(verdict.run, 120)]
     if verdict.baseline is not None:
         parts.append(f"against {plain(verdict.baseline.path, 120)}")

@@ -42,7 +42,7 @@ def _run(words: list[str], debug: bool) -> int:
         signal.signal(signal.SIGTERM, _terminate)
         # Matplotlib would print a warning on stderr if building its font list takes long.
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
-        from opis_cli.cli.gate import app
+        from opis_cli.cli.app import app
 
         code = int(app(words, prog_name="opis", standalone_mode=False) or 0)
         if code == INTERRUPTED:

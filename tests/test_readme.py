@@ -45,7 +45,7 @@ def option_tables() -> str:
     """A table of options for each command, from what ``--help`` is made of."""
     import typer
 
-    from opis_cli.cli.gate import app
+    from opis_cli.cli.app import app
 
     lines = []
     for name, command in typer.main.get_command(app).commands.items():

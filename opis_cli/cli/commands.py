@@ -50,7 +50,7 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Count all pairs, score the classes' consistency, recommend a threshold."""
+    """Count all pairs, score them, and recommend a threshold."""
     settings = settings_of(config, given)
     if out is not None:
         from opis_cli.run import check_target
@@ -99,22 +99,31 @@ def recommend(
 def plot(
     run_or_source: RunOrSource,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Picture to write: .png, .svg or .pdf.")
-    ] = Path("utility.png"),
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Picture to write: .png, .svg or .pdf.",
+            show_default="KIND.png",
+            metavar="FILE",
+        ),
+    ] = None,
     kind: Annotated[
         str, typer.Option(help="utility, rates, det, roc, histogram or classes.")
     ] = "utility",
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
-    """Draw the curves of a run: PNG, SVG or PDF, by the suffix of -o."""
+    """Draw the curves of a run as PNG, SVG or PDF."""
     from opis_cli.render.pictures import check_picture, save_figure
+    from opis_cli.render.plots import check_kind
 
-    check_picture(output)
+    file = output or Path(f"{check_kind(kind)}.png")
+    check_picture(file)
     run = run_of(run_or_source, config, quiet)
-    save_figure(run.plot(kind), output)
+    save_figure(run.plot(kind), file)
     if not quiet:
-        typer.echo(f"{kind} plot written to {output}")
+        typer.echo(f"{kind} plot written to {file}")
 
 
 @app.command()
@@ -127,7 +136,7 @@ def export(
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write the curves with their intervals as a table for other tools."""
+    """Write the curves and their intervals as a table."""
     from opis_cli.report.curves_table import check_table, curves_table, save_table
 
     check_table(curves)
@@ -150,7 +159,7 @@ def margins(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Margins that train a more consistent model: for the TCM loss, from bounds."""
+    """Derive the margins of the TCM loss from bounds."""
     asked = asked_of(config, {"max_far": max_far, "max_frr": max_frr})
     run = run_of(run_or_source, config, quiet)
     found = run.margins(**asked)
@@ -164,7 +173,7 @@ def margins(
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Say what this machine has: versions, engines, processors, memory."""
+    """Say what this machine has: versions, engines, memory."""
     from opis_cli.cli.doctor import describe
 
     facts = describe()

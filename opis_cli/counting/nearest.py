@@ -127,8 +127,10 @@ def _nearest_is_genuine(embeddings: Embeddings, plan: Plan, row: int) -> bool:
     distances = _exact_distances(
         embeddings.vectors[rows.order[row]], embeddings.vectors[source], rows.metric
     )
-    # Equal rows can differ in the last bits of a float64 sum, but they are ties.
-    ties = distances <= distances.min() + 1e-14
+    # Equal distances can differ in the last bits of a float64 sum, but they are ties. Rows of
+    # length 1 have rounding of one size; other rows have rounding in proportion to the distance.
+    least = float(distances.min())
+    ties = distances <= least + (1e-14 if rows.metric == "cosine" else 1e-12 * least)
     first = near[ties][np.argmin(source[ties])]
     return bool(plan.truth[first] == plan.truth[row])
 

@@ -10,10 +10,10 @@ import numpy as np
 from opis_cli.embeddings import arrow
 from opis_cli.embeddings.clean import Reading, clean, sha256_of_rows
 from opis_cli.embeddings.columns import check_file, check_lengths
+from opis_cli.embeddings.formats import Shard, is_parquet, shard_of_labels, shard_of_vectors
 from opis_cli.embeddings.gallery import with_gallery
 from opis_cli.embeddings.parquet import ParquetFiles, digest_of
 from opis_cli.embeddings.sampling import Sample
-from opis_cli.embeddings.shards import Shard, is_parquet, shard_of_labels, shard_of_vectors
 from opis_cli.embeddings.sources import Given, all_fetched, fetched, parts_of
 from opis_cli.errors import InputError
 from opis_cli.records import Embeddings, Floats, Ints, Source

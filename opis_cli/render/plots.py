@@ -93,9 +93,20 @@ def draw(run: Evaluation, kind: str = "utility") -> Figure:
         "histogram": _histogram,
         "classes": _classes,
     }
-    if kind not in drawers:
+    return drawers[check_kind(kind)](run)
+
+
+def check_kind(kind: str) -> str:
+    """Return the kind of a plot, if there is such a plot.
+
+    Raises
+    ------
+    SettingsError
+        There is no such plot.
+    """
+    if kind not in KINDS:
         raise SettingsError(f"there is no plot {kind!r}; the kinds are {', '.join(KINDS)}")
-    return drawers[kind](run)
+    return kind
 
 
 def _utility(run: Evaluation) -> Figure:

@@ -367,3 +367,20 @@ def test_pairs_inside_classes_are_those_found_one_by_one():
                 expected[rows.labels[i], reached[0]] += 1
     assert np.count_nonzero(expected.sum(axis=0)) > 5 and expected.sum() > 500
     assert np.array_equal(count_inside(rows, 240, grid, 2), expected)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-7, 1e6])
+def test_the_nearest_row_does_not_depend_on_the_scale(scale):
+    """Under the Euclidean metric a stranger is nearer by a little, at any length of the rows."""
+    rng = np.random.default_rng(2)
+    vectors = rng.standard_normal((90, 4)) * scale
+    labels = np.arange(90) % 30
+    # Each row of the last thirty has a stranger in the first thirty, and one of its class farther.
+    away = rng.standard_normal((30, 4))
+    away /= np.linalg.norm(away, axis=1, keepdims=True)
+    vectors[:30] = vectors[60:][rng.permutation(30)] + 1e-3 * scale * away
+    counts = count(vectors, labels, "numpy", "euclidean", calibration="frr:0.2..0.6")
+    distance = oracle.distances(vectors / scale, "euclidean")
+    np.fill_diagonal(distance, np.inf)
+    hits = labels[distance.argmin(axis=1)] == labels
+    assert np.array_equal(counts.nearest_hits, np.bincount(labels, weights=hits))

@@ -99,7 +99,7 @@ def _duplicates(report: Report) -> list[str]:
     named = ", ".join(map(str, found.first)) + (", ..." if found.rows > len(found.first) else "")
     return [
         f"{found.rows:,} rows equal another one ({found.pairs:,} pairs at distance 0): {named}. "
-        "Copies flatter a model: leave them out, or their pairs with --exclude-same."
+        "Copies flatter a model: leave them out, or their pairs with --exclude-same COLUMN."
     ]
 
 
@@ -166,7 +166,8 @@ def _intervals(report: Report) -> RenderableType | None:
     # table shows how many carry it.
     chosen = report.recommendation
     at_end = chosen.interval is not None and chosen.threshold in chosen.interval
-    where = "of the bound" if at_end and chosen.confidence is None else "of the same FAR"
+    what = "bound" if at_end and chosen.confidence is None else "same FAR"
+    where = f"where the {what} could lie"
     classes, carriers = report.source.evaluable_classes, found.effective_classes
     by_far = carried(carriers.far_accepted, classes)
     eps_opis, worst = f"{100 * report.eps_opis.eps:g}%-OPIS", report.eps_opis.worst_classes

@@ -1,0 +1,73 @@
+"""The command ``compare``: models beside the first one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opis_cli.cli.commands import app
+from opis_cli.cli.options import Config, Json, Quiet
+from opis_cli.cli.shared import print_json, run_of, settings_of, show
+
+
+@app.command()
+def compare(
+    models: Annotated[
+        list[str], typer.Argument(help="Two or more runs, or embeddings.", metavar="A B [C ...]")
+    ],
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Utility curves side by side: .png, .svg or .pdf.",
+            metavar="FILE",
+        ),
+    ] = None,
+    pareto: Annotated[
+        Path | None,
+        typer.Option(help="OPIS against 1 - recall@1: .png, .svg or .pdf.", metavar="FILE"),
+    ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Marker size of a model in --pareto, such as its batch size. Repeatable.",
+            metavar="NAME=NUMBER",
+        ),
+    ] = None,
+    twin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Join a base model to its remedied twin in --pareto. Repeatable.",
+            metavar="BASE=TWIN",
+        ),
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="Of the intervals of changes.")] = 0.95,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the bootstrap.", show_default="0")
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare models with the first one, with intervals."""
+    from opis_cli.judging.models import compare as compare_models
+    from opis_cli.render.pictures import check_picture, save_figure
+
+    for picture, flag in ((plot, "--plot"), (pareto, "--pareto")):
+        if picture is not None:
+            check_picture(picture, flag)
+    chosen = settings_of(config, {"seed": seed}).seed
+    runs = [run_of(path, config, quiet) for path in models]
+    found = compare_models(runs, models, sizes=size, twins=twin, confidence=confidence, seed=chosen)
+    if plot is not None or pareto is not None:
+        from opis_cli.render import comparison_plots
+
+        if plot is not None:
+            save_figure(comparison_plots.side_by_side(runs, found), plot)
+        if pareto is not None:
+            save_figure(comparison_plots.pareto(found), pareto)
+    if as_json:
+        print_json(found)
+    elif not quiet:
+        from opis_cli.render.terminal.gate import comparison
+
+        show(comparison(found, runs[0].report))

@@ -175,7 +175,7 @@ def test_a_byte_order_mark_is_no_key(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("max-farr = 0.1", "did you mean 'max-far'"),
+        ("maxfar = 0.1", "did you mean 'max-far'"),
         ("max-far = " + "1" * 400, "larger than any float"),
         ("seed = " + "1" * 5_000, "not valid TOML"),
         ("x = " + "[" * 3_000 + "]" * 3_000, "not valid TOML"),

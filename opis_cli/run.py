@@ -11,6 +11,7 @@ A run folder contains these files::
 
 import dataclasses
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,9 +85,27 @@ class Run(Evaluation):
                 self.report.timings, write=round(time.perf_counter() - start, 4)
             )
             digest = sha256_of(folder / COUNTS_FILE)
+            _keep_others(path, folder)
             report = dataclasses.replace(self.report, timings=timings, counts_sha256=digest)
             (folder / REPORT_FILE).write_text(to_json(report), encoding="utf-8")
         return report
+
+
+FILES = (REPORT_FILE, COUNTS_FILE, CLASSES_FILE, THRESHOLD_FILE, PLOT_FILE)
+"""The files of a run. Anything else in its folder is the user's."""
+
+
+def _keep_others(path: Path, folder: Path) -> None:
+    """Copy what is not a run's from a folder that is about to be replaced."""
+    if not path.is_dir():
+        return
+    for other in path.iterdir():
+        if other.name in FILES:
+            continue
+        if other.is_dir() and not other.is_symlink():
+            shutil.copytree(other, folder / other.name, symlinks=True)
+        else:
+            shutil.copy2(other, folder / other.name, follow_symlinks=False)
 
 
 def is_run(path: Path) -> bool:

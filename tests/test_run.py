@@ -152,15 +152,33 @@ def test_nothing_but_a_run_is_ever_replaced(small, saved, tmp_path):
         small.save(other / "thesis.tex", force=True)
     with pytest.raises(RunError, match="--force"):
         small.save(saved)
-    (saved / "stale").write_text("")
+    (saved / "classes.parquet").write_text("damaged")
     small.save(saved, force=True)
     assert {file.name for file in saved.iterdir()} == FILES
+    assert len(pd.read_parquet(saved / "classes.parquet")) == len(small.counts.sizes)
     assert {file.name for file in tmp_path.iterdir()} == {"other", "run"}
+
+
+def test_what_is_not_a_runs_stays(small, saved):
+    (saved / "notes.md").write_text("why this model")
+    (saved / "figures").mkdir()
+    (saved / "figures" / "one.svg").write_text("<svg/>")
+    (saved / "link").symlink_to("notes.md")
+    small.save(saved, force=True)
+    assert {file.name for file in saved.iterdir()} == FILES | {"notes.md", "figures", "link"}
+    assert (saved / "notes.md").read_text() == "why this model"
+    assert (saved / "figures" / "one.svg").read_text() == "<svg/>"
+    assert (saved / "link").is_symlink()
+
+
+def test_a_threshold_file_does_not_outlive_its_threshold(saved):
+    infeasible = opis.evaluate(*data.MADE["blobs"], max_far=1e-3, max_frr=1e-3)
+    infeasible.save(saved, force=True)
+    assert {file.name for file in saved.iterdir()} == FILES - {"threshold.json"}
 
 
 def test_behind_a_link_the_run_is_what_changes(small, saved, tmp_path):
     (tmp_path / "link").symlink_to(saved)
-    (saved / "stale").write_text("")
     small.save(tmp_path / "link", force=True)
     assert (tmp_path / "link").is_symlink()
     assert {file.name for file in saved.iterdir()} == FILES

@@ -235,12 +235,16 @@ def test_a_fault_of_ours_is_70_and_says_so_in_one_message(tmp_path):
     assert told.returncode == 70 and "Traceback" in told.stderr
 
 
-def test_an_interrupt_is_130_and_leaves_nothing(tmp_path):
+@pytest.mark.parametrize(
+    ("sent", "code", "told"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_an_interrupt_leaves_nothing(sent, code, told, tmp_path):
     vectors, labels = data.blobs(30_000, 50, 64)
     np.save(tmp_path / "x.npy", vectors)
     np.save(tmp_path / "y.npy", labels)
     words = ["evaluate", "x.npy", "--labels", "y.npy", "--out", "run", "--engine", "numpy"]
-    code = (
+    script = (
         "import sys\nfrom opis_cli import __main__\nfrom opis_cli.counting import count\n"
         "real = count._count_tiles\n"
         "def told(*args):\n    print('counting', flush=True)\n    return real(*args)\n"
@@ -248,17 +252,17 @@ def test_an_interrupt_is_130_and_leaves_nothing(tmp_path):
         f"sys.argv = ['opis', *{words!r}]\n__main__.main()"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", script],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stdout.readline() == "counting\n"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, errors = process.communicate(timeout=600)
-    assert process.returncode == 130
-    assert errors == "opis: interrupted\n"
+    assert process.returncode == code
+    assert errors == f"opis: {told}\n"
     assert {file.name for file in tmp_path.iterdir()} == {"x.npy", "y.npy"}
 
 
@@ -322,3 +326,56 @@ def test_the_bar_is_for_terminals_only(tmp_path):
     os.close(leader)
     assert json.loads(out)["source"]["rows"] == 9_000
     assert b"pairs/s" in seen and b"left" in seen
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("{opis} evaluate nope.parquet 2>/dev/full", 2),
+        ("{opis} evaluate nope.parquet 2>&-", 2),
+        ("{opis} evaluate --no-such-option 2>/dev/full", 2),
+        ("{opis} recommend {run} >&-", 0),
+        ("{opis} recommend {run} >&- 2>&-", 0),
+        ("{opis} recommend {run} >/dev/full", 2),
+        ("{opis} recommend {run} --json >/dev/full", 2),
+        ("{opis} recommend {run} | head -c1 >/dev/null", 0),
+    ],
+)
+def test_exit_codes_hold_whatever_the_streams_are(command, code, saved_once, tmp_path):
+    shown = command.format(opis=f"{sys.executable} -m opis_cli", run=saved_once)
+    done = subprocess.run(
+        ["bash", "-c", f"{shown}; (exit ${{PIPESTATUS[0]}})"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (code, "")
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 100_000, '{"threshold": ' + "1" * 400 + ', "metric": "cosine"}', '{"threshold": [1]}'],
+    ids=["nesting", "digits", "list"],
+)
+def test_what_is_no_threshold_file_is_refused(content, cli, tmp_path):
+    (tmp_path / "t.json").write_text(content)
+    done = cli("evaluate", WORDNET, "--threshold", "t.json")
+    assert done.returncode == 2 and "no threshold.json" in done.stderr
+
+
+def test_no_text_from_a_file_begins_a_line_of_an_error(cli, tmp_path):
+    """On GitHub a line that begins with two colons is a command."""
+    content = json.dumps({"threshold": 0.5, "metric": "x\n::error::hi"})
+    (tmp_path / "t.json").write_text(content)
+    done = cli("evaluate", WORDNET, "--threshold", "t.json")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    done = cli("evaluate", "a\n::error::b.parquet")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+
+
+def test_names_of_thousands_of_digits_are_sorted(cli, tmp_path):
+    rng = np.random.default_rng(0)
+    columns = {f"e{number}": rng.standard_normal(60) for number in ("1" * 5_000, "2", "10")}
+    pd.DataFrame(columns | {"label": np.arange(60) % 3}).to_parquet(tmp_path / "x.parquet")
+    done = cli("evaluate", "x.parquet", "--embedding-column", "e*", "--max-far", "0.5")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3 dimensions" in done.stdout

@@ -1,5 +1,6 @@
 """Read tables of scored pairs from Parquet, CSV and TSV, a batch of rows at a time."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opis_cli.counting.scored_values import MISSING, NO, YES, booleans, numbers
 from opis_cli.embeddings import arrow
 from opis_cli.embeddings.columns import check_file, choose, reading, show
 from opis_cli.embeddings.parquet import parquet_files
@@ -20,8 +22,6 @@ _CSV_BLOCK = 8 << 20
 """Bytes of a CSV file that are read at a time."""
 _CHUNKS_AT_ONCE = 64
 """Lists of group names that are held before they are merged into one."""
-_YES, _NO = ("true", "1", "1.0"), ("false", "0", "0.0")
-"""Texts that say, in lower case, that a pair is genuine, or that it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,16 @@ class Batch:
     groups : list of ndarrays of shape (n,), int64
         Group of the pairs, or of each side of the pairs, as indices into the names of the table.
     dropped : int
-        Number of bad rows that were left out.
+        Number of bad rows that were left out, those without a score included.
+    unscored : (int, int)
+        Numbers of genuine and of impostor pairs that have no score.
     """
 
     scores: NDArray[np.float64]
     genuine: NDArray[np.bool_]
     groups: list[Ints]
     dropped: int
+    unscored: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +97,27 @@ class Table:
         def column(name: str) -> Any:
             return raw.column(raw.schema.get_field_index(name))
 
-        scores = _numbers(column(self.score), path, self.score)
-        genuine, known = _booleans(column(self.genuine), path, self.genuine)
+        scores = numbers(column(self.score), path, self.score, row)
+        genuine, known = booleans(column(self.genuine), path, self.genuine, row)
         groups = [self._codes(column(name), path, name) for name in self.groups]
-        good = known & np.isfinite(scores)
         for codes in groups:
-            good &= codes >= 0
-        dropped = len(good) - int(np.count_nonzero(good))
-        if dropped and not drop:
-            first = row + int(np.argmin(good))
+            known = known & (codes >= 0)
+        unscored = known & np.isnan(scores)
+        good = known & np.isfinite(scores)
+        wrong = np.flatnonzero(~(good | unscored))
+        if wrong.size and not drop:
             raise InputError(
-                f"{path}: row {first} (counted from 0) has a null, or a score that is not finite; "
-                "mend it, or leave such rows out with --on-bad-rows drop"
+                f"{path}: row {row + int(wrong[0])} (counted from 0) has a null, or a score that "
+                "is infinite; mend it, or leave such rows out with --on-bad-rows drop"
             )
-        if not dropped:
-            return Batch(scores, genuine, groups, 0)
-        return Batch(scores[good], genuine[good], [codes[good] for codes in groups], dropped)
+        lacking = int(np.count_nonzero(unscored & genuine))
+        return Batch(
+            scores=scores[good],
+            genuine=genuine[good],
+            groups=[codes[good] for codes in groups],
+            dropped=int(np.count_nonzero(~good)),
+            unscored=(lacking, int(np.count_nonzero(unscored)) - lacking),
+        )
 
     def _codes(self, values: Any, path: Path, name: str) -> Ints:
         """Return a column of groups as indices into the names; -1 stands for null."""
@@ -220,7 +228,32 @@ def _column_names(path: Path) -> list[str]:
         with reading(path, "Parquet file"), pq.ParquetFile(path) as file:
             return list(file.schema_arrow.names)
     with reading(path, "CSV file"), _open_csv(path) as reader:
-        return list(reader.schema.names)
+        names = list(reader.schema.names)
+    _refuse_data(names, path)
+    return names
+
+
+def _refuse_data(names: Sequence[str], path: Path) -> None:
+    """Refuse a first line that holds values, not names of columns."""
+    if not all(_is_value(name.strip().lower()) for name in names):
+        return
+    quoted, separator = shlex.quote(str(path)), "\t" if path.suffix.lower() == ".tsv" else ","
+    columns = [f"column{k}" for k in range(1, len(names) + 1)]
+    columns[:2] = ["score", "genuine"][: len(names)]
+    header = separator.join(columns)
+    raise InputError(
+        f"{path}: line 1 looks like data ({show(names)}), and columns are found by name; write a "
+        f"file with a header line, in the order of its columns, such as: "
+        f"(printf '{header}\\n'; cat {quoted}) > with_header{path.suffix}"
+    )
+
+
+def _is_value(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text in (*YES, *NO, *MISSING)
+    return True
 
 
 def _is_parquet(path: Path) -> bool:
@@ -234,19 +267,20 @@ def _is_parquet(path: Path) -> bool:
 
 
 def _open_csv(path: Path, columns: Sequence[str] = ()) -> Any:
-    """Open a CSV file to read some columns: the first as numbers, the others as raw text."""
+    """Open a CSV file to read some columns as raw text, in which only an empty cell is null."""
     import pyarrow as pa
     from pyarrow import csv
 
     types = dict.fromkeys(columns, pa.large_string())
-    if columns:
-        types[columns[0]] = pa.float64()
     return csv.open_csv(
         path,
         read_options=csv.ReadOptions(block_size=_CSV_BLOCK),
         parse_options=csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ","),
         convert_options=csv.ConvertOptions(
-            include_columns=columns or None, column_types=types, strings_can_be_null=True
+            include_columns=columns or None,
+            column_types=types,
+            null_values=[""],
+            strings_can_be_null=True,
         ),
     )
 
@@ -273,44 +307,3 @@ def _check_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> N
                 f"{path}: {problem} named {name!r}, where one is needed; the columns are "
                 f"{show(names)}"
             )
-
-
-def _numbers(values: Any, path: Path, name: str) -> NDArray[np.float64]:
-    """Return a column of numbers as an array, in which nulls are NaN."""
-    from pyarrow import types
-
-    kind = values.type
-    if types.is_null(kind):
-        return np.full(len(values), np.nan)
-    if not (types.is_floating(kind) or types.is_integer(kind)):
-        raise InputError(f"{path}: column {name!r} is of type {str(kind)!r}; wanted numbers")
-    return arrow.to_numpy(values).astype(np.float64)
-
-
-def _booleans(values: Any, path: Path, name: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return a column of booleans, and which of its rows are not null.
-
-    The column may hold booleans, 0 and 1, or true and false as text.
-    """
-    import pyarrow as pa
-    from pyarrow import compute, types
-
-    known = arrow.to_numpy(values.is_valid())
-    if types.is_boolean(values.type):
-        return arrow.to_numpy(values.fill_null(False)), known
-    if types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if types.is_nested(values.type):
-        raise InputError(
-            f"{path}: column {name!r} is of type {str(values.type)!r}; wanted true or false"
-        )
-    texts = compute.utf8_lower(values.cast(pa.large_string())).fill_null(_NO[0])
-    yes = arrow.to_numpy(compute.is_in(texts, pa.array(_YES, pa.large_string())))
-    no = arrow.to_numpy(compute.is_in(texts, pa.array(_NO, pa.large_string())))
-    wrong = np.flatnonzero(~(yes | no))
-    if wrong.size:
-        raise InputError(
-            f"{path}: column {name!r} has {texts[int(wrong[0])].as_py()!r}; wanted true or false, "
-            "or 1 or 0"
-        )
-    return yes, known

@@ -150,10 +150,11 @@ class _Sample:
 def _survey(table: Table, sha256: str, settings: Settings, progress: Progress, held: int) -> Scored:
     """Read all pairs once, and collect what ``Scored`` holds."""
     samples = _Sample(settings.seed, held), _Sample(settings.seed + 1, held)
-    numbers, dropped = np.zeros(2, np.int64), 0
+    numbers, unscored, dropped = np.zeros(2, np.int64), np.zeros(2, np.int64), 0
     least, most = np.inf, -np.inf
     for batch in table.batches(drop=settings.on_bad_rows == "drop"):
         dropped += batch.dropped
+        unscored += batch.unscored
         if not len(batch.scores):
             continue
         least, most = min(least, batch.scores.min()), max(most, batch.scores.max())
@@ -162,6 +163,12 @@ def _survey(table: Table, sha256: str, settings: Settings, progress: Progress, h
             samples[k].add(batch.scores[kept])
         done = int(numbers.sum())
         progress(done, done + max(table.rows, done))
+    if unscored.any() and settings.on_bad_rows != "drop":
+        raise InputError(
+            f"{table.where}: {unscored[0]:,} genuine and {unscored[1]:,} impostor pairs have no "
+            f"score in column {table.score!r}; give a score to each, or leave these pairs out with "
+            "--on-bad-rows drop. Figures then say nothing of them"
+        )
     for kind, number in zip(("genuine", "impostor"), numbers, strict=True):
         if not number:
             raise InputError(

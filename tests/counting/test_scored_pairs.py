@@ -1,9 +1,13 @@
 """Scored pairs: figures of scikit-learn and pyeer, groups by brute force, what files may hold."""
 
 import json
+import subprocess
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import det_curve, roc_auc_score, roc_curve
 
@@ -230,12 +234,17 @@ def test_a_run_is_saved_drawn_and_deployed(cli, tmp_path):
         (lambda t: t.assign(distance=1.0), {}, "2 columns may be the score column"),
         (lambda t: t.drop(columns="score"), {}, "no score column"),
         (lambda t: t.drop(columns="genuine"), {}, "no column 'genuine'; give --label-column"),
-        (lambda t: t.assign(genuine="yes"), {}, "'yes'; wanted true or false"),
-        (lambda t: t.assign(genuine=2), {}, "'2'; wanted true or false"),
+        (lambda t: t.assign(genuine="yes"), {}, "no impostor pair among 2,000"),
+        (lambda t: t.assign(genuine="perhaps"), {}, "row 0 .*'perhaps' in column 'genuine'"),
+        (lambda t: t.assign(genuine=2), {}, "row 0 .*'2' in column 'genuine'; wanted true or"),
         (lambda t: t.assign(genuine=True), {}, "no impostor pair among 2,000"),
         (lambda t: t.assign(genuine=False), {}, "no genuine pair among 2,000"),
-        (lambda t: t.assign(score="x"), {}, "wanted numbers"),
-        (lambda t: t.assign(score=t["score"].where(t.index != 7)), {}, "row 7"),
+        (lambda t: t.assign(score="x"), {}, "row 0 .*'x' in column 'score'; wanted a number"),
+        (
+            lambda t: t.assign(score=t["score"].where(t.index > 7)),
+            {},
+            "impostor pairs have no score",
+        ),
         (lambda t: t.assign(score=np.where(t.index == 7, np.inf, 0.1)), {}, "row 7"),
         (lambda t: t.assign(left=t["left"].where(t.index != 9)), {"group_column": "left"}, "row 9"),
         (lambda t: t, {"group_column": "left,nobody"}, "no column 'nobody'"),
@@ -286,7 +295,7 @@ def test_damaged_and_unknown_files_are_refused(tmp_path):
     (tmp_path / "p.txt").write_text("0.1 true")
     (tmp_path / "ragged.csv").write_text("score,genuine\n0.1,true\n0.2\n")
     for name, says in (
-        ("p.csv", "not a readable CSV file"),
+        ("p.csv", "row 1 .*'hello' in column 'score'"),
         ("p.parquet", "not a readable Parquet file"),
         ("p.txt", "the suffix '.txt' is not known"),
         ("ragged.csv", "not a readable CSV file"),
@@ -362,3 +371,85 @@ def test_pairs_without_groups_need_no_calibration_range(tmp_path):
     assert opis.load_run(tmp_path / "run").report.calibration_range == asked
     for kind in ("utility", "rates", "det", "roc", "histogram"):
         run.plot(kind)
+
+
+WRITTEN = {
+    "t and f": ("t", "f"),
+    "words": ("Yes", "no "),
+    "letters": ("Y", "N"),
+    "trials": ("target", "nontarget"),
+    "floats": ("1.0", "0.0"),
+}
+
+
+@pytest.mark.parametrize("words", WRITTEN.values(), ids=WRITTEN)
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_truths_in_the_words_of_databases_and_trial_lists(words, suffix, tmp_path):
+    table = made(2_000)
+    expected = run_of(table, tmp_path)
+    written = table.assign(genuine=np.where(table["genuine"], *words))
+    file = tmp_path / f"written.{suffix}"
+    written.to_csv(file, index=False) if suffix == "csv" else written.to_parquet(file)
+    found = opis.evaluate(file, pairs=True)
+    assert np.array_equal(found.counts.pooled_genuine, expected.counts.pooled_genuine)
+    assert np.array_equal(found.counts.pooled_impostor, expected.counts.pooled_impostor)
+
+
+def test_decimals_of_databases_are_numbers(tmp_path):
+    table = made(2_000).round(3)
+    expected = run_of(table, tmp_path)
+    scores = pa.array([Decimal(f"{score:.3f}") for score in table["score"]], pa.decimal128(8, 3))
+    written = pa.table({"score": scores, "genuine": table["genuine"]})
+    pq.write_table(written, tmp_path / "decimal.parquet")
+    found = opis.evaluate(tmp_path / "decimal.parquet", pairs=True)
+    assert found.report.recommendation == expected.report.recommendation
+
+
+def test_only_an_empty_cell_of_a_group_is_missing(tmp_path):
+    table = made(2_000).assign(region=np.resize(["NA", "EU", "null", "none"], 2_000))
+    table.to_csv(tmp_path / "p.csv", index=False)
+    run = opis.evaluate(tmp_path / "p.csv", pairs=True, group_column="region")
+    assert run.counts.class_names.tolist() == ["EU", "NA", "none", "null"]
+    assert run.report.source.rows == 2_000
+    table.loc[4, "region"] = ""
+    table.to_csv(tmp_path / "p.csv", index=False)
+    with pytest.raises(InputError, match="row 4 "):
+        opis.evaluate(tmp_path / "p.csv", pairs=True, group_column="region")
+
+
+@pytest.mark.parametrize("missing", ["", "NA", "nan", "NULL"])
+def test_pairs_without_a_score_are_counted_by_kind(missing, tmp_path):
+    table = made(2_000)
+    lacking = table.index % 10 == 0
+    counts = [int((lacking & (table["genuine"] == kind)).sum()) for kind in (True, False)]
+    written = table.assign(score=table["score"].astype(str).where(~lacking, missing))
+    written.to_csv(tmp_path / "p.csv", index=False)
+    says = f"{counts[0]:,} genuine and {counts[1]:,} impostor pairs have no score"
+    with pytest.raises(InputError, match=says):
+        opis.evaluate(tmp_path / "p.csv", pairs=True)
+    run = opis.evaluate(tmp_path / "p.csv", pairs=True, on_bad_rows="drop")
+    assert run.report.source.dropped_rows == sum(counts) == 200
+
+
+def test_a_truth_that_is_nan_is_missing(tmp_path):
+    table = made(2_000)
+    truth = table["genuine"].astype(float).to_numpy(copy=True)
+    truth[7] = np.nan
+    written = pa.table({"score": table["score"], "genuine": pa.array(truth)})
+    pq.write_table(written, tmp_path / "p.parquet")
+    with pytest.raises(InputError, match="row 7 "):
+        opis.evaluate(tmp_path / "p.parquet", pairs=True)
+    run = opis.evaluate(tmp_path / "p.parquet", pairs=True, on_bad_rows="drop")
+    assert (run.report.source.rows, run.report.source.dropped_rows) == (1_999, 1)
+
+
+def test_a_file_without_a_header_comes_with_the_line_that_mends_it(tmp_path):
+    table = made(2_000)
+    file = tmp_path / "it's headerless.csv"
+    table[["score", "genuine"]].astype({"genuine": int}).to_csv(file, index=False, header=False)
+    with pytest.raises(InputError, match="line 1 looks like data") as error:
+        opis.evaluate(file, pairs=True)
+    command = str(error.value).partition("such as: ")[2]
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    run = opis.evaluate(tmp_path / "with_header.csv", pairs=True)
+    assert run.report.source.rows == 2_000

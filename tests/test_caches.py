@@ -182,7 +182,8 @@ def test_compiling_is_announced_on_a_terminal_where_nothing_is_kept_yet(tmp_path
 
     line = "compiling the counting code, once on this machine: some ten seconds"
     assert told().count(line) == 1
-    assert told() == ""
+    # A bar may come where the machine is busy.
+    assert line not in told()
     shutil.rmtree(tmp_path / "kept")
     assert told("--quiet") == ""
 

@@ -205,7 +205,9 @@ def _plain(chunk: Array, where: str) -> Array:
     if types.is_dictionary(kind):
         return _plain(chunk.dictionary_decode(), where)
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        return chunk.cast(pa.large_string())
+        texts = chunk.cast(pa.large_string())
+        # An empty text is no label.
+        return compute.if_else(compute.equal(texts, ""), pa.scalar(None, pa.large_string()), texts)
     if types.is_boolean(kind):
         return compute.if_else(chunk, "True", "False").cast(pa.large_string())
     if types.is_floating(kind):

@@ -5,9 +5,11 @@ Each format has a class here, which has the methods of ``Shard``. Nothing is eve
 """
 
 import csv
+import json
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -89,6 +91,8 @@ def shard_of_labels(path: Path) -> Shard:
         return ParquetFiles([path])
     if suffix == ".npy":
         return _NpyLabels(path)
+    if suffix == ".json":
+        return _Json(path)
     return _Delimited(path) if suffix in (".csv", ".tsv") else _Lines(path)
 
 
@@ -194,7 +198,7 @@ class _Npz(_File):
 
 
 class _Delimited(_File):
-    """A table of text. It is CSV or TSV by the suffix of its name."""
+    """A table of text. Its delimiter is what splits all first lines alike."""
 
     def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
         return _texts(self._cells(column, expected))
@@ -204,15 +208,10 @@ class _Delimited(_File):
 
     def _cells(self, column: str | None, expected: int | None) -> list[str]:
         """Return the cells of a column as raw text."""
-        delimiter = "," if self.path.suffix.lower() == ".csv" else "\t"
-        with (
-            reading(self.path, "UTF-8 CSV file"),
-            self.path.open(encoding="utf-8-sig", newline="") as file,
-        ):
+        delimiter = self._delimiter(column)
+        with self._open() as file:
             lines = csv.reader(file, delimiter=delimiter, strict=True)
             first = next(lines, []) or [""]
-            # If the only column does not have a usual name, all its lines are labels. But if there
-            # is one line more than vectors, the first line is a header.
             lone = column is None and len(first) == 1 and first[0] not in LABEL_NAMES
             index = (
                 0 if lone else first.index(choose(first, column, LABEL_NAMES, "label", self.path))
@@ -225,8 +224,39 @@ class _Delimited(_File):
                         f"line {len(first)}; quote fields that contain {delimiter!r}"
                     )
                 texts.append(cells[index] if cells else "")
-        has_header = not lone or (expected is not None and len(texts) == expected + 1)
-        return texts[1:] if has_header else texts
+        return _without_header(texts, expected, self.path) if lone else texts[1:]
+
+    def _delimiter(self, column: str | None) -> str:
+        """Return the delimiter that the suffix tells, or another one if only that splits lines.
+
+        Raises
+        ------
+        InputError
+            Several others do.
+        """
+        usual = "," if self.path.suffix.lower() == ".csv" else "\t"
+        with self._open() as file:
+            sample = list(islice(file, _SAMPLE_LINES))
+        splitting = [
+            delimiter for delimiter in (usual, *_DELIMITERS) if _splits_alike(sample, delimiter)
+        ]
+        header = sample[0].rstrip("\r\n") if sample else ""
+        if usual in splitting or not splitting or header == column:
+            return usual
+        if len(set(splitting)) > 1:
+            raise InputError(
+                f"{self.path}: line 1 is {header!r}, and it cannot be told which of "
+                f"{show(sorted(set(splitting)))} is the delimiter; write a CSV file with commas"
+            )
+        return splitting[0]
+
+    @contextmanager
+    def _open(self) -> Iterator[IO[str]]:
+        with (
+            reading(self.path, "UTF-8 CSV file"),
+            self.path.open(encoding="utf-8-sig", newline="") as file,
+        ):
+            yield file
 
 
 class _Lines(_File):
@@ -237,7 +267,70 @@ class _Lines(_File):
             texts = self.path.read_text(encoding="utf-8-sig").split("\n")
         if texts[-1] == "":  # the newline at the end of the last line begins no other line
             texts.pop()
-        return _texts(texts)
+        return _texts(_without_header(texts, expected, self.path))
+
+
+class _Json(_File):
+    """A JSON list of labels."""
+
+    def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
+        with reading(self.path, "JSON list of labels"):
+            values = json.loads(self.path.read_text(encoding="utf-8-sig"))
+        if not isinstance(values, list):
+            raise InputError(f"{self.path}: not a JSON list; write one label for each vector")
+        kinds = {type(value) for value in values} - {type(None)}
+        if not (kinds <= {int} or kinds <= {str}):
+            raise InputError(
+                f"{self.path}: the list holds {show(sorted(kind.__name__ for kind in kinds))}; "
+                "wanted integers, or texts"
+            )
+        return arrow.label_chunks(np.array(values, object), str(self.path))
+
+
+_SAMPLE_LINES = 50
+"""Lines that the delimiter of a file is told from."""
+_DELIMITERS = (",", "\t", ";", "|")
+_HEADERS = (
+    *LABEL_NAMES,
+    *("id", "ids", "name", "names", "person", "pid", "speaker", "subject", "category", "target"),
+    *("class_id", "label_id", "identity_id", "person_id", "subject_name", "y", "who"),
+)
+"""Names, in lower case, that head a column of labels."""
+
+
+def _splits_alike(lines: list[str], delimiter: str) -> bool:
+    """Return whether a delimiter splits lines in several fields, and all in equally many."""
+    try:
+        sizes = {len(cells) for cells in csv.reader(lines, delimiter=delimiter) if cells}
+    except csv.Error:
+        return False
+    return len(sizes) == 1 and min(sizes) > 1
+
+
+def _without_header(texts: list[str], expected: int | None, path: Path) -> list[str]:
+    """Return labels without a header, which makes one line more than there are vectors.
+
+    Raises
+    ------
+    InputError
+        The number of lines is right, but the first one looks like a header.
+    """
+    if expected is not None and len(texts) == expected + 1:
+        return texts[1:]
+    first, rest = texts[0], texts[1:]
+    others_are_numbers = len(rest) > 1 and all(_is_integer(text) for text in rest if text)
+    named = first.strip().lower() in _HEADERS and first not in rest
+    if expected == len(texts) and (named or (others_are_numbers and not _is_integer(first))):
+        raise InputError(
+            f"{path}: line 1, {first!r}, looks like a header, but there are as many lines as "
+            "vectors, so that a label would be missing; add the label, or take off the header. If "
+            f"{first!r} is a label, write the labels as .npy or Parquet"
+        )
+    return texts
+
+
+def _is_integer(text: str) -> bool:
+    return text.strip().lstrip("+-").isdigit()
 
 
 def _texts(texts: list[str]) -> list[arrow.Array]:

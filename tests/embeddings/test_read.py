@@ -255,6 +255,11 @@ TEXT = "\n".join(LABELS)
         ("quoted.csv", '"b"\r\n"a"\r\nb\r\n"10"\r\na\r\n'),
         ("wide.csv", ',label\n0,b\n1,a\n2,"b"\n3,10\n4,a\n'),
         ("wide.tsv", "x,y\tclass\n0\tb\n1\ta\n2\tb\n3\t10\n4\ta\n"),
+        ("semicolons.csv", "label;split\nb;train\na;train\nb;test\n10;train\na;test\n"),
+        ("tabs.csv", "n\tlabel\n0\tb\n1\ta\n2\tb\n3\t10\n4\ta\n"),
+        ("commas.tsv", "n,label\n0,b\n1,a\n2,b\n3,10\n4,a\n"),
+        ("headed.txt", "who\n" + TEXT + "\n"),
+        ("list.json", json.dumps(LABELS)),
     ],
 )
 def test_label_files(tmp_path, name, content):
@@ -264,6 +269,47 @@ def test_label_files(tmp_path, name, content):
     assert isinstance(found.vectors, np.memmap)
     assert found.source.sha256 == hashlib.sha256((tmp_path / "v.npy").read_bytes()).hexdigest()
     assert found.source.labels_sha256 == hashlib.sha256(labels.read_bytes()).hexdigest()
+
+
+def test_a_json_list_may_hold_integers(tmp_path):
+    labels = write(tmp_path / "l.json", json.dumps(INTS))
+    check(read(npy(tmp_path / "v.npy"), labels=labels), codes=[1, 0, 1, 2, 0], names=[-1, 7, 300])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("l.csv", "person\na\nb\na\nb\n", ["line 1, 'person', looks like a header"]),
+        ("l.txt", "person\na\nb\na\nb\n", ["line 1, 'person', looks like a header"]),
+        ("l.csv", "who is it\n1\n2\n1\n2\n", ["line 1, 'who is it', looks like a header"]),
+        ("l.csv", "a;b|c\n1;2|3\n4;5|6\n", ["line 1 is 'a;b|c'", "';', '|'", "delimiter"]),
+        ("l.json", '{"labels": [1]}', ["not a JSON list"]),
+        ("l.json", '["a", 1, 2, 3, 4]', ["'int', 'str'", "wanted integers, or texts"]),
+        ("l.json", "[", ["JSON list of labels"]),
+        ("l.json", "[" * 100_000, ["JSON list of labels"]),
+    ],
+)
+def test_label_files_that_may_mean_something_else_are_refused(tmp_path, name, content, words):
+    labels = write(tmp_path / name, content)
+    with refused(*words):
+        read(npy(tmp_path / "v.npy"), labels=labels)
+
+
+def test_a_first_label_that_is_there_once_is_no_header(tmp_path):
+    """Classes of one row are common; only a usual name, or text before numbers, tells a header."""
+    labels = write(tmp_path / "l.csv", "zebra\na\nb\na\nb\n")
+    found = read(npy(tmp_path / "v.npy"), labels=labels)
+    assert found.class_names.tolist() == ["a", "b", "zebra"]
+
+
+def test_an_empty_text_is_a_missing_label_everywhere(tmp_path):
+    labels = ["b", "", "b", "a", "a"]
+    with refused("null labels: 1 .row 1"):
+        read(npy(tmp_path / "v.npy"), labels=npy(tmp_path / "l.npy", np.array(labels)))
+    with refused("null labels: 1 .row 1"):
+        from_arrays(VECTORS, labels)
+    with refused("null labels: 1 .row 1"):
+        read(parquet(tmp_path / "x.parquet", fixed(), labels))
 
 
 def test_labels_in_text_stay_text(tmp_path):

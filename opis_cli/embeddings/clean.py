@@ -51,6 +51,8 @@ class Reading:
     max_pairs, seed : int, optional
         If ``max_pairs`` is given, keep only classes that are drawn at random and make at most so
         many pairs.
+    memory_limit : int, optional
+        Bytes that the process may hold. Vectors of files that need more are not read.
     """
 
     embedding_column: str | None = None
@@ -61,6 +63,7 @@ class Reading:
     paired: bool = True
     max_pairs: int | None = None
     seed: int = 0
+    memory_limit: int | None = None
 
     @classmethod
     def of(cls, settings: Settings, *, gallery: bool = False) -> "Reading":
@@ -74,6 +77,7 @@ class Reading:
             paired=settings.gallery is None,
             max_pairs=settings.max_pairs,
             seed=settings.seed,
+            memory_limit=settings.memory_limit_bytes,
         )
 
 

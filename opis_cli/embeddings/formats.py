@@ -33,6 +33,9 @@ class Shard(Protocol):
     def rows(self, embedding_column: str | None) -> int:
         """Return the number of rows, without reading the vectors."""
 
+    def width(self, column: str | None, but: str | None) -> tuple[int, int]:
+        """Return the dimensions of a vector, and the bytes of a number of it in memory."""
+
     def label_name(self, column: str | None) -> str | None:
         """Return the name of the label column, or None if the format has no columns."""
 
@@ -105,6 +108,9 @@ class _File:
     def rows(self, embedding_column: str | None) -> int:
         raise NotImplementedError
 
+    def width(self, column: str | None, but: str | None) -> tuple[int, int]:
+        raise NotImplementedError
+
     def label_name(self, column: str | None) -> str | None:
         return None
 
@@ -146,6 +152,12 @@ class _Npy(_File):
     ) -> tuple[Floats, arrow.Bools]:
         return self._matrix(_map_npy(self.path), rows)
 
+    def width(self, column: str | None, but: str | None) -> tuple[int, int]:
+        array = _map_npy(self.path)
+        # Native floats stay in the file, which is mapped into memory.
+        kept = arrow.kept_dtype(array.dtype) == array.dtype
+        return (array.shape[1] if array.ndim == 2 else 0), 0 if kept else array.dtype.itemsize
+
 
 class _NpyLabels(_File):
     """A ``.npy`` file of labels."""
@@ -158,12 +170,21 @@ class _Npz(_File):
     """A ``.npz`` file of arrays by name. Only the arrays that are asked for are read."""
 
     def rows(self, embedding_column: str | None) -> int:
-        with self._member(embedding_column or "embeddings") as file:
-            if np.lib.format.read_magic(file) == (1, 0):
-                shape = np.lib.format.read_array_header_1_0(file)[0]
-            else:
-                shape = np.lib.format.read_array_header_2_0(file)[0]
+        shape, _ = self._header(embedding_column or "embeddings")
         return int(shape[0]) if shape else 1
+
+    def width(self, column: str | None, but: str | None) -> tuple[int, int]:
+        shape, dtype = self._header(column or "embeddings")
+        return (shape[1] if len(shape) == 2 else 0), dtype.itemsize
+
+    def _header(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Return the shape and the type of an array, without reading it."""
+        with self._member(name) as file:
+            if np.lib.format.read_magic(file) == (1, 0):
+                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            else:
+                shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+        return shape, dtype
 
     def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
         return self.column(column or "labels", expected)

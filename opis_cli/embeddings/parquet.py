@@ -82,6 +82,19 @@ class ParquetFiles:
                 total += file.metadata.num_rows
         return total
 
+    def width(self, column: str | None, but: str | None) -> tuple[int, int]:
+        """Return the dimensions of a vector, and the bytes of a number of it in memory."""
+        first = self._files[0]
+        columns = _vector_columns(_names(first), column, but, first)
+        size = _survey(first, columns)[1].itemsize
+        if len(columns) > 1:
+            return len(columns), size
+        for _, batch in _batches([first], columns):
+            lists = batch.column(columns[0]).drop_null()
+            if len(lists):
+                return len(lists[0]), size
+        return 0, size
+
     def label_name(self, column: str | None) -> str:
         """Return the name of the label column: the wanted one, or one with a usual name."""
         first = self._files[0]

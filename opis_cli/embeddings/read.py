@@ -15,9 +15,13 @@ from opis_cli.embeddings.gallery import with_gallery
 from opis_cli.embeddings.parquet import ParquetFiles, digest_of
 from opis_cli.embeddings.sampling import Sample
 from opis_cli.embeddings.sources import Given, all_fetched, fetched, parts_of
-from opis_cli.errors import InputError
+from opis_cli.errors import InputError, SettingsError
+from opis_cli.machine import resident_memory
 from opis_cli.records import Embeddings, Floats, Ints, Source
 from opis_cli.settings import Settings
+
+_PREPARED_BYTES = 4
+"""Bytes of a number of a vector, as engines multiply it: float32."""
 
 
 def read_as(path: Given, settings: Settings) -> Embeddings:
@@ -99,6 +103,9 @@ def read(
                 name: sample.take(values, _of(where, name)) for name, values in others.items()
             }
         but = None if labels_files else shards[0].label_name(asked.label_column)
+        if asked.memory_limit is not None:
+            rows = sum(sizes) if sample is None else len(sample.rows)
+            _refuse_memory(rows, *shards[0].width(asked.embedding_column, but), asked.memory_limit)
         vectors, nulls = _read_vectors(files, shards, sizes, asked.embedding_column, sample, but)
         digest = (
             digest_of(files) if sample is None else sha256_of_rows(vectors, plain, *others.values())
@@ -125,6 +132,23 @@ def _named(paths: Sequence[Path]) -> str:
 
 def _of(where: str, column: str) -> str:
     return f"{where}, column {column!r}"
+
+
+def _refuse_memory(rows: int, dim: int, size: int, limit: int) -> None:
+    """Refuse to read vectors that do not fit in memory beside the rows that are made of them.
+
+    Raises
+    ------
+    SettingsError
+        The process would hold more bytes than the limit.
+    """
+    needed = resident_memory() + rows * dim * (size + _PREPARED_BYTES)
+    if needed > limit:
+        raise SettingsError(
+            f"--memory-limit: {rows:,} vectors of {dim:,} dimensions need about "
+            f"{needed / 1e9:.2g} GB, and the limit is {limit / 1e9:.2g} GB; raise the limit, or "
+            "evaluate fewer classes at a time"
+        )
 
 
 def _expected(sizes: list[int], holders: int) -> list[int | None]:

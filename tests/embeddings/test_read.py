@@ -13,7 +13,7 @@ import pytest
 
 from opis_cli.embeddings.clean import Reading, from_arrays
 from opis_cli.embeddings.read import read
-from opis_cli.errors import InputError
+from opis_cli.errors import InputError, SettingsError
 
 VECTORS = np.array([[1, 0, 2], [0, 3, 4], [5, 6, 0], [7, 0, 0], [0, 8, 9]], np.float32)
 LABELS = ["b", "a", "b", "10", "a"]
@@ -726,3 +726,34 @@ def test_shards_that_do_not_fit_are_refused(shards):
     (shards / "l-11.csv").unlink()
     with pytest.raises(InputError, match="labels for 230 vectors"):
         read(shards / "v-*.npy", labels=shards / "l-*.csv")
+
+
+@pytest.mark.parametrize("kind", ["lists", "lists of one length", "columns", "npz", "npy"])
+def test_vectors_that_do_not_fit_in_memory_are_not_read(kind, tmp_path, monkeypatch):
+    """Metadata tells their size."""
+
+    def never(*args):
+        raise AssertionError("vectors were read")
+
+    labels = None
+    if kind == "npz":
+        path = tmp_path / "x.npz"
+        np.savez(path, embeddings=VECTORS, labels=LABELS)
+    elif kind == "npy":
+        path, labels = npy(tmp_path / "x.npy"), write(tmp_path / "l.txt", TEXT)
+    elif kind == "columns":
+        wide = {f"emb_{k}": VECTORS[:, k] for k in range(3)}
+        path = parquet(tmp_path / "x.parquet", False, emb=False, **wide)
+    else:
+        rows = fixed() if kind == "lists of one length" else pa.array(VECTORS.tolist())
+        path = parquet(tmp_path / "x.parquet", rows)
+    pattern = "emb_*" if kind == "columns" else None
+    for limit, refuses in ((1_000, True), (8_000_000_000, False)):
+        asked = Reading(embedding_column=pattern, memory_limit=limit)
+        if refuses:
+            with monkeypatch.context() as patch:
+                patch.setattr("opis_cli.embeddings.read._read_vectors", never)
+                with pytest.raises(SettingsError, match="5 vectors of 3 dimensions"):
+                    read(path, asked, labels=labels)
+        else:
+            assert read(path, asked, labels=labels).vectors.shape == (5, 3)

@@ -85,6 +85,18 @@ def _explain(error: BaseException, debug: bool) -> int:
         return _tell(str(error), MISUSED, debug)
     if isinstance(error, MemoryError):
         return _tell("out of memory; use a smaller input or a larger machine", MISUSED, debug)
+    if isinstance(error, ImportError) and "shared object" in str(error):
+        return _tell(f"a library cannot be loaded: {error}", MISUSED, debug)
+    limit = _address_space()
+    if limit is not None and limit < _ENOUGH_ADDRESSES and isinstance(error, Exception):
+        # Libraries fail in many ways when they get no memory.
+        why = f"{type(error).__name__}: {error}"
+        return _tell(
+            f"the address space is limited to {limit / 1e9:.2g} GB (ulimit -v), and opis needs "
+            f"{_ENOUGH_ADDRESSES / 1e9:.2g} GB at least; raise the limit ({why})",
+            MISUSED,
+            debug,
+        )
     if isinstance(error, OSError):
         _abandon_output()
         return _tell(f"the system refused: {error}", MISUSED, debug)
@@ -96,6 +108,21 @@ def _explain(error: BaseException, debug: bool) -> int:
             _abandon_output()
         return int(error.exit_code)
     return _tell(f"a fault of opis itself, {type(error).__name__}: {error}", FAULT, debug)
+
+
+_ENOUGH_ADDRESSES = 1_500_000_000
+"""Bytes of address space that the libraries of opis need."""
+
+
+def _address_space() -> int | None:
+    """Return the limit of the address space in bytes; None if there is none."""
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    except (ImportError, OSError):
+        return None
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _abandon_output() -> None:

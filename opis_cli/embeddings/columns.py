@@ -27,7 +27,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     """
     try:
         yield
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such file or folder; check the path") from None

@@ -7,6 +7,7 @@ from typing import Any
 import opis_cli
 from opis_cli.records import Embeddings, PairCounts
 from opis_cli.report import records as rep
+from opis_cli.report.input_warnings import input_warnings
 from opis_cli.scoring.curves import class_rates, evaluable_classes
 from opis_cli.scoring.deployed import judge_deployed, worst_classes
 from opis_cli.scoring.inequity import differentials
@@ -56,7 +57,7 @@ def build_report(
         schema_version=rep.SCHEMA_VERSION,
         opis_version=opis_cli.__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        source=source,
+        source=dataclasses.replace(source, warnings=input_warnings(counts, settings)),
         settings=dataclasses.asdict(settings),
         pairs=_pairs(counts, sample),
         calibration_range=_calibration_range(consistency, settings, at),
@@ -187,4 +188,5 @@ def _duplicates(counts: PairCounts) -> rep.Duplicates | None:
         rows=len(counts.duplicates),
         pairs=int(counts.pooled_genuine[0] + counts.pooled_impostor[0]),
         first=tuple(counts.duplicates[:DUPLICATES_NAMED].tolist()),
+        conflicts=int(counts.pooled_impostor[0]),
     )

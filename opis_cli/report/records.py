@@ -18,7 +18,35 @@ from opis_cli.statistics.held_out import HeldOut
 from opis_cli.statistics.intervals import Intervals
 from opis_cli.statistics.noise import OpisCorrected
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+
+
+@dataclass(frozen=True, slots=True)
+class InputWarning:
+    """A doubt about the data that were read.
+
+    Attributes
+    ----------
+    kind : {"noise_label", "one_class_dominates", "boolean_labels", "label_conflict", ...}
+        What is doubted.
+    text : str
+        The doubt in words, and what to do.
+    classes : tuple of int or str, optional
+        Labels that it is about.
+    rows : tuple of int, optional
+        Numbers of the first rows that it is about.
+    """
+
+    kind: Literal[
+        "noise_label",
+        "one_class_dominates",
+        "boolean_labels",
+        "label_conflict",
+        "wrong_direction",
+    ]
+    text: str
+    classes: tuple[int | str, ...] | None = None
+    rows: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +83,8 @@ class SourceFacts:
         Number of rows of the gallery. Null if there is none.
     gallery_sha256 : str | None
         Digest of the gallery's embeddings. Null if there is none.
+    warnings : tuple of InputWarning
+        Doubts about the data, such as a label that marks rows without a class.
     """
 
     path: str
@@ -69,6 +99,7 @@ class SourceFacts:
     group_column: str | None = None
     gallery_rows: Some | None = None
     gallery_sha256: Digest | None = None
+    warnings: tuple[InputWarning, ...] = ()
 
     @property
     def one(self) -> str:
@@ -168,11 +199,14 @@ class Duplicates:
         Number of pairs at distance 0.
     first : tuple[int, ...]
         Row numbers in the source, from 0, of the first ten of these rows.
+    conflicts : int
+        Pairs at distance 0 that have different labels.
     """
 
     rows: Count
     pairs: Count
     first: tuple[int, ...]
+    conflicts: Count = 0
 
 
 @dataclass(frozen=True, slots=True)

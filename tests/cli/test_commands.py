@@ -379,3 +379,11 @@ def test_names_of_thousands_of_digits_are_sorted(cli, tmp_path):
     done = cli("evaluate", "x.parquet", "--embedding-column", "e*", "--max-far", "0.5")
     assert (done.returncode, done.stderr) == (0, "")
     assert "3 dimensions" in done.stdout
+
+
+@pytest.mark.parametrize("kilobytes", [500_000, 650_000])
+def test_a_small_address_space_is_no_fault_of_opis(kilobytes, tmp_path):
+    command = f"ulimit -v {kilobytes}; {sys.executable} -m opis_cli evaluate {WORDNET} -q"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        assert done.returncode == 2 and "Traceback" not in done.stderr

@@ -63,7 +63,8 @@ def _header(report: Report) -> RenderableType:
         lines.append(line)
     if source.dropped_rows:
         lines.append(f"{source.dropped_rows:,} bad rows dropped")
-    warned = [Text(f"! {line}", style="yellow") for line in _duplicates(report)]
+    told = [*_duplicates(report), *(warning.text for warning in source.warnings)]
+    warned = [Text(f"! {line}", style="yellow") for line in told]
     return Group(Text(plain(source.path, 120), style="bold"), *map(Text, lines), *warned)
 
 
@@ -94,11 +95,12 @@ def _what_was_read(report: Report) -> str:
 def _duplicates(report: Report) -> list[str]:
     """Return the warning about equal rows, if there are any."""
     found = report.duplicates
-    if found is None or not found.rows:
+    if found is None or found.pairs <= found.conflicts:
         return []
+    copies = found.pairs - found.conflicts
     named = ", ".join(map(str, found.first)) + (", ..." if found.rows > len(found.first) else "")
     return [
-        f"{found.rows:,} rows equal another one ({found.pairs:,} pairs at distance 0): {named}. "
+        f"{found.rows:,} rows equal another one ({copies:,} pairs at distance 0): {named}. "
         "Copies flatter a model: leave them out, or their pairs with --exclude-same COLUMN."
     ]
 

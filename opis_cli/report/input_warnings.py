@@ -1,0 +1,103 @@
+"""Warnings about data that hardly mean what they say, told by the counts alone."""
+
+import numpy as np
+
+from opis_cli.records import PairCounts
+from opis_cli.report.records import InputWarning
+from opis_cli.scoring.pooled import equal_error
+from opis_cli.settings import Settings
+from opis_cli.text import plain, rate
+
+_NOISE = ("-1", "nan", "none", "null", "na", "n/a", "unknown", "unk", "noise")
+"""Labels, in lower case, that stand for no class in files that people have."""
+_TRUTHS = ("true", "false", "0", "1", "yes", "no", "same", "different")
+_DOMINATES, _FEWEST_CLASSES = 0.5, 3
+"""Share of the genuine pairs of one class that is told, and classes that it takes to tell it."""
+_MANY_ROWS = 1_000
+
+
+def input_warnings(counts: PairCounts, settings: Settings) -> tuple[InputWarning, ...]:
+    """Return what to doubt about the data, in no order of weight.
+
+    Parameters
+    ----------
+    counts : PairCounts
+    settings : Settings
+    """
+    found = []
+    if settings.group_column is None and not settings.pairs:
+        found += [*_noise(counts), *_one_class(counts), *_truths(counts)]
+    if settings.metric in ("cosine", "euclidean"):
+        found += _conflicts(counts)
+    if equal_error(counts).rate > 0.5:
+        found.append(
+            InputWarning(
+                "wrong_direction",
+                "Impostor pairs are closer than genuine ones (EER above 50 %): the labels do not "
+                "follow from these vectors, or the scores run the other way.",
+            )
+        )
+    return tuple(found)
+
+
+def _noise(counts: PairCounts) -> list[InputWarning]:
+    """Warn of labels that stand for no class, if several rows share one."""
+    names = counts.class_names.tolist()
+    marked = [
+        k for k, name in enumerate(names) if str(name).lower() in _NOISE and counts.sizes[k] > 1
+    ]
+    shares = counts.genuine_pairs / max(counts.genuine_total, 1)
+    return [
+        InputWarning(
+            "noise_label",
+            f"The label {plain(names[k])} is a class of {int(counts.sizes[k]):,} rows with "
+            f"{rate(float(shares[k]))} of the genuine pairs. Such a label often marks rows without "
+            "a class: leave them out, or give each a label of its own.",
+            classes=(names[k],),
+        )
+        for k in marked
+    ]
+
+
+def _one_class(counts: PairCounts) -> list[InputWarning]:
+    """Warn of a class that makes up most of the pooled FRR."""
+    shares = counts.genuine_pairs / max(counts.genuine_total, 1)
+    largest = int(np.argmax(shares)) if len(shares) else 0
+    few = int(np.count_nonzero(counts.evaluable)) < _FEWEST_CLASSES
+    if few or shares[largest] <= _DOMINATES:
+        return []
+    name = counts.class_names.tolist()[largest]
+    text = (
+        f"Class {plain(name)} has {rate(float(shares[largest]))} of the genuine pairs, so the "
+        "pooled FRR is mostly its own. The class mean of the FRR weighs classes equally."
+    )
+    return [InputWarning("one_class_dominates", text, classes=(name,))]
+
+
+def _truths(counts: PairCounts) -> list[InputWarning]:
+    """Warn of labels that look like the truths of pairs."""
+    names = counts.class_names.tolist()
+    if len(names) != 2 or counts.rows < _MANY_ROWS:
+        return []
+    if not all(str(name).lower() in _TRUTHS for name in names):
+        return []
+    text = (
+        f"The only labels of {counts.rows:,} rows are {plain(names[0])} and {plain(names[1])}. If "
+        "they say whether a pair matches, each row is a pair: see --pairs."
+    )
+    return [InputWarning("boolean_labels", text, classes=tuple(names))]
+
+
+def _conflicts(counts: PairCounts) -> list[InputWarning]:
+    """Warn of equal rows with different labels."""
+    pairs = int(counts.pooled_impostor[0]) if counts.grid.thresholds[0] == 0 else 0
+    if not pairs or counts.duplicates is None or not len(counts.duplicates):
+        return []
+    text = (
+        f"Equal rows have different labels (pairs at distance 0: {pairs:,}). One of the two labels "
+        "is wrong, or the label does not follow from the vector."
+    )
+    return [InputWarning("label_conflict", text, rows=tuple(counts.duplicates[:_NAMED].tolist()))]
+
+
+_NAMED = 10

@@ -1,0 +1,84 @@
+"""Data that hardly mean what they say are told of, and others are not."""
+
+import json
+
+import data
+import numpy as np
+import pandas as pd
+import pytest
+
+import opis_cli as opis
+
+
+def kinds(run):
+    return [warning.kind for warning in run.report.source.warnings]
+
+
+@pytest.mark.parametrize("name", ["blobs", "long_tail", "two_classes"])
+def test_usual_data_are_not_doubted(name):
+    found = kinds(opis.evaluate(*data.MADE[name]))
+    assert found == (["one_class_dominates"] if name == "long_tail" else [])
+
+
+@pytest.mark.parametrize("mark", [-1, "-1", "NaN", "None", "unknown", "Noise"])
+def test_a_label_that_marks_noise_is_named(mark):
+    vectors, labels = data.blobs(300, 10)
+    labels = labels if mark == -1 else labels.astype(str).astype(object)
+    labels[200:230] = mark
+    (warning,) = opis.evaluate(vectors, labels).report.source.warnings
+    assert warning.kind == "noise_label" and warning.classes == (mark,)
+    assert "30 rows" in warning.text and "leave them out" in warning.text
+
+
+def test_one_row_of_such_a_label_is_no_class():
+    vectors, labels = data.blobs(300, 10)
+    labels[0] = -1
+    assert kinds(opis.evaluate(vectors, labels)) == []
+
+
+def test_a_class_with_most_genuine_pairs_is_named():
+    vectors, labels = data.blobs(300, 10)
+    labels[:150] = 3
+    (warning,) = opis.evaluate(vectors, labels).report.source.warnings
+    assert (warning.kind, warning.classes) == ("one_class_dominates", (3,))
+
+
+def test_truths_of_pairs_are_no_classes():
+    vectors, _ = data.blobs(1_200, 2)
+    truths = np.arange(1_200) % 3 == 0
+    assert "boolean_labels" in kinds(opis.evaluate(vectors, truths))
+    assert "boolean_labels" not in kinds(opis.evaluate(vectors[:900], truths[:900]))
+
+
+def test_equal_rows_with_unlike_labels_are_a_conflict_and_no_copies(cli, tmp_path):
+    vectors, labels = data.blobs(300, 10)
+    first = int(np.flatnonzero(labels != labels[0])[0])
+    vectors[first] = vectors[0]
+    run = opis.evaluate(vectors, labels)
+    (warning,) = run.report.source.warnings
+    assert (warning.kind, warning.rows) == ("label_conflict", (0, first))
+    assert (run.report.duplicates.pairs, run.report.duplicates.conflicts) == (1, 1)
+    table = pd.DataFrame({"embedding": list(vectors), "label": labels})
+    table.to_parquet(tmp_path / "x.parquet")
+    done = cli("evaluate", "x.parquet")
+    assert "Equal rows have different labels" in done.stdout
+    assert "Copies flatter" not in done.stdout
+
+
+def test_scores_that_run_the_other_way_are_told():
+    vectors, labels = data.blobs(300, 10)
+    # Rows of a class point away from one another, those of others do not.
+    away = np.where(np.arange(300) % 2, 1, -1)[:, None]
+    centres = np.random.default_rng(0).standard_normal((10, 16))
+    vectors = centres[labels] * away + 0.01 * vectors
+    assert kinds(opis.evaluate(vectors, labels, calibration="frr:0.3..0.6")) == ["wrong_direction"]
+
+
+def test_warnings_survive_a_run_folder(tmp_path):
+    vectors, labels = data.blobs(300, 10)
+    labels[200:230] = -1
+    run = opis.evaluate(vectors, labels)
+    run.save(tmp_path / "run")
+    assert opis.load_run(tmp_path / "run").report.source == run.report.source
+    raw = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert raw["source"]["warnings"][0]["kind"] == "noise_label"

@@ -62,6 +62,8 @@ class Source:
         Source of the gallery, if the rows are searched in one.
     parts : tuple of str
         The paths that the user gave, if there were several.
+    embedding_column, label_column : str, optional
+        The columns that were read, or the pattern of columns, if the files have columns.
     """
 
     path: str
@@ -69,6 +71,8 @@ class Source:
     labels_sha256: str | None = None
     gallery: "Source | None" = None
     parts: tuple[str, ...] = ()
+    embedding_column: str | None = None
+    label_column: str | None = None
 
     @property
     def digests(self) -> tuple[str | None, ...]:

@@ -85,7 +85,12 @@ def choose(
     InputError
         There is no such column, or more than one.
     """
-    found = [name for name in names if (name in guesses if wanted is None else name == wanted)]
+    usual_names = guesses if wanted is None else (wanted,)
+    found = [name for name in names if name in usual_names]
+    if not found:
+        # A name that differs in case alone is meant, if there is but one.
+        lower = [name.lower() for name in usual_names]
+        found = [name for name in names if name.lower() in lower]
     if len(found) == 1:
         return found[0]
     if not found:

@@ -33,6 +33,9 @@ class Shard(Protocol):
     def rows(self, embedding_column: str | None) -> int:
         """Return the number of rows, without reading the vectors."""
 
+    def embedding_name(self, column: str | None, but: str | None) -> str | None:
+        """Return what the vectors are called in the file, where they have a name."""
+
     def width(self, column: str | None, but: str | None) -> tuple[int, int]:
         """Return the dimensions of a vector, and the bytes of a number of it in memory."""
 
@@ -108,6 +111,9 @@ class _File:
     def rows(self, embedding_column: str | None) -> int:
         raise NotImplementedError
 
+    def embedding_name(self, column: str | None, but: str | None) -> str | None:
+        return None
+
     def width(self, column: str | None, but: str | None) -> tuple[int, int]:
         raise NotImplementedError
 
@@ -177,6 +183,12 @@ class _Npz(_File):
         shape, dtype = self._header(column or "embeddings")
         return (shape[1] if len(shape) == 2 else 0), dtype.itemsize
 
+    def embedding_name(self, column: str | None, but: str | None) -> str | None:
+        return column or "embeddings"
+
+    def label_name(self, column: str | None) -> str | None:
+        return column or "labels"
+
     def _header(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """Return the shape and the type of an array, without reading it."""
         with self._member(name) as file:
@@ -226,6 +238,14 @@ class _Delimited(_File):
 
     def column(self, name: str, expected: int | None) -> list[arrow.Array]:
         return _texts(self._cells(name, expected))
+
+    def label_name(self, column: str | None) -> str | None:
+        delimiter = self._delimiter(column)
+        with self._open() as file:
+            first = next(csv.reader(file, delimiter=delimiter, strict=True), [""])
+        if column is None and len(first) == 1 and first[0] not in LABEL_NAMES:
+            return None
+        return choose(first, column, LABEL_NAMES, "label", self.path)
 
     def _cells(self, column: str | None, expected: int | None) -> list[str]:
         """Return the cells of a column as raw text."""

@@ -1,6 +1,7 @@
 """Read Parquet files and folders, a few rows at a time."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -82,6 +83,12 @@ class ParquetFiles:
                 total += file.metadata.num_rows
         return total
 
+    def embedding_name(self, column: str | None, but: str | None) -> str | None:
+        """Return the column of vectors, or the pattern of columns, that is read."""
+        first = self._files[0]
+        columns = _vector_columns(_names(first), column, but, first)
+        return columns[0] if len(columns) == 1 else column
+
     def width(self, column: str | None, but: str | None) -> tuple[int, int]:
         """Return the dimensions of a vector, and the bytes of a number of it in memory."""
         first = self._files[0]
@@ -140,12 +147,61 @@ class ParquetFiles:
 def _vector_columns(
     names: Sequence[str], wanted: str | None, label: str | None, where: Path
 ) -> list[str]:
-    """Return the embedding column, or the columns that a pattern matches, in natural order."""
+    """Return the embedding column, or the columns that a pattern matches, in natural order.
+
+    Raises
+    ------
+    InputError
+        There is no such column, or a pattern also matches a column that is not numbered like the
+        others.
+    """
     if wanted is not None and wanted not in names:
         matches = [name for name in names if fnmatchcase(name, wanted) and name != label]
+        _refuse_strays(matches, wanted, where)
         if matches:
             return sorted(matches, key=natural)
-    return [choose(names, wanted, EMBEDDING_NAMES, "embedding", where)]
+    try:
+        return [choose(names, wanted, EMBEDDING_NAMES, "embedding", where)]
+    except InputError as error:
+        family = _numbered(names)
+        if wanted is not None or len(family) < _LEAST_FAMILY:
+            raise
+        stem = _NUMBERED.fullmatch(family[0])
+        assert stem is not None
+        raise InputError(
+            f"{error}. {family[0]!r} to {family[-1]!r} look like one vector; if they are, give "
+            f"--embedding-column '{stem[1]}[0-9]*'"
+        ) from None
+
+
+_NUMBERED = re.compile(r"(.*?)([0-9]+)")
+_LEAST_FAMILY = 4
+"""Columns that differ in their number alone, from which on they look like a vector."""
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Return the largest family of names that differ only in the number at the end."""
+    families: dict[str, list[str]] = {}
+    for name in names:
+        found = _NUMBERED.fullmatch(name)
+        if found is not None:
+            families.setdefault(found[1], []).append(name)
+    largest: list[str] = []
+    for family in families.values():
+        largest = family if len(family) > len(largest) else largest
+    return sorted(largest, key=natural)
+
+
+def _refuse_strays(matches: Sequence[str], pattern: str, where: Path) -> None:
+    """Refuse columns that a pattern matches beside numbered ones, such as an ID."""
+    family = _numbered(matches)
+    strays = [name for name in matches if name not in family]
+    if len(family) > 1 and strays:
+        raise InputError(
+            f"{where}: {pattern!r} also matches {show(strays)}, which is not numbered like "
+            f"{family[0]!r} to {family[-1]!r}; give a pattern that matches only these, such as "
+            f"'{family[0].rstrip('0123456789')}[0-9]*'"
+        )
 
 
 @contextmanager

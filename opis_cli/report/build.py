@@ -101,6 +101,8 @@ def facts_of_embeddings(
         group_column=settings.group_column,
         gallery_rows=embeddings.gallery_rows,
         gallery_sha256=None if source.gallery is None else source.gallery.sha256,
+        embedding_column=source.embedding_column,
+        label_column=source.label_column,
         **_class_facts(counts),
     )
 

@@ -85,6 +85,11 @@ class SourceFacts:
         Digest of the gallery's embeddings. Null if there is none.
     warnings : tuple of InputWarning
         Doubts about the data, such as a label that marks rows without a class.
+    embedding_column : str | None
+        The column of vectors as it was read, guessed or given, or the pattern of columns; null if
+        the file has no columns.
+    label_column : str | None
+        The column of labels as it was read, guessed or given; null if the file has no columns.
     """
 
     path: str
@@ -100,6 +105,8 @@ class SourceFacts:
     gallery_rows: Some | None = None
     gallery_sha256: Digest | None = None
     warnings: tuple[InputWarning, ...] = ()
+    embedding_column: str | None = None
+    label_column: str | None = None
 
     @property
     def one(self) -> str:

@@ -100,10 +100,51 @@ def test_number_columns_in_natural_order(source):
     table = pa.table({"emb_label": LABELS, **columns, "emb_": wide[:, 0], "class": LABELS})
     pq.write_table(table, source)
     check(read(source, Reading(embedding_column="emb_[0-9]*")), wide)
-    with refused("'emb_label' is of type 'string'", "wanted"):
+    with refused("also matches 'emb_label', 'emb_'", r"such as 'emb_\[0-9\]\*'"):
         read(source, Reading(embedding_column="emb_*"))
     with refused("no column 'vec_", "--embedding-column", "'emb_label', "):
         read(source, Reading(embedding_column="vec_*"))
+
+
+@pytest.mark.parametrize("stray", ["emb_id", "emb_version"])
+def test_a_column_off_the_numbers_is_no_dimension(stray, source):
+    wide = {f"emb_{k}": VECTORS[:, k] for k in range(3)}
+    pq.write_table(pa.table({**wide, stray: np.arange(5.0), "label": LABELS}), source)
+    with refused(f"also matches '{stray}'", "'emb_0' to 'emb_2'"):
+        read(source, Reading(embedding_column="emb_*"))
+    check(read(source, Reading(embedding_column="emb_[0-9]*")))
+
+
+def test_wide_columns_that_nobody_named_are_pointed_out(source):
+    wide = {f"e{k}": np.arange(1.0, 6.0) for k in range(12)}
+    pq.write_table(pa.table({"id": range(5), **wide, "label": LABELS}), source)
+    with refused("no embedding column", r"'e0' to 'e11' look like one vector.*'e\[0-9\]\*'"):
+        read(source)
+    assert read(source, Reading(embedding_column="e[0-9]*")).vectors.shape == (5, 12)
+
+
+def test_a_name_that_differs_in_case_is_taken_if_there_is_but_one(source):
+    pq.write_table(pa.table({"Embedding": fixed(), "LABEL": LABELS}), source)
+    found = read(source)
+    check(found)
+    assert (found.source.embedding_column, found.source.label_column) == ("Embedding", "LABEL")
+    check(read(source, Reading(label_column="label")))
+    pq.write_table(pa.table({"Embedding": fixed(), "LABEL": LABELS, "Label": LABELS}), source)
+    with refused("2 columns may be the label column"):
+        read(source)
+
+
+def test_what_was_read_is_said(tmp_path, cli):
+    rows, labels = data.blobs(60, 3)
+    file = tmp_path / "x.parquet"
+    parquet(file, False, labels, emb=False, **{f"v{k}": rows[:, k] for k in range(4)})
+    done = cli("evaluate", file, "--embedding-column", "v*", "--max-far", "0.3")
+    assert "vectors from column v*, labels from column label" in done.stdout
+    np.save(tmp_path / "v.npy", rows)
+    pd.DataFrame({"n": range(60), "Who": labels}).to_csv(tmp_path / "l.csv", index=False)
+    asked = Reading(label_column="who")
+    found = read(tmp_path / "v.npy", asked, labels=tmp_path / "l.csv").source
+    assert (found.embedding_column, found.label_column) == (None, "Who")
 
 
 def test_pattern_leaves_the_label_column_out_and_a_literal_name_wins(source):

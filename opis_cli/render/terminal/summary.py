@@ -48,6 +48,7 @@ def _header(report: Report) -> RenderableType:
     source, pairs = report.source, report.pairs
     lines = [
         _what_was_read(report),
+        *_columns_read(report),
         f"{pairs.genuine:,} genuine and {pairs.impostor:,} impostor pairs"
         + (", all counted" if pairs.exhaustive else ", estimated from a sample"),
     ]
@@ -90,6 +91,14 @@ def _what_was_read(report: Report) -> str:
         if source.one == "group" or source.gallery_rows is not None
         else f" ({source.singleton_classes:,} singletons: impostors only)"
     )
+
+
+def _columns_read(report: Report) -> list[str]:
+    """Return which columns were read, if the files have columns."""
+    source = report.source
+    read = (("vectors", source.embedding_column), ("labels", source.label_column))
+    named = [f"{what} from column {plain(name)}" for what, name in read if name is not None]
+    return [", ".join(named)] if named else []
 
 
 def _duplicates(report: Report) -> list[str]:

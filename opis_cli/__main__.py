@@ -14,6 +14,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from opis_cli.errors import OpisError
+
 DEBUG_FLAG = "--debug"
 _REPORT_IT = f"Please report it, with what {DEBUG_FLAG} prints."
 FAULT, INTERRUPTED, TERMINATED, MISUSED = 70, 130, 143, 2
@@ -42,6 +44,7 @@ def _run(words: list[str], debug: bool) -> int:
         signal.signal(signal.SIGTERM, _terminate)
         # Matplotlib would print a warning on stderr if building its font list takes long.
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
+        _check_address_space()
         from opis_cli.cli.app import app
 
         code = int(app(words, prog_name="opis", standalone_mode=False) or 0)
@@ -70,8 +73,6 @@ def _open_streams() -> None:
 
 def _explain(error: BaseException, debug: bool) -> int:
     """Print what went wrong and return the exit code for it."""
-    from opis_cli.errors import OpisError
-
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         return _say("opis: interrupted", INTERRUPTED)
     if isinstance(error, _Terminated):
@@ -87,16 +88,6 @@ def _explain(error: BaseException, debug: bool) -> int:
         return _tell("out of memory; use a smaller input or a larger machine", MISUSED, debug)
     if isinstance(error, ImportError) and "shared object" in str(error):
         return _tell(f"a library cannot be loaded: {error}", MISUSED, debug)
-    limit = _address_space()
-    if limit is not None and limit < _ENOUGH_ADDRESSES and isinstance(error, Exception):
-        # Libraries fail in many ways when they get no memory.
-        why = f"{type(error).__name__}: {error}"
-        return _tell(
-            f"the address space is limited to {limit / 1e9:.2g} GB (ulimit -v), and opis needs "
-            f"{_ENOUGH_ADDRESSES / 1e9:.2g} GB at least; raise the limit ({why})",
-            MISUSED,
-            debug,
-        )
     if isinstance(error, OSError):
         _abandon_output()
         return _tell(f"the system refused: {error}", MISUSED, debug)
@@ -110,19 +101,24 @@ def _explain(error: BaseException, debug: bool) -> int:
     return _tell(f"a fault of opis itself, {type(error).__name__}: {error}", FAULT, debug)
 
 
-_ENOUGH_ADDRESSES = 1_500_000_000
-"""Bytes of address space that the libraries of opis need."""
+_ADDRESSES = 2_000_000_000
+"""Bytes of address space that the libraries of opis need: with less, some of them end the process
+with an exit code of their own."""
 
 
-def _address_space() -> int | None:
-    """Return the limit of the address space in bytes; None if there is none."""
+def _check_address_space() -> None:
+    """Refuse a process whose address space is too small for the libraries."""
     try:
         import resource
 
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     except (ImportError, OSError):
-        return None
-    return None if limit == resource.RLIM_INFINITY else limit
+        return
+    if limit != resource.RLIM_INFINITY and limit < _ADDRESSES:
+        raise OpisError(
+            f"the address space is limited to {limit / 1e9:.2g} GB (ulimit -v), and opis needs "
+            f"{_ADDRESSES / 1e9:.2g} GB; raise the limit"
+        )
 
 
 def _abandon_output() -> None:

@@ -390,7 +390,7 @@ def test_equal_rows_are_counted_and_named(cli, tmp_path):
     found = opis.evaluate(file).report.duplicates
     assert (found.rows, found.pairs, found.first) == (3, 3, (7, 11, 150))
     assert (
-        "3 rows equal another one (3 pairs at distance 0): 7, 11, 150"
+        "3 rows equal another one (pairs at distance 0: 3): 7, 11, 150"
         in cli("evaluate", file).stdout
     )
     left = opis.evaluate(file, exclude_same="photo").report

@@ -106,10 +106,9 @@ def _duplicates(report: Report) -> list[str]:
     found = report.duplicates
     if found is None or found.pairs <= found.conflicts:
         return []
-    copies = found.pairs - found.conflicts
     named = ", ".join(map(str, found.first)) + (", ..." if found.rows > len(found.first) else "")
     return [
-        f"{found.rows:,} rows equal another one ({copies:,} pairs at distance 0): {named}. "
+        f"{found.rows:,} rows equal another one (pairs at distance 0: {found.pairs:,}): {named}. "
         "Copies flatter a model: leave them out, or their pairs with --exclude-same COLUMN."
     ]
 

@@ -52,19 +52,19 @@ def build_report(
     max_far, max_frr = settings.bounds
     consistency = consistency_of(counts, settings.calibration_range, beta, eps)
     chosen = recommended(counts, consistency, settings)
-    at = chosen.threshold
+    at, noise = chosen.threshold, corrected(counts, beta, seed)
     return rep.Report(
         schema_version=rep.SCHEMA_VERSION,
         opis_version=opis_cli.__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        source=dataclasses.replace(source, warnings=input_warnings(counts, settings)),
+        source=dataclasses.replace(source, warnings=input_warnings(counts, settings, noise)),
         settings=dataclasses.asdict(settings),
         pairs=_pairs(counts, sample),
         calibration_range=_calibration_range(consistency, settings, at),
         opis=consistency.opis,
         eps_opis=_eps_opis(consistency, eps),
         opis_by=opis_by(consistency_by(counts, consistency, beta, eps)),
-        opis_corrected=corrected(counts, beta, seed),
+        opis_corrected=noise,
         recall_at_1=recall_at_1(counts),
         eer=equal_error(counts),
         operating_points=operating_points(counts),

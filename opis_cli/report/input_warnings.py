@@ -6,6 +6,7 @@ from opis_cli.records import PairCounts
 from opis_cli.report.records import InputWarning
 from opis_cli.scoring.pooled import equal_error
 from opis_cli.settings import Settings
+from opis_cli.statistics.noise import OpisCorrected
 from opis_cli.text import plain, rate
 
 _NOISE = ("-1", "nan", "none", "null", "na", "n/a", "unknown", "unk", "noise")
@@ -16,25 +17,39 @@ _DOMINATES, _FEWEST_CLASSES = 0.5, 3
 _MANY_ROWS = 1_000
 
 
-def input_warnings(counts: PairCounts, settings: Settings) -> tuple[InputWarning, ...]:
+def input_warnings(
+    counts: PairCounts, settings: Settings, noise: OpisCorrected | None
+) -> tuple[InputWarning, ...]:
     """Return what to doubt about the data, in no order of weight.
 
     Parameters
     ----------
     counts : PairCounts
     settings : Settings
+    noise : OpisCorrected, optional
+        OPIS without the noise of small classes.
     """
     found = []
     if settings.group_column is None and not settings.pairs:
         found += [*_noise(counts), *_one_class(counts), *_truths(counts)]
     if settings.metric in ("cosine", "euclidean"):
         found += _conflicts(counts)
+    if settings.gallery is not None:
+        found += _queries_in_gallery(counts)
     if equal_error(counts).rate > 0.5:
         found.append(
             InputWarning(
                 "wrong_direction",
                 "Impostor pairs are closer than genuine ones (EER above 50 %): the labels do not "
                 "follow from these vectors, or the scores run the other way.",
+            )
+        )
+    if noise is not None and noise.noise_share is not None and noise.noise_share > 1:
+        found.append(
+            InputWarning(
+                "opis_is_noise",
+                f"The noise of small classes makes up all of OPIS ({100 * noise.noise_share:.0f} % "
+                "of it), so OPIS shows no difference between the classes.",
             )
         )
     return tuple(found)
@@ -100,4 +115,19 @@ def _conflicts(counts: PairCounts) -> list[InputWarning]:
     return [InputWarning("label_conflict", text, rows=tuple(counts.duplicates[:_NAMED].tolist()))]
 
 
+def _queries_in_gallery(counts: PairCounts) -> list[InputWarning]:
+    """Warn of queries that equal a gallery row."""
+    equal = counts.duplicates
+    if equal is None or not len(equal):
+        return []
+    rows = tuple(equal[:_NAMED].tolist())
+    named = ", ".join(map(str, rows)) + (", ..." if len(equal) > len(rows) else "")
+    text = (
+        f"Queries that equal a gallery row: {len(equal):,} (numbers {named}). A query that finds "
+        "itself flatters a model: leave it out, or its pair with --exclude-same COLUMN."
+    )
+    return [InputWarning("overlap_with_gallery", text, rows=rows)]
+
+
 _NAMED = 10
+"""Rows that a warning names."""

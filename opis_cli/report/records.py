@@ -43,6 +43,8 @@ class InputWarning:
         "boolean_labels",
         "label_conflict",
         "wrong_direction",
+        "overlap_with_gallery",
+        "opis_is_noise",
     ]
     text: str
     classes: tuple[int | str, ...] | None = None

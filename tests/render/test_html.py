@@ -75,6 +75,17 @@ def test_a_page_of_little():
     assert "Gate failed: 1 of 1 check" in html.page(Outcome(verdict, run))
 
 
+def test_doubts_about_the_data_are_shown_as_text():
+    vectors, labels = data.blobs(240, 6)
+    names = np.array(["<b>a</b>", *"bcdef"], object)[labels]
+    names[:150] = "<b>a</b>"
+    run = opis.evaluate(vectors, names)
+    (warning,) = run.report.source.warnings
+    made = html.page(Outcome(judge(run, Demands((Limit(RULES[0], 1.0),), None, None)), run))
+    assert "Class &lt;b&gt;a&lt;/b&gt; has" in made and "<b>a" not in made
+    assert warning.kind == "one_class_dominates"
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     """A headless Chromium that logs every request."""

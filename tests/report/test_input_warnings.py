@@ -17,7 +17,8 @@ def kinds(run):
 @pytest.mark.parametrize("name", ["blobs", "long_tail", "two_classes"])
 def test_usual_data_are_not_doubted(name):
     found = kinds(opis.evaluate(*data.MADE[name]))
-    assert found == (["one_class_dominates"] if name == "long_tail" else [])
+    usual = {"long_tail": ["one_class_dominates"], "two_classes": ["opis_is_noise"]}
+    assert found == usual.get(name, [])
 
 
 @pytest.mark.parametrize("mark", [-1, "-1", "NaN", "None", "unknown", "Noise"])
@@ -82,3 +83,37 @@ def test_warnings_survive_a_run_folder(tmp_path):
     assert opis.load_run(tmp_path / "run").report.source == run.report.source
     raw = json.loads((tmp_path / "run" / "report.json").read_text())
     assert raw["source"]["warnings"][0]["kind"] == "noise_label"
+
+
+def test_queries_that_are_in_the_gallery_are_named(cli, tmp_path):
+    vectors, labels = data.blobs(300, 10)
+    queries, gallery = vectors[:100], vectors[100:].copy()
+    usual = opis.evaluate(queries, labels[:100], gallery=(gallery, labels[100:]))
+    assert kinds(usual) == []
+    row = int(np.flatnonzero(labels[100:] == labels[7])[0])
+    gallery[row] = queries[7]
+    for name, part, truth in (("q", queries, labels[:100]), ("g", gallery, labels[100:])):
+        table = pd.DataFrame({"embedding": list(part), "label": truth})
+        table.to_parquet(tmp_path / f"{name}.parquet")
+    run = opis.evaluate(tmp_path / "q.parquet", gallery=tmp_path / "g.parquet")
+    (warning,) = run.report.source.warnings
+    assert (warning.kind, warning.rows) == ("overlap_with_gallery", (7,))
+    shown = " ".join(cli("evaluate", "q.parquet", "--gallery", "g.parquet").stdout.split())
+    assert "Queries that equal a gallery row: 1 (numbers 7)." in shown
+    assert "equal another one" not in shown
+
+
+def test_opis_of_like_classes_is_told_to_be_noise():
+    # Each class has an axis of its own, so all of them are alike but for chance.
+    labels = np.arange(360) % 60
+    told = []
+    for seed in range(8):
+        noise = np.random.default_rng(seed).standard_normal((360, 60))
+        run = opis.evaluate(np.eye(60)[labels] + 0.2 * noise, labels)
+        share = run.report.opis_corrected.noise_share
+        told.append(share > 1)
+        assert ("opis_is_noise" in kinds(run)) == (share > 1)
+        if share > 1:
+            warning = run.report.source.warnings[-1]
+            assert f"({100 * share:.0f} % of it)" in warning.text
+    assert 0 < sum(told) < len(told)

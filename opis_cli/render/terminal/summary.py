@@ -104,7 +104,7 @@ def _columns_read(report: Report) -> list[str]:
 def _duplicates(report: Report) -> list[str]:
     """Return the warning about equal rows, if there are any."""
     found = report.duplicates
-    if found is None or found.pairs <= found.conflicts:
+    if found is None or found.pairs <= found.conflicts or report.source.gallery_rows is not None:
         return []
     named = ", ".join(map(str, found.first)) + (", ..." if found.rows > len(found.first) else "")
     return [

@@ -119,6 +119,8 @@ class Embeddings:
         The columns that settings name.
     gallery_rows : int, optional
         Number of gallery rows. They are the last rows, and the rows before them are the queries.
+    ignored_rows : int
+        Number of rows with the ignored label.
     sampled_from : (int, int), optional
         Numbers of rows and classes of the source, if the rows are a sample of its classes.
     """
@@ -131,6 +133,7 @@ class Embeddings:
     source: Source
     columns: Mapping[str, Column] = field(default_factory=dict)
     gallery_rows: int | None = None
+    ignored_rows: int = 0
     sampled_from: tuple[int, int] | None = None
 
 

@@ -19,6 +19,8 @@ Device = Literal["cpu", "cuda"]
 Dtype = Literal["float32", "tf32"]
 
 DEFAULT_MAX_FAR = 0.01
+_AS_IMPOSTORS = ":impostor"
+"""End of ``ignore_label`` that keeps the rows as impostors of the others."""
 
 
 _BY_CLASS = {
@@ -44,6 +46,12 @@ Each value has the settings that exclude this one, and the reason as a part of a
 Compares = Literal["figures", "worst classes", "recommendation"]
 """What cannot be compared between two runs with different values of a setting: any figure, the
 figures of the worst classes, or the recommendations."""
+
+
+def parse_ignored(given: str) -> tuple[str, bool]:
+    """Return the label that ``ignore_label`` names, and whether its rows stay as impostors."""
+    label = given.removesuffix(_AS_IMPOSTORS)
+    return label, label != given
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +244,16 @@ class Settings:
     on_bad_rows: OnBadRows = _setting(
         "error", About("{choices}: nulls, NaN, zero vectors.", changes_counts=True)
     )
+    ignore_label: str | None = _setting(
+        None,
+        About(
+            "Leave out the rows of a label; with :impostor, keep them as rows without a class.",
+            metavar="VALUE[:impostor]",
+            changes_counts=True,
+            compares="figures",
+            since=3,
+        ),
+    )
     engine: Engine = _setting("auto", About("{choices}.", changes_counts=True))
     device: Device | None = _setting(
         None,
@@ -345,10 +363,22 @@ class Settings:
                 raise SettingsError(f"{option(field)} is for --engine {engine}; give both")
         self._check_pairs()
         self._check_units()
+        if self.ignored_label[1]:
+            for field in ("gallery", "max_pairs"):
+                if getattr(self, field) is not None:
+                    raise SettingsError(
+                        f"--ignore-label VALUE{_AS_IMPOSTORS} does not go with {option(field)}; "
+                        "leave the rows out: --ignore-label VALUE"
+                    )
         if self.gallery_labels is not None and self.gallery is None:
             raise SettingsError("--gallery-labels is for --gallery; give both")
         parse_size(self.memory_limit)
         Calibration.parse(self.calibration)
+
+    @property
+    def ignored_label(self) -> tuple[str | None, bool]:
+        """The label to ignore, and whether its rows are kept as rows without a class."""
+        return (None, False) if self.ignore_label is None else parse_ignored(self.ignore_label)
 
     @property
     def gallery_columns(self) -> dict[str, bool]:
@@ -365,7 +395,7 @@ class Settings:
         for field in ("labels", "within_column", "exclude_same", "gallery", "checkpoint"):
             if getattr(self, field) is not None:
                 raise SettingsError(f"{option(field)} is for embeddings, not for --pairs")
-        for field in ("embedding_column", "device", "scheduler"):
+        for field in ("embedding_column", "device", "scheduler", "ignore_label"):
             if getattr(self, field) is not None:
                 raise SettingsError(f"{option(field)} is for embeddings, not for --pairs")
         if self.engine not in ("auto", "numpy"):

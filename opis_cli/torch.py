@@ -127,7 +127,7 @@ class OpisMetric(torchmetrics.Metric):  # type: ignore[misc]
         rows = from_arrays(
             vectors.cpu().numpy(),
             labels.cpu().numpy(),
-            Reading(metric=self.settings.metric, on_bad_rows=self.settings.on_bad_rows),
+            Reading.of(self.settings),
         )
         on_cuda = vectors.device.type == "cuda"
         settings = dataclasses.replace(self.settings, device="cuda" if on_cuda else "cpu")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from opis_cli.embeddings import arrow
 from opis_cli.embeddings.columns import check_lengths
+from opis_cli.embeddings.ignored import alone, rows_with
 from opis_cli.embeddings.sampling import Sample
 from opis_cli.errors import InputError
 from opis_cli.records import Column, Embeddings, Floats, Ints, Source
@@ -48,6 +49,10 @@ class Reading:
         What to do about rows that are null, not finite, or zero under cosine.
     paired : bool
         Whether the rows must make genuine and impostor pairs among themselves.
+    ignored_label : str, optional
+        Label of rows that belong to no class, as text.
+    kept_as_impostors : bool
+        Whether these rows stay, each with a label of its own. Else they are left out.
     max_pairs, seed : int, optional
         If ``max_pairs`` is given, keep only classes that are drawn at random and make at most so
         many pairs.
@@ -61,6 +66,8 @@ class Reading:
     metric: str = "cosine"
     on_bad_rows: str = "error"
     paired: bool = True
+    ignored_label: str | None = None
+    kept_as_impostors: bool = False
     max_pairs: int | None = None
     seed: int = 0
     memory_limit: int | None = None
@@ -75,6 +82,8 @@ class Reading:
             metric=settings.metric,
             on_bad_rows=settings.on_bad_rows,
             paired=settings.gallery is None,
+            ignored_label=settings.ignored_label[0],
+            kept_as_impostors=settings.ignored_label[1],
             max_pairs=settings.max_pairs,
             seed=settings.seed,
             memory_limit=settings.memory_limit_bytes,
@@ -116,7 +125,7 @@ def from_arrays(
         where = f"{ARRAYS}, column {name!r}"
         others[name] = arrow.join_labels(arrow.label_chunks(given[name], where), where)
         check_lengths(len(others[name]), len(matrix), where, "values")
-    sample = Sample.of(plain, ARRAYS, asked.max_pairs, asked.seed)
+    sample = Sample.of(plain, ARRAYS, asked.max_pairs, asked.seed, asked.ignored_label)
     if sample is not None:
         matrix, nulls, plain = matrix[sample.rows], nulls[sample.rows], sample.labels
         others = {name: values.take(sample.rows) for name, values in others.items()}
@@ -185,6 +194,9 @@ def clean(
     if dim == 0 and not nulls.all():
         raise InputError(f"{source.path}: the vectors have no dimensions; wanted at least one")
     where = labels_path or source.path
+    ignored = rows_with(labels, asked.ignored_label)
+    if asked.kept_as_impostors and ignored.any():
+        labels = alone(labels, ignored)
     codes, names = arrow.encode_labels(labels, where)
     others = _columns(columns or {}, count, where)
     kinds = _bad_rows(vectors, nulls, codes, asked.metric)
@@ -192,12 +204,15 @@ def clean(
         if asked.columns.get(name):
             kinds[f"nulls in column {name!r}"] = np.flatnonzero(others[name].codes < 0)
     numbers = np.arange(count) if sample is None else sample.rows
+    left_out = ignored & (not asked.kept_as_impostors)
+    kinds = {kind: rows[~left_out[rows]] for kind, rows in kinds.items()}
     bad = np.unique(np.concatenate(list(kinds.values())))
     if bad.size and asked.on_bad_rows != "drop":
         named = {kind: numbers[rows] for kind, rows in kinds.items()}
         raise InputError(_describe(named, bad.size, source.path))
-    if bad.size:
-        rows = np.delete(np.arange(count), bad)
+    left_out[bad] = True
+    if left_out.any():
+        rows = np.flatnonzero(~left_out)
         vectors, codes, numbers = vectors[rows], codes[rows], numbers[rows]
         others = {
             name: replace(column, codes=column.codes[rows]) for name, column in others.items()
@@ -216,6 +231,7 @@ def clean(
         bad.size,
         source,
         columns=others,
+        ignored_rows=int(np.count_nonzero(ignored)),
         sampled_from=None if sample is None else (sample.source_rows, sample.source_classes),
     )
 

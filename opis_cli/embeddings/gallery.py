@@ -40,6 +40,7 @@ def with_gallery(queries: Embeddings, gallery: Embeddings) -> Embeddings:
         class_names=labels.names,
         rows=np.concatenate([queries.rows, gallery.rows]),
         dropped_rows=queries.dropped_rows + gallery.dropped_rows,
+        ignored_rows=queries.ignored_rows + gallery.ignored_rows,
         source=replace(queries.source, gallery=gallery.source),
         columns={
             name: _joined(column, gallery.columns.get(name, nothing), f"{where} has {name!r}")

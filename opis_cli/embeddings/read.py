@@ -96,7 +96,7 @@ def read(
         others = {name: joined(name) for name in asked.columns}
         if asked.max_pairs is not None:
             check_lengths(len(plain), sum(sizes), where)
-        sample = Sample.of(plain, where, asked.max_pairs, asked.seed)
+        sample = Sample.of(plain, where, asked.max_pairs, asked.seed, asked.ignored_label)
         if sample is not None:
             plain = sample.labels
             others = {

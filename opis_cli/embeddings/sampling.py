@@ -11,6 +11,7 @@ import numpy as np
 
 from opis_cli.embeddings import arrow
 from opis_cli.embeddings.columns import check_lengths
+from opis_cli.embeddings.ignored import rows_with
 from opis_cli.errors import InputError
 from opis_cli.records import Ints
 
@@ -105,21 +106,28 @@ class Sample:
 
     @classmethod
     def of(
-        cls, labels: arrow.Array, where: str, max_pairs: int | None, seed: int
+        cls,
+        labels: arrow.Array,
+        where: str,
+        max_pairs: int | None,
+        seed: int,
+        ignored: str | None = None,
     ) -> "Sample | None":
         """Draw a sample of at most ``max_pairs`` pairs, or return None if none is needed.
 
-        Rows without a label belong to no class. They are all kept, because ``clean`` deals with
-        them.
+        Rows without a label, or with the ignored one, belong to no class. They are all kept,
+        because ``clean`` deals with them.
         """
         if max_pairs is None:
             return None
-        codes, names = arrow.encode_labels(labels, where)
+        codes, _ = arrow.encode_labels(labels, where)
+        codes = np.where(rows_with(labels, ignored), -1, codes)
         rows = draw(codes, max_pairs, seed)
         if rows is None:
             return None
         rows = np.union1d(rows, np.flatnonzero(codes < 0))
-        return cls(rows, labels.take(rows), len(codes), len(names))
+        classes = np.count_nonzero(np.bincount(codes[codes >= 0]))
+        return cls(rows, labels.take(rows), len(codes), int(classes))
 
     def take(self, values: arrow.Array, where: str) -> arrow.Array:
         """Return the values of a column of the source for the rows of the sample."""

@@ -103,6 +103,7 @@ def facts_of_embeddings(
         gallery_sha256=None if source.gallery is None else source.gallery.sha256,
         embedding_column=source.embedding_column,
         label_column=source.label_column,
+        ignored_rows=None if settings.ignore_label is None else embeddings.ignored_rows,
         **_class_facts(counts),
     )
 

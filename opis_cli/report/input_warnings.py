@@ -67,7 +67,8 @@ def _noise(counts: PairCounts) -> list[InputWarning]:
             "noise_label",
             f"The label {plain(names[k])} is a class of {int(counts.sizes[k]):,} rows with "
             f"{rate(float(shares[k]))} of the genuine pairs. Such a label often marks rows without "
-            "a class: leave them out, or give each a label of its own.",
+            f"a class: --ignore-label {names[k]} leaves them out, and --ignore-label "
+            f"{names[k]}:impostor keeps them as impostors.",
             classes=(names[k],),
         )
         for k in marked

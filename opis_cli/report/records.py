@@ -92,6 +92,8 @@ class SourceFacts:
         the file has no columns.
     label_column : str | None
         The column of labels as it was read, guessed or given; null if the file has no columns.
+    ignored_rows : int | None
+        Number of rows with the label of --ignore-label. Null without this option.
     """
 
     path: str
@@ -109,6 +111,7 @@ class SourceFacts:
     warnings: tuple[InputWarning, ...] = ()
     embedding_column: str | None = None
     label_column: str | None = None
+    ignored_rows: Count | None = None
 
     @property
     def one(self) -> str:

@@ -28,7 +28,7 @@ def test_a_label_that_marks_noise_is_named(mark):
     labels[200:230] = mark
     (warning,) = opis.evaluate(vectors, labels).report.source.warnings
     assert warning.kind == "noise_label" and warning.classes == (mark,)
-    assert "30 rows" in warning.text and "leave them out" in warning.text
+    assert "30 rows" in warning.text and f"--ignore-label {mark} leaves them out" in warning.text
 
 
 def test_one_row_of_such_a_label_is_no_class():

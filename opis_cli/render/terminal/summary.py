@@ -13,6 +13,7 @@ from opis_cli.render.terminal.blocks import carried, carried_roughly, marked, se
 from opis_cli.render.terminal.threshold import borderline, bounds, recommendation
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
+from opis_cli.settings import parse_ignored
 from opis_cli.text import number, plain, rate, scale, shown
 
 SHOWN_CLASSES = 5
@@ -64,6 +65,10 @@ def _header(report: Report) -> RenderableType:
         lines.append(line)
     if source.dropped_rows:
         lines.append(f"{source.dropped_rows:,} bad rows dropped")
+    if source.ignored_rows is not None:
+        label, kept = parse_ignored(str(report.settings["ignore_label"]))
+        done = "kept as impostors" if kept else "left out"
+        lines.append(f"{source.ignored_rows:,} rows of label {plain(label)} {done}")
     told = [*_duplicates(report), *(warning.text for warning in source.warnings)]
     warned = [Text(f"! {line}", style="yellow") for line in told]
     return Group(Text(plain(source.path, 120), style="bold"), *map(Text, lines), *warned)

@@ -22,16 +22,17 @@ SUFFIXES = (".parquet", ".csv")
 def curves_table(run: Evaluation) -> "pd.DataFrame":
     """Return the rates and the mean utility at every threshold.
 
-    ``far`` and ``frr`` are pooled rates. The columns with ``_low`` and ``_high`` are the ends of
-    their 95 % intervals, which are null if no class can be left out. Class means and the mean
-    utility are over the evaluable classes, and null if there are none. ``estimated`` says whether
-    the impostor counts by class are estimates at the threshold. If so, the class means, the mean
-    utility and the interval of the FAR depend on estimates.
+    A threshold of scores is a score. ``far`` and ``frr`` are pooled rates. The columns with
+    ``_low`` and ``_high`` are the ends of their 95 % intervals, which are null if no class can be
+    left out. Class means and the mean utility are over the evaluable classes, and null if there are
+    none. ``estimated`` says whether the impostor counts by class are estimates at the threshold. If
+    so, the class means, the mean utility and the interval of the FAR depend on estimates.
     """
     import pandas as pd
 
     counts, classes, beta = run.whole, run.consistency.classes, run.settings.beta
     columns, at = curves.all_columns(counts), counts.grid.by_class
+    distances = counts.grid.class_thresholds
     far, frr = spread(counts, "far", columns), spread(counts, "frr", columns)
     means = {name: np.zeros(len(columns)) for name in ("far", "frr")}
     means["utility"] = curves.mean_utility(counts, beta, classes, columns)
@@ -44,7 +45,7 @@ def curves_table(run: Evaluation) -> "pd.DataFrame":
         means = {name: np.full(len(columns), np.nan) for name in means}
     return pd.DataFrame(
         {
-            "threshold": counts.grid.class_thresholds,
+            "threshold": 0.0 - distances if counts.metric == "score" else distances,
             "far": counts.pooled_far[at],
             **_ends("far", far, len(columns)),
             "frr": counts.pooled_frr[at],

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import opis_cli as opis
 from opis_cli.report.curves_table import curves_table
 from opis_cli.scoring import curves
 from opis_cli.statistics.jackknife import spread
@@ -40,3 +41,16 @@ def test_other_suffixes_are_refused(saved, cli, tmp_path):
     assert done.returncode == 2 and ".parquet or .csv" in done.stderr
     assert cli("export", saved).returncode == 2
     assert not (tmp_path / "curves.xlsx").exists()
+
+
+def test_thresholds_of_scores_are_scores(tmp_path):
+    scores = np.array([1, 3, 3, 5, 2, 4, 6, 6, 8, 9])
+    genuine = np.arange(10) >= 5
+    table = pd.DataFrame({"score": scores, "genuine": genuine})
+    table.to_csv(tmp_path / "p.csv", index=False)
+    run = opis.evaluate(tmp_path / "p.csv", pairs=True, higher_is_closer=True)
+    table = curves_table(run).set_index("threshold")
+    assert table.index.is_monotonic_decreasing
+    for at, row in table.iterrows():
+        assert row["accepted_impostors"] == np.count_nonzero(scores[~genuine] >= at)
+        assert row["rejected_genuine"] == np.count_nonzero(scores[genuine] < at)

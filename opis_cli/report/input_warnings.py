@@ -48,8 +48,7 @@ def input_warnings(
         found.append(
             InputWarning(
                 "opis_is_noise",
-                f"The noise of small classes makes up all of OPIS ({100 * noise.noise_share:.0f} % "
-                "of it), so OPIS shows no difference between the classes.",
+                "All of OPIS is noise of small classes: it shows no difference of the classes.",
             )
         )
     return tuple(found)

@@ -1,6 +1,7 @@
 """Format numbers and untrusted names for people."""
 
 import re
+from collections.abc import Iterable
 
 from opis_cli import decimals
 
@@ -13,6 +14,12 @@ def human_count(value: float) -> str:
         if value >= size:
             return f"{value / size:.1f} {unit}"
     return f"{value:.0f}"
+
+
+def first_of(numbers: Iterable[int], total: int) -> str:
+    """Return the first of ``total`` row numbers as text, with dots behind if there are more."""
+    named = [str(number) for number in numbers]
+    return ", ".join(named + ["..."] * (total > len(named)))
 
 
 def rate(value: float | None) -> str:

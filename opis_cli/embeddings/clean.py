@@ -19,6 +19,7 @@ from opis_cli.embeddings.sampling import Sample
 from opis_cli.errors import InputError
 from opis_cli.records import Column, Embeddings, Floats, Ints, Source
 from opis_cli.settings import Settings
+from opis_cli.text import first_of
 
 ARRAYS = "<arrays>"
 """Path of the source, if embeddings come from arrays in memory."""
@@ -320,9 +321,8 @@ def _describe(kinds: dict[str, Ints], total: int, where: str) -> str:
     parts = []
     for kind, rows in kinds.items():
         if rows.size:
-            numbers = ", ".join(map(str, rows[:ROWS_SHOWN]))
-            more = ", ..." if rows.size > ROWS_SHOWN else ""
-            parts.append(f"{kind}: {rows.size} ({_plural('row', rows.size)} {numbers}{more})")
+            numbers = first_of(rows[:ROWS_SHOWN].tolist(), rows.size)
+            parts.append(f"{kind}: {rows.size} ({_plural('row', rows.size)} {numbers})")
     return (
         f"{where}: {total} bad {_plural('row', total)} (numbered from 0). {'; '.join(parts)}. "
         "Mend them, or leave them out with --on-bad-rows drop"

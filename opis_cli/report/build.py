@@ -7,7 +7,7 @@ from typing import Any
 import opis_cli
 from opis_cli.records import Embeddings, PairCounts
 from opis_cli.report import records as rep
-from opis_cli.report.input_warnings import input_warnings
+from opis_cli.report.input_warnings import ROWS_NAMED, input_warnings
 from opis_cli.scoring.curves import class_rates, evaluable_classes
 from opis_cli.scoring.deployed import judge_deployed, worst_classes
 from opis_cli.scoring.inequity import differentials
@@ -19,8 +19,6 @@ from opis_cli.statistics.confidence import recommended
 from opis_cli.statistics.held_out import held_out
 from opis_cli.statistics.intervals import intervals
 from opis_cli.statistics.noise import corrected
-
-DUPLICATES_NAMED = 10
 
 
 def build_report(
@@ -190,6 +188,6 @@ def _duplicates(counts: PairCounts) -> rep.Duplicates | None:
     return rep.Duplicates(
         rows=len(counts.duplicates),
         pairs=int(counts.pooled_genuine[0] + counts.pooled_impostor[0]),
-        first=tuple(counts.duplicates[:DUPLICATES_NAMED].tolist()),
+        first=tuple(counts.duplicates[:ROWS_NAMED].tolist()),
         conflicts=int(counts.pooled_impostor[0]),
     )

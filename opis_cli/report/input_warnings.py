@@ -7,7 +7,7 @@ from opis_cli.report.records import InputWarning
 from opis_cli.scoring.pooled import equal_error
 from opis_cli.settings import Settings
 from opis_cli.statistics.noise import OpisCorrected
-from opis_cli.text import plain, rate
+from opis_cli.text import first_of, plain, rate
 
 _NOISE = ("-1", "nan", "none", "null", "na", "n/a", "unknown", "unk", "noise")
 """Labels, in lower case, that stand for no class in files that people have."""
@@ -112,7 +112,9 @@ def _conflicts(counts: PairCounts) -> list[InputWarning]:
         f"Equal rows have different labels (pairs at distance 0: {pairs:,}). One of the two labels "
         "is wrong, or the label does not follow from the vector."
     )
-    return [InputWarning("label_conflict", text, rows=tuple(counts.duplicates[:_NAMED].tolist()))]
+    return [
+        InputWarning("label_conflict", text, rows=tuple(counts.duplicates[:ROWS_NAMED].tolist()))
+    ]
 
 
 def _queries_in_gallery(counts: PairCounts) -> list[InputWarning]:
@@ -120,8 +122,8 @@ def _queries_in_gallery(counts: PairCounts) -> list[InputWarning]:
     equal = counts.duplicates
     if equal is None or not len(equal):
         return []
-    rows = tuple(equal[:_NAMED].tolist())
-    named = ", ".join(map(str, rows)) + (", ..." if len(equal) > len(rows) else "")
+    rows = tuple(equal[:ROWS_NAMED].tolist())
+    named = first_of(rows, len(equal))
     text = (
         f"Queries that equal a gallery row: {len(equal):,} (numbers {named}). A query that finds "
         "itself flatters a model: leave it out, or its pair with --exclude-same COLUMN."
@@ -129,5 +131,5 @@ def _queries_in_gallery(counts: PairCounts) -> list[InputWarning]:
     return [InputWarning("overlap_with_gallery", text, rows=rows)]
 
 
-_NAMED = 10
-"""Rows that a warning names."""
+ROWS_NAMED = 10
+"""Most row numbers that the report gives of rows that equal others."""

@@ -1,10 +1,12 @@
 """Building blocks of the summaries on the terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from opis_cli.text import plain
 
 _LABEL_WIDTH = 28
 """Width of the column of names, in characters."""
@@ -21,6 +23,19 @@ def section(title: str, rows: list[tuple[str, str, str]]) -> RenderableType:
     for name, figure, remark in rows:
         grid.add_row(Text("  " + name), Text(figure, style="bold"), Text(remark))
     return Group(Text(title, style="bold cyan"), grid)
+
+
+def class_table(
+    title: str, heads: Sequence[str], rows: Iterable[tuple[int | str, str, str, str, str]]
+) -> RenderableType:
+    """Return a titled table of classes. A row has the name of a class, and figures as text."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(f"  {heads[0]}")
+    for head in heads[1:]:
+        table.add_column(head, justify="right")
+    for name, *figures in rows:
+        table.add_row(Text("  " + plain(name)), *figures)
+    return Group(Text(title, style="bold cyan"), table)
 
 
 def marked(lines: Iterable[str]) -> list[RenderableType]:

@@ -11,7 +11,7 @@ from opis_cli.judging.checks import Check
 from opis_cli.judging.gate import Verdict
 from opis_cli.judging.limits import Unit
 from opis_cli.judging.models import Comparison, Difference
-from opis_cli.render.terminal.blocks import marked
+from opis_cli.render.terminal.blocks import class_table, marked
 from opis_cli.render.verdicts.words import cells, evidence, figure, headline, signed, subject
 from opis_cli.report.records import Report
 from opis_cli.scoring.opis import SCALES
@@ -68,21 +68,19 @@ def _line(texts: tuple[str, ...], widths: list[int]) -> str:
 
 
 def _classes(how: str, classes: tuple[ClassChange, ...], report: Report) -> RenderableType:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(f"  {report.source.one}")
-    for name in (report.counted, "before", "now", "change"):
-        table.add_column(name, justify="right")
-    for one in classes[:_SHOWN_CLASSES]:
-        table.add_row(
-            Text("  " + plain(one.class_name)),
+    rows = [
+        (
+            one.class_name,
             f"{one.size:,}",
             number(one.base, 3),
             number(one.mean_utility, 3),
             f"{one.change:+.2g}",
         )
+        for one in classes[:_SHOWN_CLASSES]
+    ]
     title = f"{report.source.many.capitalize()} that {how} most"
     where = f"{title} (mean utility over the calibration range)"
-    return Group(Text(where, style="bold cyan"), table)
+    return class_table(where, (report.source.one, report.counted, "before", "now", "change"), rows)
 
 
 def comparison(found: Comparison, report: Report) -> RenderableType:

@@ -5,16 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from opis_cli import decimals
-from opis_cli.render.terminal.blocks import carried, carried_roughly, marked, section
+from opis_cli.render.terminal.blocks import carried, carried_roughly, class_table, marked, section
 from opis_cli.render.terminal.threshold import borderline, bounds, recommendation
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.settings import parse_ignored
-from opis_cli.text import number, plain, rate, scale, shown
+from opis_cli.text import first_of, number, plain, rate, scale, shown
 
 SHOWN_CLASSES = 5
 """Most classes in the table of the worst ones."""
@@ -111,7 +110,7 @@ def _duplicates(report: Report) -> list[str]:
     found = report.duplicates
     if found is None or found.pairs <= found.conflicts or report.source.gallery_rows is not None:
         return []
-    named = ", ".join(map(str, found.first)) + (", ..." if found.rows > len(found.first) else "")
+    named = first_of(found.first, found.rows)
     return [
         f"{found.rows:,} rows equal another one (pairs at distance 0: {found.pairs:,}): {named}. "
         "Copies flatter a model: leave them out, or their pairs with --exclude-same COLUMN."
@@ -306,17 +305,15 @@ def _worst_classes(report: Report) -> RenderableType | None:
         return None
     if classes[0].utility is None:
         where = "over the calibration range"
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(f"  {report.source.one}")
-    for name in (report.counted, "FAR", "FRR", "utility"):
-        table.add_column(name, justify="right")
-    for worst in classes[:SHOWN_CLASSES]:
-        table.add_row(
-            Text("  " + plain(worst.class_name)),
+    rows = [
+        (
+            worst.class_name,
             f"{worst.size:,}",
             rate(worst.far),
             rate(worst.frr),
             number(worst.mean_utility if worst.utility is None else worst.utility, 3),
         )
-    many = report.source.many.capitalize()
-    return Group(Text(f"{many} worst off {where}", style="bold cyan"), table)
+        for worst in classes[:SHOWN_CLASSES]
+    ]
+    title = f"{report.source.many.capitalize()} worst off {where}"
+    return class_table(title, (report.source.one, report.counted, "FAR", "FRR", "utility"), rows)

@@ -18,7 +18,7 @@ from opis_cli.statistics.held_out import HeldOut
 from opis_cli.statistics.intervals import Intervals
 from opis_cli.statistics.noise import OpisCorrected
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ a gallery have keys of their own, whose counts are thrown away. A pair that is l
 ``Plan.settle`` subtracts the number of vetoed pairs, which is known from the columns alone. So the
 distance of a pair is never computed a second time to leave the pair out.
 
-Read ``Plan`` with its example first, then ``plan_pairs``, and then ``_passes``.
+Read ``Plan`` with its example first, then ``plan_pairs``, and then ``passes_of``.
 """
 
 from collections.abc import Iterator
@@ -185,6 +185,19 @@ class Plan:
         return self.is_plain and self.halved
 
     @property
+    def tenants(self) -> Ints:
+        """For each row, the first row of the tenant that it searches or lies in, shape (N,)."""
+        found = np.zeros(len(self.truth), np.int64)
+        found[: self.queries] = self.others.first
+        if self.searching:
+            # The queries of a tenant search the range of its gallery rows.
+            first = np.unique(self.others.first)
+            rows = np.arange(self.queries, len(found))
+            place = np.searchsorted(first, rows, side="right") - 1
+            found[self.queries :] = first[np.maximum(place, 0)]
+        return found
+
+    @property
     def excluded(self) -> int:
         """Number of pairs that are left out."""
         return int((self.left_out_genuine + self.left_out_impostor).sum()) // self.ends
@@ -250,7 +263,7 @@ def plan_pairs(embeddings: Embeddings, settings: Settings, threads: int = 1) -> 
     side = int(truth.max()) + 1
     rows = prepare(embeddings, settings.metric, keys, truth + side * behind, threads)
     truth, tenants = truth[rows.order], tenants[rows.order]
-    others, alike = _spans(tenants, queries), _spans(truth, queries)
+    others, alike = spans_of(tenants, queries), spans_of(truth, queries)
     itself = int(queries == count)
     genuine = alike.sizes - itself
     impostor = others.sizes - alike.sizes
@@ -261,7 +274,7 @@ def plan_pairs(embeddings: Embeddings, settings: Settings, threads: int = 1) -> 
         out_genuine = _mates(_joint(truth, codes), queries)
         shared = codes.astype(np.int32)
         rows = replace(rows, vetoes=(shared,))
-    passes = _passes(rows, queries, truth, others, alike)
+    passes = passes_of(rows, queries, truth, others, alike)
     if folds is not None:
         passes = _passes_of_folds(rows, folds)
     found = Plan(
@@ -312,7 +325,7 @@ def _without_missing(codes: Ints) -> Ints:
     return filled
 
 
-def _spans(codes: Ints, queries: int) -> Spans:
+def spans_of(codes: Ints, queries: int) -> Spans:
     """For each searching row, return the rows of equal code among those it is compared with."""
     start = queries if queries < len(codes) else 0
     first, last = (
@@ -342,7 +355,9 @@ def _blocks(spans: Spans, queries: int) -> tuple[Tile, ...]:
     return tuple(tile for tile in (Tile(*ends) for ends in found) if tile.pairs)
 
 
-def _passes(rows: Rows, queries: int, truth: Ints, others: Spans, alike: Spans) -> tuple[Pass, ...]:
+def passes_of(
+    rows: Rows, queries: int, truth: Ints, others: Spans, alike: Spans
+) -> tuple[Pass, ...]:
     """Return one pass over all pairs, or with a gallery one for impostors and one for genuine."""
     if queries == len(truth):
         return (Pass(rows, _blocks(others, queries)),)

@@ -1,0 +1,1 @@
+"""Find the pairs, the classes and the rows behind the rates."""

@@ -1,0 +1,152 @@
+"""The hardest pairs: the closest accepted impostors, and the farthest rejected genuine pairs.
+
+The look at all pairs kept the best score of each class pair, and the least genuine score of each
+class. They tell which few class pairs can have a pair in the list. Only the pairs of these are
+compared again: in float32 to find candidates, and the candidates in float64.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opis_cli.counting.plan import Plan
+from opis_cli.counting.rows import ROUNDING
+from opis_cli.evidence.exact import distances_of, rounded
+from opis_cli.evidence.seen import Seen
+from opis_cli.records import Embeddings, Floats, Ints
+
+_VALUES = 1 << 22
+"""Scores that are held at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hardest:
+    """Pairs of rows, the hardest first. All arrays have the shape (P,).
+
+    Attributes
+    ----------
+    one, two : ndarray, int64
+        Numbers of the rows in the embeddings, ``one < two``.
+    distances : ndarray, float64
+    """
+
+    one: Ints
+    two: Ints
+    distances: NDArray[np.float64]
+
+
+def false_accepts(
+    embeddings: Embeddings, seen: Seen, top: int, per_class_pair: int, of_class: int | None = None
+) -> Hardest:
+    """Return the closest accepted impostor pairs, with few of each pair of classes.
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+    seen : Seen
+    top : int
+        Most pairs to return.
+    per_class_pair : int
+        Most pairs of one pair of classes.
+    of_class : int, optional
+        Code of a class that a row of each pair must be of.
+    """
+    confused = seen.confused
+    pairs = np.stack([confused.one, confused.two], axis=1)
+    best = -confused.best
+    if of_class is not None:
+        mine = (pairs == of_class).any(axis=1)
+        pairs, best = pairs[mine], best[mine]
+    leading = pairs[_leading(best, top, seen)]
+    return _listed(embeddings, seen, leading, top, per_class_pair, closest=True)
+
+
+def false_rejects(
+    embeddings: Embeddings, seen: Seen, top: int, per_class: int, of_class: int | None = None
+) -> Hardest:
+    """Return the farthest rejected genuine pairs, with few of each class; see ``false_accepts``."""
+    classes = np.flatnonzero(seen.inside.rejected > 0)
+    if of_class is not None:
+        classes = classes[classes == of_class]
+    classes = classes[_leading(seen.inside.least[classes], top, seen)]
+    pairs = np.stack([classes, classes], axis=1)
+    return _listed(embeddings, seen, pairs, top, per_class, closest=False)
+
+
+def _leading(values: Floats, top: int, seen: Seen) -> NDArray[np.bool_]:
+    """Return which values are among the ``top`` lowest, or within a rounding of these."""
+    if len(values) <= top:
+        return np.ones(len(values), np.bool_)
+    last = np.partition(values, top - 1)[top - 1]
+    return np.asarray(values <= last + _slack(seen))
+
+
+def _slack(seen: Seen) -> float:
+    return float(4 * ROUNDING * seen.plan.rows.scale)
+
+
+def _listed(
+    embeddings: Embeddings, seen: Seen, class_pairs: Ints, top: int, limit: int, *, closest: bool
+) -> Hardest:
+    """Compare the rows of class pairs, of shape (M, 2), and list their hardest pairs."""
+    rows, order = seen.plan.rows, seen.plan.rows.order
+    by_class = np.argsort(seen.codes, kind="stable")
+    starts = np.searchsorted(seen.codes[by_class], np.arange(seen.classes + 1))
+    found: list[Ints] = [np.zeros((2, 0), np.int64)]
+    for one, two in class_pairs.tolist():
+        first, second = (by_class[starts[k] : starts[k + 1]] for k in (one, two))
+        for left, right in _sides(seen.plan, first, second, apart=one != two):
+            found += _candidates(seen, left, right, limit, closest=closest)
+    pairs = np.sort(order[np.concatenate(found, axis=1)], axis=0)
+    distances = distances_of(embeddings, rows.metric, *pairs)
+    # A pair at the threshold is accepted however its score was rounded, as in the count.
+    accepted = distances <= rows.distance(np.array(seen.cut))
+    pairs, distances = pairs[:, accepted == closest], distances[accepted == closest]
+    key = rounded(distances, rows) if closest else -rounded(distances, rows)
+    place = np.lexsort((pairs[1], pairs[0], key))
+    pairs, distances = pairs[:, place], distances[place]
+    kept = _rank_within(np.sort(embeddings.labels[pairs], axis=0)) < limit
+    return Hardest(pairs[0, kept][:top], pairs[1, kept][:top], distances[kept][:top])
+
+
+def _sides(plan: Plan, one: Ints, two: Ints, *, apart: bool) -> Iterator[tuple[Ints, Ints]]:
+    """Yield the rows to multiply with each other, so that the first searches in the second."""
+    if not plan.searching:
+        yield one, two
+        return
+    yield one[one < plan.queries], two[two >= plan.queries]
+    if apart:
+        yield two[two < plan.queries], one[one >= plan.queries]
+
+
+def _candidates(
+    seen: Seen, left: Ints, right: Ints, limit: int, *, closest: bool
+) -> Iterator[Ints]:
+    """Yield pairs of rows, of shape (2, P): the ``limit`` hardest, and those within a rounding."""
+    if not len(left) or not len(right):
+        return
+    step = max(1, _VALUES // len(right))
+    for start in range(0, len(left), step):
+        part = left[start : start + step]
+        scores = seen.plan.rows.scores_of(part, right)
+        paired = seen.plan.are_pairs(part[:, None], right)
+        if not closest and not seen.plan.searching:
+            paired &= part[:, None] < right
+        values = np.where(paired, scores if closest else -scores, -np.inf)
+        wanted = min(limit, values.size)
+        last = np.partition(values, values.size - wanted, axis=None)[values.size - wanted]
+        i, j = np.nonzero((values >= last - _slack(seen)) & (values > -np.inf))
+        yield np.stack([part[i], right[j]])
+
+
+def _rank_within(groups: Ints) -> Ints:
+    """Return the rank of each column among the equal columns before it, shape (P,)."""
+    if not groups.shape[1]:
+        return np.zeros(0, np.int64)
+    number = np.unique(groups, axis=1, return_inverse=True)[1].ravel()
+    order = np.argsort(number, kind="stable")
+    rank = np.empty(len(number), np.int64)
+    rank[order] = np.arange(len(number)) - np.searchsorted(number[order], number[order])
+    return rank

@@ -1,0 +1,257 @@
+"""Look at a block of scores, compiled: find the few pairs to keep, without a branch for the others.
+
+A score is looked at if it is accepted at one of the two cuts, or if it may enter the list of
+nearest rows of one of its two rows. ``_flag`` tells that for all scores of a row, as a byte each,
+and ``_keep`` looks at the flagged ones. The pairs of a row with its own class are all looked at.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from opis_cli.counting.engines.numba_cache import compiler
+
+compiled = compiler(nogil=True, fastmath={"nnan", "nsz", "contract"})
+
+
+class Known(NamedTuple):
+    """What a look needs to know of the rows.
+
+    Attributes
+    ----------
+    order : ndarray of shape (N,), int64
+        Number of each row in the embeddings. The lower one wins a tie.
+    codes, runs : ndarray of shape (N,), int64
+        Class of each row, and number of its run of adjacent rows of one class.
+    first, last : ndarray of shape (N,), int64
+        For each row, the range of the rows that are genuine with it.
+    classes : int
+        Number of classes.
+    cut, chain_cut, veto : float32
+        Least scores that are accepted, and a score that no pair has.
+    nearest : float64
+        Score of two equal rows.
+    euclidean : bool
+    """
+
+    order: Any
+    codes: Any
+    runs: Any
+    first: Any
+    last: Any
+    classes: Any
+    cut: Any
+    chain_cut: Any
+    veto: Any
+    nearest: Any
+    euclidean: Any
+
+
+class Kept(NamedTuple):
+    """The arrays of a worker: those that last, and those of the block at hand.
+
+    Attributes
+    ----------
+    own_scores, own_rows, other_scores, other_rows
+        The nearest rows, as in ``Lists``.
+    worst : ndarray of shape (N,), float32
+        The last score of ``other_scores``.
+    pairs, rejected, distances, least
+        Sums by class, as in ``Inside``.
+    parents : ndarray of shape (N,), int32
+        Forest of accepted genuine pairs. A row that is its own parent is a root, and the root is
+        the lowest row of its tree.
+    flags : ndarray of shape (width + 8,), uint8
+    number, best, touched : ndarrays of shape (width,)
+        Accepted pairs of the run at hand with each run of columns, their highest score, and the
+        runs that have any.
+    keys, numbers, bests
+        The class pairs of the block, their accepted pairs and highest scores.
+    edge_one, edge_two, edge_scores
+        The edges of the block.
+    """
+
+    own_scores: Any
+    own_rows: Any
+    other_scores: Any
+    other_rows: Any
+    worst: Any
+    pairs: Any
+    rejected: Any
+    distances: Any
+    least: Any
+    parents: Any
+    flags: Any
+    number: Any
+    best: Any
+    touched: Any
+    keys: Any
+    numbers: Any
+    bests: Any
+    edge_one: Any
+    edge_two: Any
+    edge_scores: Any
+
+
+@compiled
+def insert(scores: Any, rows: Any, order: Any, row: Any, score: Any, other: Any) -> None:
+    """Put a row into the list of nearest rows of ``row``, if it is near enough."""
+    last = scores.shape[1] - 1
+    own = order[other]
+    at = last
+    if score < scores[row, last]:
+        return
+    if score == scores[row, last] and own > order[rows[row, last]]:
+        return
+    while at > 0:
+        before = scores[row, at - 1]
+        if before > score or (before == score and order[rows[row, at - 1]] < own):
+            break
+        scores[row, at] = before
+        rows[row, at] = rows[row, at - 1]
+        at -= 1
+    scores[row, at] = score
+    rows[row, at] = other
+
+
+@compiled
+def merge(scores: Any, rows: Any, more: Any, others: Any, order: Any) -> None:
+    """Put the lists of another worker into the lists of this one."""
+    for row in range(scores.shape[0]):
+        for at in range(more.shape[1]):
+            if others[row, at] >= 0:
+                insert(scores, rows, order, row, more[row, at], others[row, at])
+
+
+@compiled
+def root_of(parents: Any, row: Any) -> Any:
+    """Return the root of a row's tree, and shorten the way to it."""
+    while parents[row] != row:
+        parents[row] = parents[parents[row]]
+        row = parents[row]
+    return row
+
+
+@compiled
+def join(parents: Any, one: Any, two: Any) -> None:
+    """Join the trees of two rows. The lower root becomes the root."""
+    one, two = root_of(parents, one), root_of(parents, two)
+    if one < two:
+        parents[two] = one
+    elif two < one:
+        parents[one] = two
+
+
+@compiled
+def join_all(parents: Any, others: Any) -> None:
+    """Join the trees that another forest joins, and make every row point at its root."""
+    for row in range(parents.size):
+        join(parents, row, others[row])
+    for row in range(parents.size):
+        parents[row] = root_of(parents, row)
+
+
+@compiled
+def _flag(scores: Any, i: Any, width: Any, worst: Any, j0: Any, limit: Any, flags: Any) -> None:
+    """Flag the scores of row ``i`` that reach a limit, or the worst of the list of their column."""
+    for j in range(width):
+        score = scores[i, j]
+        flags[j] = (score >= limit) | (score >= worst[j0 + j])
+
+
+@compiled
+def look(
+    scores: Any, width: Any, i0: Any, j0: Any, diagonal: Any, known: Known, kept: Kept
+) -> tuple[int, int]:
+    """Look at the pairs of the rows from ``i0`` with the columns from ``j0``.
+
+    If ``diagonal``, only the pairs of a row with a later one are looked at.
+
+    Returns
+    -------
+    class_pairs, edges : int
+        How many of them the block has.
+    """
+    order, codes, runs, first, last = (
+        known.order,
+        known.codes,
+        known.runs,
+        known.first,
+        known.last,
+    )
+    classes, cut, chain_cut, veto = known.classes, known.cut, known.chain_cut, known.veto
+    own_scores, own_rows = kept.own_scores, kept.own_rows
+    other_scores, other_rows, worst = kept.other_scores, kept.other_rows, kept.worst
+    pairs, rejected, distances, least = kept.pairs, kept.rejected, kept.distances, kept.least
+    parents, flags, words = kept.parents, kept.flags, kept.flags.view(np.uint64)
+    number, best, touched = kept.number, kept.best, kept.touched
+    keys, numbers, bests = kept.keys, kept.numbers, kept.bests
+    edge_one, edge_two, edge_scores = kept.edge_one, kept.edge_two, kept.edge_scores
+    last_place = other_scores.shape[1] - 1
+    low = min(cut, chain_cut)
+    listed, edges, touches = 0, 0, 0
+    for i in range(scores.shape[0]):
+        row = i0 + i
+        start = min(max(row + 1 - j0, 0), width) if diagonal else 0
+        own_start = min(max(first[row] - j0, start), width)
+        own_end = min(max(last[row] - j0, own_start), width)
+        code = codes[row]
+        for j in range(own_start, own_end):
+            score, column = scores[i, j], j0 + j
+            if score <= veto:
+                continue
+            insert(own_scores, own_rows, order, row, score, column)
+            insert(own_scores, own_rows, order, column, score, row)
+            gap = -2.0 * score if known.euclidean else known.nearest - score
+            gap = max(gap, 0.0)
+            distances[code] += np.sqrt(gap) if known.euclidean else gap
+            pairs[code] += 1
+            least[code] = min(least[code], score)
+            if score >= cut:
+                join(parents, row, column)
+            else:
+                rejected[code] += 1
+            if score >= chain_cut:
+                edge_one[edges], edge_two[edges], edge_scores[edges] = row, column, score
+                edges += 1
+        _flag(scores, i, width, worst, j0, min(low, worst[row]), flags)
+        # Columns that are not asked for, and the rest of the last word, are not flagged.
+        flags[:start] = 0
+        flags[own_start:own_end] = 0
+        flags[width : width + 8] = 0
+        for word in range(start // 8, (width + 7) // 8):
+            if words[word] == 0:
+                continue
+            for j in range(8 * word, 8 * word + 8):
+                if flags[j] == 0:
+                    continue
+                score, column = scores[i, j], j0 + j
+                if score <= veto:
+                    continue
+                if score >= worst[row]:
+                    insert(other_scores, other_rows, order, row, score, column)
+                    worst[row] = other_scores[row, last_place]
+                if score >= worst[column]:
+                    insert(other_scores, other_rows, order, column, score, row)
+                    worst[column] = other_scores[column, last_place]
+                if score >= cut:
+                    run = runs[column] - runs[j0]
+                    if number[run] == 0:
+                        touched[touches] = column
+                        touches += 1
+                        best[run] = score
+                    number[run] += 1
+                    best[run] = max(best[run], score)
+                if score >= chain_cut:
+                    edge_one[edges], edge_two[edges], edge_scores[edges] = row, column, score
+                    edges += 1
+        if i + 1 == scores.shape[0] or runs[row + 1] != runs[row]:
+            for at in range(touches):
+                column = touched[at]
+                run, other = runs[column] - runs[j0], codes[column]
+                keys[listed] = min(code, other) * classes + max(code, other)
+                numbers[listed], bests[listed] = number[run], best[run]
+                number[run] = 0
+                listed += 1
+            touches = 0
+    return listed, edges

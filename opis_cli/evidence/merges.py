@@ -1,0 +1,98 @@
+"""Pairs of classes that may be one: their rows are as near to each other as the rows of one.
+
+The mean distance between the two classes is no larger than the larger mean distance within. Means
+of scores follow from the sums of vectors, which add. Under cosine the mean distance follows from
+the mean score. In other cases the sums only find candidates, whose pairs are then compared.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opis_cli.counting.rows import ROUNDING
+from opis_cli.evidence.seen import Seen
+from opis_cli.records import Ints
+
+Doubles = NDArray[np.float64]
+
+_NEAR = 1.5
+"""Mean over all rows of two classes, in units of the larger mean within, up to which the pairs are
+compared. Under the Euclidean metric the root mean square stands for the mean."""
+_VALUES = 1 << 22
+"""Scores, or values of means, that are held at a time."""
+
+
+def mean_within(seen: Seen) -> Doubles:
+    """Return the mean distance of the genuine pairs of each class, -inf without any, shape (K,)."""
+    found = np.full(seen.classes, -np.inf)
+    np.divide(seen.inside.distances, seen.inside.pairs, out=found, where=seen.inside.pairs > 0)
+    return found
+
+
+def to_merge(seen: Seen) -> Ints:
+    """Return the pairs of classes that may be one, of shape (M, 2), in the order of their codes."""
+    rows, plan = seen.plan.rows, seen.plan
+    within = mean_within(seen)
+    exact = plan.is_plain and rows.metric == "cosine"
+    margin = float(rows.distance(rows.score(np.zeros(1)) - 2 * ROUNDING * rows.scale)[0])
+    found = [np.zeros((0, 2), np.int64)]
+    for first, means in _means_between(seen):
+        reach = np.maximum(within[first : first + len(means), None], within)
+        near = means <= (reach + margin if exact else _NEAR * reach + margin)
+        one, two = np.nonzero(
+            near & (first + np.arange(len(means))[:, None] < np.arange(len(within)))
+        )
+        found.append(np.stack([first + one, two], axis=1))
+    pairs = np.concatenate(found)
+    if exact or not len(pairs):
+        return pairs
+    by_class = np.argsort(seen.codes, kind="stable")
+    starts = np.searchsorted(seen.codes[by_class], np.arange(seen.classes + 1))
+    kept = np.zeros(len(pairs), np.bool_)
+    for at, (one, two) in enumerate(pairs.tolist()):
+        left, right = (by_class[starts[k] : starts[k + 1]] for k in (one, two))
+        kept[at] = _mean_of(seen, left, right) <= max(within[one], within[two]) + margin
+    return pairs[kept]
+
+
+def _means_between(seen: Seen) -> Iterator[tuple[int, Doubles]]:
+    """Yield the mean distances between some classes and all others, with the first of the classes.
+
+    The mean is over all rows of two classes. It is a root mean square under the Euclidean metric.
+    """
+    rows, classes = seen.plan.rows, seen.classes
+    sizes = np.maximum(np.bincount(seen.codes, minlength=classes), 1)
+    halves = np.bincount(seen.codes, rows.half_squares, minlength=classes) / sizes
+    means = np.zeros((classes, rows.vectors.shape[1]))
+    by_class = np.argsort(seen.codes, kind="stable")
+    present, starts = np.unique(seen.codes[by_class], return_index=True)
+    step = max(1, _VALUES // max(rows.vectors.shape[1] * int(sizes.max()), 1))
+    for at in range(0, len(present), step):
+        ends = np.append(starts, len(by_class))[at : at + step + 1]
+        block = rows.vectors[by_class[ends[0] : ends[-1]]].astype(np.float64)
+        means[present[at : at + step]] = np.add.reduceat(block, ends[:-1] - ends[0])
+    means /= sizes[:, None]
+    step = max(1, _VALUES // classes)
+    for first in range(0, classes, step):
+        part = slice(first, first + step)
+        scores = means[part] @ means.T
+        scores -= halves[part, None] + halves
+        yield first, rows.distance(scores)
+
+
+def _mean_of(seen: Seen, one: Ints, two: Ints) -> float:
+    """Return the mean distance of the pairs of rows ``one`` and ``two``; inf without pairs."""
+    plan, total, number = seen.plan, 0.0, 0
+    sides = [(one, two)]
+    if plan.searching:
+        sides = [(a[a < plan.queries], b[b >= plan.queries]) for a, b in ((one, two), (two, one))]
+    for left, right in sides:
+        step = max(1, _VALUES // max(len(right), 1))
+        for start in range(0, len(left), step):
+            part = left[start : start + step]
+            paired = plan.are_pairs(part[:, None], right)
+            distances = plan.rows.distance(plan.rows.scores_of(part, right))
+            total += float(distances[paired].sum())
+            number += int(np.count_nonzero(paired))
+    return total / number if number else np.inf

@@ -72,7 +72,8 @@ def evaluate(
     chosen = merge({}, settings | {"gallery": None if gallery is None else ARRAYS})
     start = time.perf_counter()
     embeddings = _from_arrays((source, labels, columns), gallery, chosen)
-    return evaluate_embeddings(embeddings, chosen, read_seconds=time.perf_counter() - start)
+    run = evaluate_embeddings(embeddings, chosen, read_seconds=time.perf_counter() - start)
+    return dataclasses.replace(run, embeddings=embeddings)
 
 
 def _is_given(source: Any) -> bool:

@@ -7,19 +7,25 @@ A run folder contains these files::
     classes.parquet  one row per class
     threshold.json   the small file to deploy; it is missing if no threshold meets the bounds
     utility.png      the utility curves
+    evidence/        what ``opis explain`` found: pairs, class pairs and rows
 """
 
 import dataclasses
 import json
 import shutil
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opis_cli.counting.counts_file import load_counts, save_counts
+from opis_cli.embeddings.sources import Given
 from opis_cli.errors import RunError, SettingsError
 from opis_cli.files import replacing, sha256_of
+from opis_cli.records import Embeddings
 from opis_cli.report.evaluation import Evaluation
+from opis_cli.report.evidence import FOLDER as EVIDENCE_FOLDER
 from opis_cli.report.records import Report
 from opis_cli.report.report_json import REPORT_FILE, load_report, to_json
 from opis_cli.report.threshold_file import threshold_json
@@ -29,12 +35,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from opis_cli.report.evidence import Evidence
+
 COUNTS_FILE = "counts.npz"
 CLASSES_FILE = "classes.parquet"
 THRESHOLD_FILE = "threshold.json"
 PLOT_FILE = "utility.png"
 
 
+@dataclass(frozen=True)
 class Run(Evaluation):
     """Pair counts and the report on them, with methods to inspect, plot and save them.
 
@@ -42,13 +51,66 @@ class Run(Evaluation):
     ----------
     counts : PairCounts
     report : Report
+    embeddings : Embeddings, optional
+        The rows, if they were given as arrays.
     """
+
+    embeddings: Embeddings | None = field(default=None, repr=False, compare=False)
 
     def plot(self, kind: str = "utility") -> "Figure":
         """Return a matplotlib Figure of a kind in ``plots.KINDS``: ``utility``, ``roc``, ..."""
         from opis_cli.render.plots import draw
 
         return draw(self, kind)
+
+    def explain(
+        self,
+        source: Given | None = None,
+        *,
+        threshold: float | str | None = None,
+        of_class: str | None = None,
+        top: int = 1_000,
+        per_class_pair: int = 3,
+        show_columns: Sequence[str] = (),
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> "Evidence":
+        """Look at all pairs once more, and find what is behind the rates at a threshold.
+
+        Parameters
+        ----------
+        source : path, or list of paths, optional
+            The source of the run, if it is no longer where it was. Its checksum must match.
+        threshold : float, or path of a threshold.json, optional
+            By default the recommended threshold.
+        of_class : str, optional
+            Name of a class, for pairs with a row of it.
+        top, per_class_pair : int
+            Most pairs of a kind to list, and most of one pair of classes.
+        show_columns : sequence of str
+            Columns of the source whose values stand beside each pair.
+        progress : callable
+            Called with (pairs looked at, pairs in all).
+
+        Returns
+        -------
+        Evidence
+            It has ``pairs``, ``class_pairs``, ``rows`` and ``components``, and figures in
+            ``facts``.
+
+        Raises
+        ------
+        OpisError
+            The source is not there or has changed, or there is no such class or threshold.
+        """
+        from opis_cli.report.explain import Asked, explain
+        from opis_cli.report.source import rows_of
+
+        given = None if threshold is None else str(threshold)
+        asked = Asked(given, top, per_class_pair, of_class, tuple(show_columns))
+        rows = self.embeddings
+        if rows is None or source is not None:
+            rows = rows_of(self.report, self.settings, source, asked.show_columns)
+        return explain(self, rows, asked, progress)
 
     def save(self, path: str | Path, *, force: bool = False) -> Report:
         """Write the run as a folder. If writing fails, nothing is left behind.
@@ -91,7 +153,7 @@ class Run(Evaluation):
         return report
 
 
-FILES = (REPORT_FILE, COUNTS_FILE, CLASSES_FILE, THRESHOLD_FILE, PLOT_FILE)
+FILES = (EVIDENCE_FOLDER, REPORT_FILE, COUNTS_FILE, CLASSES_FILE, THRESHOLD_FILE, PLOT_FILE)
 """The files of a run. Anything else in its folder is the user's."""
 
 

@@ -24,18 +24,29 @@ _PREPARED_BYTES = 4
 """Bytes of a number of a vector, as engines multiply it: float32."""
 
 
-def read_as(path: Given, settings: Settings) -> Embeddings:
+def read_as(path: Given, settings: Settings, show_columns: Sequence[str] = ()) -> Embeddings:
     """Read embeddings as the settings say, with the gallery if there is one.
+
+    Parameters
+    ----------
+    path : path, or sequence of paths
+    settings : Settings
+    show_columns : sequence of str
+        Further columns to read. A row may lack a value in them.
 
     Raises
     ------
     InputError
         See ``read``; or queries and gallery do not fit together.
     """
-    queries = read(path, Reading.of(settings), labels=settings.labels)
+    further = dict.fromkeys(show_columns, False)
+    asked = Reading.of(settings)
+    asked = replace(asked, columns=further | dict(asked.columns))
+    queries = read(path, asked, labels=settings.labels)
     if settings.gallery is None:
         return queries
     asked = Reading.of(settings, gallery=True)
+    asked = replace(asked, columns=further | dict(asked.columns))
     return with_gallery(queries, read(settings.gallery, asked, labels=settings.gallery_labels))
 
 

@@ -53,9 +53,7 @@ def false_accepts(
     of_class : int, optional
         Code of a class that a row of each pair must be of.
     """
-    confused = seen.confused
-    pairs = np.stack([confused.one, confused.two], axis=1)
-    best = -confused.best
+    pairs, best = np.stack(seen.confused_codes, axis=1), -seen.confused.best
     if of_class is not None:
         mine = (pairs == of_class).any(axis=1)
         pairs, best = pairs[mine], best[mine]

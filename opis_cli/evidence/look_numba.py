@@ -63,11 +63,13 @@ class Kept(NamedTuple):
         the lowest row of its tree.
     flags : ndarray of shape (width + 8,), uint8
     number, best, touched : ndarrays of shape (width,)
-        Accepted pairs of the run at hand with each run of columns, their highest score, and the
-        runs that have any.
-    keys, numbers, bests
-        The class pairs of the block, their accepted pairs and highest scores.
-    edge_one, edge_two, edge_scores
+        Accepted pairs of the run at hand with each run of columns, their highest score, and a
+        column of each run that has any.
+    best_left, best_right : ndarrays of shape (width,)
+        The rows that have this score.
+    listed : ClassPairs
+        The class pairs of the block.
+    edges : Edges
         The edges of the block.
     """
 
@@ -84,13 +86,11 @@ class Kept(NamedTuple):
     flags: Any
     number: Any
     best: Any
+    best_left: Any
+    best_right: Any
     touched: Any
-    keys: Any
-    numbers: Any
-    bests: Any
-    edge_one: Any
-    edge_two: Any
-    edge_scores: Any
+    listed: Any
+    edges: Any
 
 
 @compiled
@@ -185,8 +185,9 @@ def look(
     pairs, rejected, distances, least = kept.pairs, kept.rejected, kept.distances, kept.least
     parents, flags, words = kept.parents, kept.flags, kept.flags.view(np.uint64)
     number, best, touched = kept.number, kept.best, kept.touched
-    keys, numbers, bests = kept.keys, kept.numbers, kept.bests
-    edge_one, edge_two, edge_scores = kept.edge_one, kept.edge_two, kept.edge_scores
+    best_left, best_right = kept.best_left, kept.best_right
+    keys, numbers, bests, lefts, rights = kept.listed
+    edge_one, edge_two, edge_scores = kept.edges
     last_place = other_scores.shape[1] - 1
     low = min(cut, chain_cut)
     listed, edges, touches = 0, 0, 0
@@ -239,9 +240,9 @@ def look(
                     if number[run] == 0:
                         touched[touches] = column
                         touches += 1
-                        best[run] = score
+                    if number[run] == 0 or score > best[run]:
+                        best[run], best_left[run], best_right[run] = score, row, column
                     number[run] += 1
-                    best[run] = max(best[run], score)
                 if score >= chain_cut:
                     edge_one[edges], edge_two[edges], edge_scores[edges] = row, column, score
                     edges += 1
@@ -251,6 +252,7 @@ def look(
                 run, other = runs[column] - runs[j0], codes[column]
                 keys[listed] = min(code, other) * classes + max(code, other)
                 numbers[listed], bests[listed] = number[run], best[run]
+                lefts[listed], rights[listed] = best_left[run], best_right[run]
                 number[run] = 0
                 listed += 1
             touches = 0

@@ -9,8 +9,6 @@ from opis_cli.counting.tally import Tile
 from opis_cli.evidence.seen import Inside, Lists
 from opis_cli.records import Floats, Ints
 
-Tabled = tuple[Ints, Ints, Floats]
-
 
 def scores_of(plan: Plan, tile: Tile) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the scores of a tile, with -inf where rows are not paired, and which are genuine."""

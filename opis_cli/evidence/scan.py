@@ -24,12 +24,11 @@ from opis_cli.evidence import look_numpy
 from opis_cli.evidence.seen import (
     OTHERS,
     OWN,
-    Confused,
+    ClassPairs,
     Edges,
     Inside,
     Lists,
     Seen,
-    summed,
 )
 from opis_cli.machine import resident_memory
 from opis_cli.records import Floats, Ints
@@ -40,7 +39,6 @@ _PENDING = 1 << 21
 """Class pairs, or edges, that are collected before they are merged."""
 
 Advance = Callable[[int], None]
-Tables = tuple[Ints, Ints, Floats]
 
 
 def scan(
@@ -101,7 +99,7 @@ class _Task:
         others: Lists,
         inside: Inside,
         parts: Ints,
-        class_pairs: "_ClassPairs",
+        class_pairs: "_Collected",
         edges: "_Edges",
     ) -> Seen:
         """Put the merged results together."""
@@ -114,31 +112,30 @@ class _Task:
             own=own,
             others=others,
             inside=inside,
-            confused=Confused.merged([class_pairs.merged()], self.classes),
+            confused=class_pairs.joined(),
             parts=parts,
             edges=edges.merged(),
             all_edges=edges.whole,
         )
 
 
-class _ClassPairs:
+class _Collected:
     """Class pairs in error. Equal ones are added up whenever many have come."""
 
     def __init__(self, memory_limit: int | None) -> None:
-        self.limit, self.parts, self.size, self.settled = memory_limit, list[Tables](), 0, 0
+        self.limit, self.parts = memory_limit, list[ClassPairs]()
+        self.size, self.settled = 0, 0
 
-    def add(self, part: Tables) -> None:
+    def add(self, part: ClassPairs) -> None:
         self.parts.append(part)
-        self.size += len(part[0])
+        self.size += len(part.keys)
         if self.size - self.settled > max(_PENDING, self.settled):
-            self.merged()
+            self.joined()
 
-    def merged(self) -> Tables:
+    def joined(self) -> ClassPairs:
         """Add up all parts so far, and refuse to hold more than the limit."""
-        if not self.parts:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
-        whole = summed(*map(np.concatenate, zip(*self.parts, strict=True)))
-        self.parts, self.size, self.settled = [whole], len(whole[0]), len(whole[0])
+        whole = ClassPairs.joined(self.parts)
+        self.parts, self.size, self.settled = [whole], len(whole.keys), len(whole.keys)
         if self.limit is not None and resident_memory() > self.limit:
             raise SettingsError(
                 f"--memory-limit: {self.size:,} pairs of classes have false accepts so far, and "
@@ -151,14 +148,14 @@ class _Edges:
     """Edges of the chains. When many have come, only a forest that joins the same rows is kept."""
 
     def __init__(self, count: int) -> None:
-        self.count, self.parts, self.size, self.whole = count, list[Tables](), 0, True
+        self.count, self.parts, self.size, self.whole = count, list[Edges](), 0, True
 
-    def add(self, part: Tables) -> None:
+    def add(self, part: Edges) -> None:
         self.parts.append(part)
-        self.size += len(part[0])
+        self.size += len(part.one)
         if self.size > 4 * _PENDING + 2 * self.count:
             forest = spanning_forest(self.merged(), self.count)
-            self.parts, self.size = [(forest.one, forest.two, forest.scores)], len(forest.one)
+            self.parts, self.size = [forest], len(forest.one)
             self.whole = False
 
     def merged(self) -> Edges:
@@ -166,7 +163,7 @@ class _Edges:
         if not self.parts:
             nothing = np.zeros(0, np.int32)
             return Edges(nothing, nothing, np.zeros(0, np.float32))
-        one, two, scores = map(np.concatenate, zip(*self.parts, strict=True))
+        one, two, scores = (np.concatenate(some) for some in zip(*self.parts, strict=True))
         order = np.lexsort((two, one))
         return Edges(one[order], two[order], scores[order])
 
@@ -189,7 +186,7 @@ def _with_numpy(task: _Task, tiles: Any, advance: Advance) -> Seen:
     plan, codes = task.plan, task.codes
     count, order = len(codes), plan.rows.order
     own, others = Lists.empty(count, OWN), Lists.empty(count, OTHERS)
-    inside, class_pairs = Inside.empty(task.classes), _ClassPairs(task.memory_limit)
+    inside, class_pairs = Inside.empty(task.classes), _Collected(task.memory_limit)
     edges, joined = _Edges(count), [np.zeros((2, 0), np.int64)]
     for tile in tiles:
         scores, alike = look_numpy.scores_of(plan, tile)
@@ -205,9 +202,11 @@ def _with_numpy(task: _Task, tiles: Any, advance: Advance) -> Seen:
         i, j = np.nonzero(~alike & (scores >= task.cut))
         one, two = codes[left[i]], codes[right[j]]
         keys = np.minimum(one, two) * task.classes + np.maximum(one, two)
-        class_pairs.add(summed(keys, np.ones(len(keys), np.int64), scores[i, j]))
+        ones = np.ones(len(keys), np.int64)
+        part = ClassPairs(keys, ones, scores[i, j], left[i], right[j])
+        class_pairs.add(ClassPairs.joined([part]))
         i, j = np.nonzero(scores >= task.chain_cut)
-        edges.add((left[i].astype(np.int32), right[j].astype(np.int32), scores[i, j]))
+        edges.add(Edges(left[i].astype(np.int32), right[j].astype(np.int32), scores[i, j]))
         advance(tile.pairs)
     parts = first_of_component(np.concatenate(joined, axis=1), count)
     return task.seen(own, others, inside, parts, class_pairs, edges)
@@ -240,7 +239,7 @@ def _with_numba(task: _Task, tiles: Any, threads: int, advance: Advance) -> Seen
         nearest=float(rows.score(np.zeros(1))[0]),
         euclidean=rows.metric == "euclidean",
     )
-    class_pairs, edges = _ClassPairs(task.memory_limit), _Edges(count)
+    class_pairs, edges = _Collected(task.memory_limit), _Edges(count)
     lock, stop = threading.Lock(), threading.Event()
 
     def work() -> Any:
@@ -253,20 +252,8 @@ def _with_numba(task: _Task, tiles: Any, threads: int, advance: Advance) -> Seen
                 break
             listed, ends = _look(look_numba, plan, tile, buffer, known, kept)
             with lock:
-                class_pairs.add(
-                    (
-                        kept.keys[:listed].copy(),
-                        kept.numbers[:listed].copy(),
-                        kept.bests[:listed].copy(),
-                    )
-                )
-                edges.add(
-                    (
-                        kept.edge_one[:ends].copy(),
-                        kept.edge_two[:ends].copy(),
-                        kept.edge_scores[:ends].copy(),
-                    )
-                )
+                class_pairs.add(ClassPairs(*(some[:listed].copy() for some in kept.listed)))
+                edges.add(Edges(*(some[:ends].copy() for some in kept.edges)))
                 advance(tile.pairs)
         return kept
 
@@ -313,13 +300,19 @@ def _kept(look_numba: Any, count: int, classes: int) -> Any:
         flags=np.zeros(_SIDE + 8, np.uint8),
         number=np.zeros(_SIDE, np.int32),
         best=np.zeros(_SIDE, np.float32),
+        best_left=np.zeros(_SIDE, np.int32),
+        best_right=np.zeros(_SIDE, np.int32),
         touched=np.zeros(_SIDE, np.int64),
-        keys=np.empty(pairs, np.int64),
-        numbers=np.empty(pairs, np.int32),
-        bests=np.empty(pairs, np.float32),
-        edge_one=np.empty(pairs, np.int32),
-        edge_two=np.empty(pairs, np.int32),
-        edge_scores=np.empty(pairs, np.float32),
+        listed=ClassPairs(
+            np.empty(pairs, np.int64),
+            np.empty(pairs, np.int32),
+            np.empty(pairs, np.float32),
+            np.empty(pairs, np.int32),
+            np.empty(pairs, np.int32),
+        ),
+        edges=Edges(
+            np.empty(pairs, np.int32), np.empty(pairs, np.int32), np.empty(pairs, np.float32)
+        ),
     )
 
 

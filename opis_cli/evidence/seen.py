@@ -4,7 +4,7 @@ The pairs are those of a ``Plan``. A row is numbered as in ``Plan.rows``, where 
 class are adjacent, and ``Lists`` and ``Seen`` hold such numbers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli.counting.plan import Plan
-from opis_cli.records import Floats, Ints
+from opis_cli.records import Ints
 
 OWN, OTHERS = 3, 20
 """Nearest rows of the same class, and of other classes, that are kept for each row."""
@@ -75,52 +75,45 @@ class Inside(NamedTuple):
         np.minimum(self.least, other.least, out=self.least)
 
 
-@dataclass(frozen=True, slots=True)
-class Confused:
-    """Pairs of classes with accepted impostor pairs, M in number, in the order of their codes.
+class ClassPairs(NamedTuple):
+    """Pairs of classes with accepted impostor pairs. All arrays have the shape (M,).
 
     Attributes
     ----------
-    one, two : ndarray of shape (M,), int64
-        Codes of the two classes, ``one < two``.
-    accepted : ndarray of shape (M,), int64
+    keys : ndarray, int64
+        The codes of the two classes as one number, ``one * classes + two``, where ``one < two``.
+    accepted : ndarray, int64
         Number of accepted pairs of a row of each.
-    best : ndarray of shape (M,), float32
+    best : ndarray, float32
         Highest score.
+    left, right : ndarray, int32
+        A pair of rows that has it.
     """
 
-    one: Ints
-    two: Ints
+    keys: Ints
     accepted: Ints
     best: NDArray[np.float32]
+    left: Ints
+    right: Ints
 
     @classmethod
-    def merged(cls, parts: "Iterable[tuple[Ints, Ints, Floats]]", classes: int) -> "Confused":
-        """Add up parts, each the keys ``one * classes + two``, the numbers and the best scores."""
-        listed = list(parts)
-        if not listed:
+    def joined(cls, parts: Sequence["ClassPairs"]) -> "ClassPairs":
+        """Add up the numbers of equal keys, and take the best of their scores. Keys are sorted."""
+        if not parts:
             nothing = np.zeros(0, np.int64)
-            return cls(nothing, nothing, nothing, np.zeros(0, np.float32))
-        keys, accepted, best = summed(*map(np.concatenate, zip(*listed, strict=True)))
-        return cls(keys // classes, keys % classes, accepted, best)
+            return cls(nothing, nothing, np.zeros(0, np.float32), nothing, nothing)
+        keys, accepted, best, left, right = (
+            np.concatenate(some) for some in zip(*parts, strict=True)
+        )
+        order = np.lexsort((right, left, -best, keys))
+        starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+        lead = order[starts]
+        numbers = accepted[order].astype(np.int64)
+        added = np.add.reduceat(numbers, starts) if len(starts) else numbers
+        return cls(keys[lead], added, best[lead], left[lead], right[lead])
 
 
-def summed(keys: Ints, accepted: Ints, best: Floats) -> tuple[Ints, Ints, NDArray[np.float32]]:
-    """Add up the numbers of equal keys, and take the best of their scores. Keys come out sorted."""
-    if not len(keys):
-        return keys, accepted.astype(np.int64), best.astype(np.float32)
-    order = np.argsort(keys, kind="stable")
-    keys = keys[order]
-    starts = np.flatnonzero(np.diff(keys, prepend=keys[0] - 1))
-    return (
-        keys[starts],
-        np.add.reduceat(accepted[order].astype(np.int64), starts),
-        np.maximum.reduceat(best[order], starts).astype(np.float32),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Edges:
+class Edges(NamedTuple):
     """Pairs of rows, with their scores: three arrays of shape (E,)."""
 
     one: NDArray[np.int32]
@@ -144,7 +137,7 @@ class Seen:
     own, others : Lists
         Nearest rows of the same class and of other classes.
     inside : Inside
-    confused : Confused
+    confused : ClassPairs
     parts : ndarray of shape (N,), int32
         For each row, the first row of its part of the class. Two rows are of the same part if
         accepted pairs of the class lead from one to the other.
@@ -163,7 +156,12 @@ class Seen:
     own: Lists
     others: Lists
     inside: Inside
-    confused: Confused
+    confused: ClassPairs
     parts: Ints
     edges: Edges
     all_edges: bool
+
+    @property
+    def confused_codes(self) -> tuple[Ints, Ints]:
+        """Codes of the two classes of each of the ``confused`` pairs."""
+        return self.confused.keys // self.classes, self.confused.keys % self.classes

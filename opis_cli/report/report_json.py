@@ -5,12 +5,14 @@ import json
 import types
 import typing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from opis_cli.errors import RunError
 from opis_cli.report.records import SCHEMA_VERSION, Report
 
 REPORT_FILE = "report.json"
+
+T = TypeVar("T")
 
 
 def to_dict(record: Any) -> Any:
@@ -36,6 +38,18 @@ def to_json(record: Any) -> str:
         The record has a NaN or an infinity, which is a fault of opis.
     """
     return json.dumps(to_dict(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def from_json(kind: type[T], text: str) -> T:
+    """Return the record of a type that a JSON text holds.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError, RecursionError
+        The text is not such a record.
+    """
+    record: T = _record(kind, json.loads(text, parse_constant=_refuse_constant))
+    return record
 
 
 def load_report(path: str | Path) -> Report:

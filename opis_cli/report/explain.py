@@ -1,0 +1,313 @@
+"""Explain a run: find the pairs, the classes and the rows behind its rates at a threshold."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+
+import numpy as np
+
+import opis_cli
+from opis_cli.counting.memory import refuse_memory
+from opis_cli.counting.plan import plan_pairs
+from opis_cli.errors import InputError, SettingsError
+from opis_cli.evidence import chains, class_pairs, hardest, merges
+from opis_cli.evidence.exact import first_of_lists
+from opis_cli.evidence.neighbours import neighbours
+from opis_cli.evidence.scan import scan
+from opis_cli.evidence.suspects import suspects
+from opis_cli.evidence.what_if import Counted, what_if
+from opis_cli.machine import processors
+from opis_cli.records import Embeddings, Ints, PairCounts
+from opis_cli.report import evidence_tables as tables
+from opis_cli.report.evaluation import Evaluation
+from opis_cli.report.evidence import (
+    ChainFacts,
+    ConflictingRows,
+    Conflicts,
+    Evidence,
+    Facts,
+    Outcome,
+    WhatIf,
+)
+from opis_cli.report.threshold_file import read_threshold
+from opis_cli.scoring.operating import rates_at
+from opis_cli.scoring.opis import consistency_of
+from opis_cli.settings import Settings
+from opis_cli.statistics.confidence import recommended
+from opis_cli.text import as_known, plain
+
+TOP, PER_CLASS_PAIR = 1_000, 3
+"""Most pairs of a kind in the table, and most of one pair of classes."""
+MOST_MERGED = 0.1
+"""Largest share of the impostor pairs that "what if" turns into genuine ones. Classes that overlap
+more are no class twice."""
+_LEADING = 10
+"""Class pairs whose share of the false accepts is told."""
+_NAMED = 20
+"""Most groups of equal rows that are named in the figures."""
+
+Progress = Callable[[int, int], None]
+"""A function that is called with ``(pairs looked at, pairs in all)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to explain.
+
+    Attributes
+    ----------
+    threshold : str, optional
+        A number on the user's scale, or the path of a threshold.json. By default the recommended
+        threshold.
+    top, per_class_pair : int
+        Most pairs of a kind to list, and most of one pair of classes.
+    of_class : str, optional
+        Name of a class. Then the pairs have a row of it.
+    show_columns : tuple of str
+        Columns whose values stand beside each pair.
+    """
+
+    threshold: str | None = None
+    top: int = TOP
+    per_class_pair: int = PER_CLASS_PAIR
+    of_class: str | None = None
+    show_columns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for option, value in (("--top", self.top), ("--per-class-pair", self.per_class_pair)):
+            if value < 1:
+                raise SettingsError(f"{option} is {value}; it must be at least 1")
+
+
+def explain(
+    run: Evaluation,
+    embeddings: Embeddings,
+    asked: Asked = Asked(),
+    progress: Progress = lambda done, total: None,
+) -> Evidence:
+    """Look at all pairs of a run once more, and find what is behind its rates.
+
+    Parameters
+    ----------
+    run : Evaluation
+    embeddings : Embeddings
+        The rows that the run was counted from, with the columns to show.
+    asked : Asked
+    progress : callable
+        Called with (pairs looked at, pairs in all).
+
+    Raises
+    ------
+    InputError
+        The class is not there.
+    SettingsError
+        There is no threshold, or the work needs more memory than the limit.
+    """
+    settings, counts = run.settings, run.counts
+    refuse_memory(embeddings, settings)
+    threads = settings.threads or processors()
+    plan = plan_pairs(embeddings, settings, threads)
+    threshold = threshold_of(run, asked.threshold)
+    index = chains.chain_index(counts)
+    cuts = plan.rows.cuts_of(counts.grid)
+    place = counts.grid.index_at(threshold)
+    exact = counts.grid.thresholds[place] == threshold
+    cut = cuts[place] if exact else plan.rows.cuts(np.array([threshold]))[0]
+    codes = embeddings.labels[plan.rows.order]
+    done = 0
+
+    def advance(pairs: int) -> None:
+        nonlocal done
+        done += pairs
+        progress(done, plan.pairs)
+
+    seen = scan(
+        plan,
+        codes,
+        cut,
+        cuts[index],
+        engine=settings.engine,
+        threads=threads,
+        advance=advance,
+        memory_limit=settings.memory_limit_bytes,
+    )
+    of_class = None if asked.of_class is None else _code_of(embeddings, asked.of_class)
+    limits = asked.top, asked.per_class_pair, of_class
+    judged = suspects(neighbours(seen))
+    to_merge = merges.to_merge(seen)
+    found = tables.Found(
+        embeddings=embeddings,
+        seen=seen,
+        accepts=hardest.false_accepts(embeddings, seen, *limits),
+        rejects=hardest.false_rejects(embeddings, seen, *limits),
+        own=first_of_lists(embeddings, plan.rows, seen.own),
+        others=first_of_lists(embeddings, plan.rows, seen.others),
+        score=judged.score,
+        suspect=judged.kind,
+        to_merge=to_merge,
+        chains=chains.chains(seen),
+        copies=chains.copies(seen),
+        parts=chains.parts(seen),
+    )
+    labels = np.sort(plan.rows.order[judged.kind == "label"])
+    counted = Counted(embeddings, settings, plan, counts)
+    facts = _facts(run, found, asked, threshold)
+    changed = _what_if(run, counted, labels, to_merge, threshold, threads)
+    facts = dataclasses.replace(facts, what_if=changed)
+    return Evidence(
+        facts=facts,
+        pairs=tables.pairs_table(found, asked.show_columns),
+        class_pairs=tables.class_pairs_table(found),
+        rows=tables.rows_table(found, asked.show_columns),
+        components=tables.components_table(found),
+    )
+
+
+def threshold_of(run: Evaluation, given: str | None) -> float:
+    """Return the threshold to explain, as a distance.
+
+    Raises
+    ------
+    SettingsError
+        No threshold is given, and none meets the bounds of the run.
+    """
+    if given is not None:
+        return read_threshold(given, run.settings.metric)
+    if run.report.recommendation.threshold is None:
+        raise SettingsError(
+            "no threshold meets the bounds of this run, so there is none to explain; give one: "
+            "--threshold T"
+        )
+    return run.report.recommendation.threshold
+
+
+def _code_of(embeddings: Embeddings, name: str) -> int:
+    """Return the code of a class by its name as text."""
+    names = [str(one) for one in embeddings.class_names.tolist()]
+    if name not in names:
+        near = get_close_matches(name, names, 1)
+        hint = f"; did you mean {plain(near[0])!r}?" if near else ""
+        raise InputError(f"--class {plain(name)}: there is no such class{hint}")
+    return names.index(name)
+
+
+def _what_if(
+    run: Evaluation,
+    counted: Counted,
+    left_out: Ints,
+    to_merge: Ints,
+    threshold: float,
+    threads: int,
+) -> WhatIf:
+    """Compute the figures after the suggested changes."""
+    engine = run.settings.engine
+    none = np.zeros(0, np.int64), np.zeros((0, 2), np.int64)
+
+    def outcome(rows: Ints, merged: Ints) -> Outcome | None:
+        if not len(rows) and not len(merged):
+            return None
+        try:
+            counts = what_if(counted, rows, merged, engine, threads)
+        except InputError:
+            return None
+        return _outcome(counts, run.settings, threshold)
+
+    between = class_pairs.pairs_between(
+        counted.plan, counted.embeddings.labels[counted.plan.rows.order], *to_merge.T
+    )
+    if between.sum() > MOST_MERGED * run.counts.impostor_total:
+        to_merge = none[1]
+    both = len(left_out) and len(to_merge)
+    now = _outcome(run.counts, run.settings, threshold)
+    return WhatIf(
+        now=now,
+        without_suspects=outcome(left_out, none[1]),
+        merged=outcome(none[0], to_merge),
+        both=outcome(left_out, to_merge) if both else None,
+    )
+
+
+def _outcome(counts: PairCounts, settings: Settings, threshold: float) -> Outcome:
+    """Compute the figures of counts."""
+    rates = rates_at(counts, threshold, settings.beta)
+    try:
+        consistency = consistency_of(
+            counts, settings.calibration_range, settings.beta, settings.eps
+        )
+    except InputError:
+        return Outcome(rates.far, rates.frr, None, None, None, None)
+    chosen = recommended(counts, consistency, settings)
+    at = chosen.threshold
+    return Outcome(
+        far=rates.far,
+        frr=rates.frr,
+        opis=consistency.opis,
+        recommended=None if at is None else as_known(at, settings.metric),
+        recommended_far=chosen.far,
+        recommended_frr=chosen.frr,
+    )
+
+
+def _facts(run: Evaluation, found: tables.Found, asked: Asked, threshold: float) -> Facts:
+    """Compute the figures, all but those of "what if"."""
+    seen, metric = found.seen, run.settings.metric
+    accepted = np.sort(seen.confused.accepted)[::-1]
+    total = int(accepted.sum())
+    leading = min(_LEADING, len(accepted))
+    pairs = class_pairs.all_class_pairs(seen.plan, seen.codes)
+    joined, groups = found.chains, found.chains.groups
+    in_groups = int(groups.rows.sum())
+    return Facts(
+        opis_version=opis_cli.__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        source_sha256=run.report.source.sha256,
+        metric=metric,
+        threshold=as_known(threshold, metric),
+        top=asked.top,
+        per_class_pair=asked.per_class_pair,
+        of_class=asked.of_class,
+        false_accepts=total,
+        false_rejects=int(seen.inside.rejected.sum()),
+        concentration=class_pairs.concentration(seen.confused.accepted, pairs),
+        leading=leading,
+        leading_share=float(accepted[:leading].sum()) / total if total else None,
+        suspect_labels=int(np.count_nonzero(found.suspect == "label")),
+        outliers=int(np.count_nonzero(found.suspect == "outlier")),
+        merges=len(found.to_merge),
+        splits=len(np.unique(found.parts.codes[found.parts.split])),
+        conflicts=_conflicts(found),
+        chains=ChainFacts(
+            threshold=as_known(joined.threshold, metric),
+            groups=len(groups.first),
+            mixed=int(np.count_nonzero(groups.classes > 1)),
+            largest_rows=int(groups.rows.max(initial=0)),
+            largest_classes=int(groups.classes[0]) if len(groups.first) else 0,
+            purity=float((groups.purity * groups.rows).sum() / in_groups) if in_groups else None,
+            articulation_rows=None if joined.articulation is None else len(joined.articulation),
+        ),
+        what_if=WhatIf(Outcome(0.0, 0.0, None, None, None, None), None, None, None),
+    )
+
+
+def _conflicts(found: tables.Found) -> Conflicts:
+    """Name the groups of equal rows with different labels."""
+    first, groups = found.copies
+    embeddings, order = found.embeddings, found.seen.plan.rows.order
+    mixed = groups.first[groups.classes > 1]
+    named = []
+    for group in np.sort(mixed)[:_NAMED].tolist():
+        rows = np.sort(order[first == group])[:_NAMED]
+        named.append(
+            ConflictingRows(
+                tuple(embeddings.rows[rows].tolist()),
+                tuple(embeddings.class_names[embeddings.labels[rows]].tolist()),
+            )
+        )
+    return Conflicts(
+        copies=len(groups.first),
+        conflicts=len(mixed),
+        rows=int(groups.rows[groups.classes > 1].sum()),
+        first=tuple(named),
+    )

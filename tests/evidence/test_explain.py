@@ -1,0 +1,274 @@
+"""The evidence equals brute force in float64, under every protocol and by both engines."""
+
+import dataclasses
+import itertools
+
+import data
+import numpy as np
+import pandas as pd
+import pytest
+
+from opis_cli.embeddings.clean import Reading, from_arrays
+from opis_cli.embeddings.gallery import with_gallery
+from opis_cli.evidence.chains import articulation_points
+from opis_cli.pipeline import evaluate_embeddings
+from opis_cli.report.explain import Asked, explain
+from opis_cli.settings import Settings
+
+PROTOCOLS = {
+    "all pairs": {},
+    "euclidean": {"metric": "euclidean"},
+    "within tenants": {"within_column": "tenant"},
+    "excluded": {"exclude_same": "camera"},
+    "groups": {"group_column": "tenant"},
+    "folds": {"folds": 2},
+    "a gallery": {"gallery": "<arrays>"},
+    "a gallery with exclusions": {"gallery": "<arrays>", "exclude_same": "camera"},
+}
+ROWS, QUERIES = 260, 160
+
+
+def rows_of(settings: Settings):
+    """Rows of signs, so that float32 and float64 agree on every distance. Many distances tie."""
+    vectors, labels = data.signs(ROWS, 13, 24, seed=4)
+    rng = np.random.default_rng(2)
+    columns = {"tenant": np.arange(ROWS) // 100, "camera": rng.integers(0, 5, ROWS)}
+    vectors[50], vectors[77] = vectors[20], vectors[20]  # copies: 50 is of another class
+    labels[77] = labels[20]
+    if settings.gallery is None:
+        return from_arrays(vectors, labels, Reading.of(settings), columns=columns)
+    parts = [
+        from_arrays(
+            vectors[part],
+            labels[part],
+            Reading.of(settings, gallery=gallery),
+            columns={name: values[part] for name, values in columns.items()},
+        )
+        for gallery, part in ((False, slice(QUERIES)), (True, slice(QUERIES, None)))
+    ]
+    return with_gallery(*parts)
+
+
+class Naive:
+    """Every pair in float64, one at a time."""
+
+    def __init__(self, embeddings, settings):
+        self.labels = embeddings.labels
+        vectors = embeddings.vectors.astype(np.float64)
+        if settings.metric == "cosine":
+            vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        count = len(vectors)
+        queries = count - (embeddings.gallery_rows or 0)
+        columns = {name: column.codes for name, column in embeddings.columns.items()}
+        self.pairs = []
+        for i, j in itertools.combinations(range(count), 2):
+            if embeddings.gallery_rows and not (i < queries <= j):
+                continue
+            if settings.within_column and columns["tenant"][i] != columns["tenant"][j]:
+                continue
+            if settings.exclude_same and columns["camera"][i] == columns["camera"][j]:
+                continue
+            square = float(((vectors[i] - vectors[j]) ** 2).sum())
+            distance = square / 2 if settings.metric == "cosine" else square**0.5
+            self.pairs.append((i, j, round(distance, 9)))
+
+    def genuine(self, i, j):
+        return self.labels[i] == self.labels[j]
+
+
+@pytest.fixture(scope="module", params=PROTOCOLS)
+def case(request):
+    settings = Settings(**PROTOCOLS[request.param], max_far=0.05, engine="numpy")
+    embeddings = rows_of(settings)
+    run = evaluate_embeddings(embeddings, settings)
+    return run, embeddings, Naive(embeddings, settings)
+
+
+@pytest.fixture(scope="module", params=["numpy", "numba"])
+def explained(case, request):
+    run, embeddings, naive = case
+    settings = run.report.settings | {"engine": request.param}
+    run = dataclasses.replace(run, report=dataclasses.replace(run.report, settings=settings))
+    return run, explain(run, embeddings, Asked(top=40, per_class_pair=2)), naive
+
+
+def accepted(distance, evidence):
+    return distance <= evidence.facts.threshold + 1e-6
+
+
+def test_the_false_accepts_and_rejects_are_those_of_the_run(explained):
+    run, evidence, naive = explained
+    facts, chosen = evidence.facts, run.report.recommendation
+    assert facts.false_accepts == chosen.accepted_impostors
+    assert facts.false_rejects == chosen.rejected_genuine
+    errors = [accepted(d, evidence) != naive.genuine(i, j) for i, j, d in naive.pairs]
+    assert facts.false_accepts + facts.false_rejects == sum(errors)
+
+
+@pytest.mark.parametrize("kind", ["false_accept", "false_reject"])
+def test_the_hardest_pairs_are_the_first_of_all_sorted(explained, kind):
+    _, evidence, naive = explained
+    genuine, sign = kind == "false_reject", -1 if kind == "false_reject" else 1
+    errors = [
+        (sign * d, i, j)
+        for i, j, d in naive.pairs
+        if naive.genuine(i, j) == genuine and accepted(d, evidence) != genuine
+    ]
+    wanted, seen = [], {}
+    for key, i, j in sorted(errors):
+        classes = tuple(sorted((naive.labels[i], naive.labels[j])))
+        seen[classes] = seen.get(classes, 0) + 1
+        if seen[classes] <= 2 and len(wanted) < 40:
+            wanted.append((i, j, sign * key))
+    table = evidence.pairs[evidence.pairs["kind"] == kind]
+    rows = evidence.rows
+    place = {
+        (bool(g), r): n for n, (g, r) in enumerate(zip(gallery(rows), rows["row"], strict=True))
+    }
+    both = "gallery" in rows
+    found = [
+        (place[False, a], place[both, b])
+        for a, b in zip(table["row_a"], table["row_b"], strict=True)
+    ]
+    assert found == [(i, j) for i, j, _ in wanted]
+    np.testing.assert_allclose(table["distance"], [d for *_, d in wanted], atol=1e-8)
+    assert len(wanted) > 10
+
+
+def gallery(rows: pd.DataFrame):
+    return rows["gallery"] if "gallery" in rows else pd.Series(False, rows.index)
+
+
+def test_confused_classes_have_all_their_pairs_and_the_least_distance(explained):
+    _, evidence, naive = explained
+    numbers, between, least = {}, {}, {}
+    for i, j, d in naive.pairs:
+        if naive.genuine(i, j):
+            continue
+        key = tuple(sorted((int(naive.labels[i]), int(naive.labels[j]))))
+        between[key] = between.get(key, 0) + 1
+        if accepted(d, evidence):
+            numbers[key] = numbers.get(key, 0) + 1
+            least[key] = min(least.get(key, 9), d)
+    table = evidence.class_pairs[evidence.class_pairs["accepted"] > 0]
+    keys = list(zip(table["class_a"], table["class_b"], strict=True))
+    assert dict(zip(keys, table["accepted"], strict=True)) == numbers
+    assert dict(zip(keys, table["pairs"], strict=True)) == {key: between[key] for key in keys}
+    found = dict(zip(keys, table["least_distance"], strict=True))
+    assert found == pytest.approx(least, abs=1e-8)
+    assert evidence.facts.concentration.class_pairs == len(between)
+    falling = np.cumsum(sorted(numbers.values(), reverse=True))
+    assert evidence.facts.concentration.half == 1 + np.argmax(2 * falling >= falling[-1])
+    assert table["accepted"].is_monotonic_decreasing
+
+
+def test_each_row_has_its_nearest_rows(explained):
+    _, evidence, naive = explained
+    rows = evidence.rows
+    nearest = {}
+    for i, j, d in naive.pairs:
+        for one, other in ((i, j), (j, i)):
+            key = one, bool(naive.genuine(i, j))
+            nearest[key] = min(nearest.get(key, (9, 0)), (d, other))
+    for genuine, name in ((True, "own"), (False, "other")):
+        for row in range(len(rows)):
+            distance, other = nearest.get((row, genuine), (None, None))
+            if other is None:
+                assert pd.isna(rows[f"{name}_row"][row])
+                continue
+            assert rows["row"][other] == rows[f"{name}_row"][row]
+            assert rows[f"{name}_distance"][row] == pytest.approx(distance, abs=1e-8)
+            if not genuine:
+                assert rows["other_class"][row] == rows["class"][other]
+
+
+def test_equal_rows_with_different_labels_are_named(explained):
+    _, evidence, naive = explained
+    equal = {(i, j) for i, j, d in naive.pairs if d == 0 and not naive.genuine(i, j)}
+    found = evidence.facts.conflicts
+    assert (found.conflicts > 0) == bool(equal)
+    if equal:
+        rows = {row for group in found.first for row in group.rows}
+        assert {evidence.rows["row"][i] for pair in equal for i in pair} <= rows
+
+
+def groups(count, edges):
+    """The first row of each row's group, by plain spreading."""
+    first = list(range(count))
+    changed = True
+    while changed:
+        changed = False
+        for i, j in edges:
+            low = min(first[i], first[j])
+            changed |= first[i] != low or first[j] != low
+            first[i] = first[j] = low
+    return np.array(first)
+
+
+def test_chains_are_the_groups_that_accepted_pairs_join(explained):
+    _, evidence, naive = explained
+    chains = evidence.facts.chains
+    edges = [(i, j) for i, j, d in naive.pairs if d <= chains.threshold + 1e-6]
+    first = groups(len(naive.labels), edges)
+    sizes = np.bincount(first)
+    assert chains.groups == np.count_nonzero(sizes > 1)
+    assert chains.largest_rows == sizes.max()
+    assert 2 * chains.largest_rows <= len(naive.labels)
+    found = evidence.components[evidence.components["kind"] == "chain"]
+    assert sorted(found["rows"]) == sorted(sizes[sizes > 1])
+    mixed = [len(set(naive.labels[first == one])) for one in np.flatnonzero(sizes > 1)]
+    assert sorted(found["classes"]) == sorted(mixed)
+    chain = evidence.rows["chain"].fillna(-1).to_numpy()
+    for one in np.flatnonzero(sizes > 1):
+        assert len(set(chain[first == one])) == 1
+    articulation = 0
+    largest = int(np.argmax(sizes))
+    inside = [(i, j) for i, j in edges if first[i] == largest]
+    members = np.flatnonzero(first == largest)
+    for one in members:
+        rest = [pair for pair in inside if one not in pair]
+        left = groups(len(naive.labels), rest)[members[members != one]]
+        articulation += len(set(left)) > 1
+    assert chains.articulation_rows == articulation
+
+
+def test_classes_that_fall_into_parts(explained):
+    run, evidence, naive = explained
+    edges = [(i, j) for i, j, d in naive.pairs if naive.genuine(i, j) and accepted(d, evidence)]
+    first = groups(len(naive.labels), edges)
+    tenant = np.zeros(len(first), int)
+    if run.settings.within_column:
+        tenant = np.arange(len(first)) // 100
+    wanted = {}
+    for unit in set(zip(naive.labels, tenant, strict=True)):
+        mine = (naive.labels == unit[0]) & (tenant == unit[1])
+        sizes = np.unique(first[mine], return_counts=True)[1]
+        if len(sizes) > 1:
+            wanted.setdefault(unit[0], []).extend(sizes.tolist())
+    found = evidence.components[evidence.components["kind"] == "part"]
+    got = {name: sorted(table["rows"]) for name, table in found.groupby("class")}
+    assert got == {name: sorted(sizes) for name, sizes in wanted.items()}
+
+
+def test_classes_that_may_be_one(explained):
+    _, evidence, naive = explained
+    within, between = {}, {}
+    for i, j, d in naive.pairs:
+        key = tuple(sorted((int(naive.labels[i]), int(naive.labels[j]))))
+        (within if naive.genuine(i, j) else between).setdefault(key, []).append(d)
+    mean = {key[0]: np.mean(d) for key, d in within.items()}
+    wanted = {
+        key
+        for key, d in between.items()
+        if np.mean(d) <= max(mean.get(key[0], -1), mean.get(key[1], -1)) + 1e-6
+    }
+    merge = evidence.class_pairs[evidence.class_pairs["suggestion"] == "merge"]
+    assert set(zip(merge["class_a"], merge["class_b"], strict=True)) == wanted
+
+
+def test_articulation_points_of_a_bridge_and_of_a_ring():
+    assert articulation_points(np.array([5, 6, 7]), np.array([6, 7, 9])).tolist() == [6, 7]
+    assert articulation_points(np.array([0, 1, 2]), np.array([1, 2, 0])).tolist() == []
+    # Two rings that share row 2.
+    one, two = np.array([0, 1, 2, 2, 3, 4]), np.array([1, 2, 0, 3, 4, 2])
+    assert articulation_points(one, two).tolist() == [2]

@@ -3,50 +3,15 @@
 import dataclasses
 import itertools
 
-import data
 import numpy as np
 import pandas as pd
 import pytest
+from protocols import PROTOCOLS, rows_of
 
-from opis_cli.embeddings.clean import Reading, from_arrays
-from opis_cli.embeddings.gallery import with_gallery
 from opis_cli.evidence.chains import articulation_points
 from opis_cli.pipeline import evaluate_embeddings
 from opis_cli.report.explain import Asked, explain
 from opis_cli.settings import Settings
-
-PROTOCOLS = {
-    "all pairs": {},
-    "euclidean": {"metric": "euclidean"},
-    "within tenants": {"within_column": "tenant"},
-    "excluded": {"exclude_same": "camera"},
-    "groups": {"group_column": "tenant"},
-    "folds": {"folds": 2},
-    "a gallery": {"gallery": "<arrays>"},
-    "a gallery with exclusions": {"gallery": "<arrays>", "exclude_same": "camera"},
-}
-ROWS, QUERIES = 260, 160
-
-
-def rows_of(settings: Settings):
-    """Rows of signs, so that float32 and float64 agree on every distance. Many distances tie."""
-    vectors, labels = data.signs(ROWS, 13, 24, seed=4)
-    rng = np.random.default_rng(2)
-    columns = {"tenant": np.arange(ROWS) // 100, "camera": rng.integers(0, 5, ROWS)}
-    vectors[50], vectors[77] = vectors[20], vectors[20]  # copies: 50 is of another class
-    labels[77] = labels[20]
-    if settings.gallery is None:
-        return from_arrays(vectors, labels, Reading.of(settings), columns=columns)
-    parts = [
-        from_arrays(
-            vectors[part],
-            labels[part],
-            Reading.of(settings, gallery=gallery),
-            columns={name: values[part] for name, values in columns.items()},
-        )
-        for gallery, part in ((False, slice(QUERIES)), (True, slice(QUERIES, None)))
-    ]
-    return with_gallery(*parts)
 
 
 class Naive:

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from test_explain import PROTOCOLS, rows_of
+from protocols import PROTOCOLS, rows_of
 
 from opis_cli.counting import engines
 from opis_cli.counting.count import _counts, count_pairs

@@ -31,7 +31,7 @@ import numpy as np
 from opis_cli.quantities import Several, Share
 from opis_cli.records import Curve, PairCounts, Split
 
-_BISECTIONS = 40
+_BISECTIONS = 32
 
 
 @dataclass(frozen=True, slots=True)

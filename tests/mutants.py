@@ -171,8 +171,8 @@ MUTANTS = (
     Mutant(
         "classes of a group lie in both halves",
         "counting/split.py",
-        "second = of_class[rows.labels]",
-        "second = place % 2 == 0",
+        "second = (turn[rows.labels] + (place if by_class else 0)) % 2 == 1",
+        "second = (turn[rows.labels] + place) % 2 == 1",
         (
             "counting/test_split.py::"
             "test_no_class_of_a_group_is_in_both_halves_and_each_group_is_split_evenly",

@@ -62,15 +62,12 @@ def choose(rows: Rows, seed: int, *, by_class: bool, sizes: Sizes = SIZES) -> tu
     left_out = np.zeros(len(numbers), bool)
     left_out[drawn[enough]] = True
     taken = (place < sizes.half_most_rows) & ~left_out[rows.labels]
-    second = place % 2 == 1
-    if not by_class:
-        groups = rows.keys[starts]
-        order = np.lexsort((chance[starts], groups))
-        of_class = np.empty(len(numbers), bool)
-        of_class[order] = (
-            np.arange(len(order)) - np.searchsorted(groups[order], groups[order])
-        ) % 2
-        second = of_class[rows.labels]
+    # Odd rows, and odd classes of a group, go to one half and the other in turn.
+    turn = np.empty(len(numbers), np.int64)
+    turn[drawn if by_class else np.lexsort((chance[starts], rows.keys[starts]))] = np.arange(
+        len(numbers)
+    )
+    second = (turn[rows.labels] + (place if by_class else 0)) % 2 == 1
     return np.flatnonzero(taken & ~second), np.flatnonzero(taken & second)
 
 
@@ -107,10 +104,14 @@ def count(
     """
     halves = choose(rows, seed, by_class=by_class, sizes=sizes)
     middle, index = len(halves[0]), np.concatenate(halves)
-    if middle in (0, len(index)):
-        return None
     side = np.arange(len(index)) >= middle
-    classes, keys = np.unique(rows.keys[index], return_inverse=True)
+    own = rows.keys[index]
+    classes = np.intersect1d(own[~side], own[side])
+    if len(classes) < 2:
+        return None
+    # The rows of other classes are impostors only. They share the last key, which is not used.
+    number, place = len(classes), np.minimum(np.searchsorted(classes, own), len(classes) - 1)
+    keys = np.where(classes[place] == own, place + number * side, 2 * number)
     labels = np.unique(
         rows.labels[index] + (int(rows.labels.max()) + 1) * side, return_inverse=True
     )
@@ -119,7 +120,7 @@ def count(
         vectors=rows.vectors[index],
         half_squares=rows.half_squares[index],
         labels=labels[1].astype(np.int32),
-        keys=(keys + len(classes) * side).astype(np.int32),
+        keys=keys.astype(np.int32),
         order=rows.order[index],
     )
     grid, module = _grid(rows, counts), engines.load(engine_for(engine))
@@ -130,9 +131,10 @@ def count(
         for tile in tiles_of(stop, module.TILE_SIDE, start)
     )
     module.count_pairs(some, grid, tiles, tally, threads, lambda pairs: None)
-    shape = (2, len(classes), -1)
-    genuine = np.cumsum(tally.genuine, axis=1)[:, grid.by_class].reshape(shape)
-    impostor = np.cumsum(tally.impostor, axis=1).reshape(shape)
+    shape = (2, number, -1)
+    genuine = np.cumsum(tally.genuine[: 2 * number], axis=1, dtype=np.uint32)[:, grid.by_class]
+    impostor = np.cumsum(tally.impostor[: 2 * number], axis=1, dtype=np.uint32)
+    genuine, impostor = genuine.reshape(shape), impostor.reshape(shape)
     both = ((genuine[:, :, -1] > 0) & (impostor[:, :, -1] > 0)).all(axis=0)
     if both.sum() < 2:
         return None

@@ -224,6 +224,29 @@ class Halves:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """Accepted pairs inside each of two random halves of the rows, which share no row.
+
+    A class below is a group if the settings name a group column.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (S,), int64
+        Indices of the classes with pairs of both kinds in both halves.
+    thresholds : ndarray of shape (P,), float64
+        Distances, strictly increasing. The last one accepts every pair, so the counts there are the
+        totals.
+    genuine, impostor : ndarray of shape (2, S, P), unsigned integers
+        Accepted pairs of each class in each half.
+    """
+
+    classes: Ints
+    thresholds: NDArray[np.float64]
+    genuine: Ints
+    impostor: Ints
+
+
+@dataclass(frozen=True, slots=True)
 class PairCounts:
     """The number of accepted pairs at each threshold. All later stages use only these counts.
 
@@ -274,6 +297,8 @@ class PairCounts:
         arithmetic may reject. None if they were not counted.
     halves : Halves, optional
         None if some two rows are not a pair, or if no class has enough rows.
+    split : Split, optional
+        None if some two rows are not a pair, or if fewer than two classes could be split.
     genuine_beyond : ndarray of shape (K, T - grid.window), unsigned integers, optional
         Accepted genuine pairs of each class at every threshold beyond the window. None if
         ``genuine`` contains these thresholds.
@@ -303,6 +328,7 @@ class PairCounts:
     borderline_genuine: Ints | None = None
     borderline_impostor: Ints | None = None
     halves: Halves | None = None
+    split: Split | None = None
     genuine_beyond: Ints | None = None
     estimated: NDArray[np.bool_] | None = None
 

@@ -169,6 +169,16 @@ MUTANTS = (
         ("statistics/test_noise.py::test_halves_and_galleries_share_no_row_and_are_random",),
     ),
     Mutant(
+        "classes of a group lie in both halves",
+        "counting/split.py",
+        "second = (turn[rows.labels] + (place if by_class else 0)) % 2 == 1",
+        "second = (turn[rows.labels] + place) % 2 == 1",
+        (
+            "counting/test_split.py::"
+            "test_no_class_of_a_group_is_in_both_halves_and_each_group_is_split_evenly",
+        ),
+    ),
+    Mutant(
         "middles of gaps lie at their edge",
         "counting/gaps.py",
         "quarter = (high - low) / 4",
@@ -176,6 +186,13 @@ MUTANTS = (
         ("test_decimals.py::test_a_threshold_lies_in_the_middle_half_of_a_gap",),
     ),
     # Scoring.
+    Mutant(
+        "own thresholds are judged on the half on which they are chosen",
+        "scoring/price.py",
+        "own.append(_at_far(fars[chosen], fars[judged]",
+        "own.append(_at_far(fars[judged], fars[judged]",
+        ("scoring/test_price.py::test_classes_that_are_alike_save_nothing",),
+    ),
     Mutant(
         "a product's last bit makes one more class the worst",
         "scoring/opis.py",

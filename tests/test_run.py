@@ -269,9 +269,17 @@ def no_archive(file: Path) -> None:
 DAMAGES = [truncated, emptied, pickled, no_archive, Path.unlink]
 SHORT = (
     *("thresholds", "by_class", "genuine", "pooled_impostor", "nearest_hits", "sizes"),
-    *("class_names", "searches", "halves_genuine"),
+    *("class_names", "searches", "halves_genuine", "split_impostor"),
 )
-TEXT = ("genuine", "pooled_genuine", "sizes", "nearest_hits", "thresholds", "duplicates")
+TEXT = (
+    "genuine",
+    "pooled_genuine",
+    "sizes",
+    "nearest_hits",
+    "thresholds",
+    "duplicates",
+    "split_genuine",
+)
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, *map(array_shortened, SHORT), *map(of_text, TEXT)])

@@ -11,7 +11,7 @@ from itertools import islice
 
 import numpy as np
 
-from opis_cli.counting import engines, halves, nearest, pilot
+from opis_cli.counting import engines, halves, nearest, pilot, split
 from opis_cli.counting.calibration import range_ends, unresolved
 from opis_cli.counting.checkpoint import Begun, Checkpoint
 from opis_cli.counting.fitting import count_on_fitting_grid, grid_serves, range_is_resolved
@@ -122,11 +122,17 @@ def count_pairs(
     if seen.exact:
         close = _borderline(rows, counts.grid, seen.impostor.distances)
         counts = dataclasses.replace(counts, borderline_impostor=close)
-    if not plan.has_halves:
+    if not plan.is_plain:
         return counts
+    own, seed = plan.halved, settings.seed
     with engines.announced(halves.engine_for(engine), announce):
-        split = halves.count(rows, counts, (low, high), engine, threads, settings.seed, sizes)
-    return dataclasses.replace(counts, halves=split)
+        return dataclasses.replace(
+            counts,
+            halves=halves.count(rows, counts, (low, high), engine, threads, seed, sizes)
+            if plan.has_halves
+            else None,
+            split=split.count(rows, counts, engine, threads, seed, by_class=own, sizes=sizes),
+        )
 
 
 def _borderline(rows: Rows, placed: Grid, distances: Floats) -> Ints:

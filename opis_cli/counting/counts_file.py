@@ -8,9 +8,10 @@ import numpy as np
 
 from opis_cli.counting import store
 from opis_cli.errors import RunError
-from opis_cli.records import Grid, Halves, PairCounts
+from opis_cli.records import Grid, Halves, PairCounts, Split
 
 _HALF_ARRAYS = tuple(Halves.__dataclass_fields__)
+_SPLIT_ARRAYS = tuple(Split.__dataclass_fields__)
 
 
 _COUNT_ARRAYS = (
@@ -68,6 +69,8 @@ def _optional_arrays(counts: PairCounts) -> dict[str, Any]:
     found = {name: array for name, array in found.items() if array is not None}
     if counts.halves is not None:
         found |= {f"halves_{name}": getattr(counts.halves, name) for name in _HALF_ARRAYS}
+    if counts.split is not None:
+        found |= {f"split_{name}": getattr(counts.split, name) for name in _SPLIT_ARRAYS}
     return found
 
 
@@ -102,6 +105,7 @@ def load_counts(file: Path) -> PairCounts:
             **{name: arrays[name] for name in _COUNT_ARRAYS},
             **{name: arrays[name] for name in _OPTIONAL_ARRAYS if name in arrays},
             halves=_halves_of(arrays),
+            split=_split_of(arrays),
         )
         if not _fits_together(counts):
             raise ValueError("arrays do not fit together")
@@ -121,6 +125,12 @@ def _halves_of(arrays: Any) -> Halves | None:
         sizes = arrays["sizes"]
         found["impostor_pairs"] = found["sizes"] * (sizes.sum() - sizes[found["classes"]])
     return Halves(**found)
+
+
+def _split_of(arrays: Any) -> Split | None:
+    if "split_classes" not in arrays:
+        return None
+    return Split(**{name: arrays[f"split_{name}"] for name in _SPLIT_ARRAYS})
 
 
 def _fits_together(counts: PairCounts) -> bool:
@@ -150,6 +160,7 @@ def _fits_together(counts: PairCounts) -> bool:
         and int(grid.by_class[-1]) == size - 1
         and _folds_fit(counts)
         and _halves_fit(counts.halves, classes)
+        and _split_fits(counts.split, classes)
     )
 
 
@@ -169,4 +180,16 @@ def _halves_fit(halves: Halves | None, classes: int) -> bool:
         halves.sizes.shape == halves.impostor_pairs.shape == (2, split)
         and halves.genuine.shape == halves.impostor.shape == (2, split, points)
         and bool(np.all((halves.classes >= 0) & (halves.classes < classes)))
+    )
+
+
+def _split_fits(split: Split | None, classes: int) -> bool:
+    if split is None:
+        return True
+    shape = (2, len(split.classes), len(split.thresholds))
+    arrays = split.genuine, split.impostor
+    return (
+        all(array.shape == shape and array.dtype.kind in "iu" for array in arrays)
+        and bool(np.all((split.classes >= 0) & (split.classes < classes)))
+        and all(bool(np.all(array[:, :, -1] > 0)) for array in arrays)
     )

@@ -38,6 +38,8 @@ class Sizes:
     gallery_rows, gallery_pairs, gallery_of_all : int
         Most rows of a random gallery for the halves; most pairs with it; and the number of rows up
         to which the gallery is all rows.
+    split_rows : int
+        Most rows of the two halves whose pairs tell the price of one threshold.
     sampled_scores : int
         Most scored pairs of each kind that the first reading keeps, to place thresholds by.
     batch_rows : int
@@ -61,6 +63,7 @@ class Sizes:
     gallery_rows: int = 512
     gallery_pairs: int = 1 << 22
     gallery_of_all: int = 1_024
+    split_rows: int = 4_000
     sampled_scores: int = 1 << 21
     batch_rows: int = 1 << 17
     dense_cells: int = 40_000_000

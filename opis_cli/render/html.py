@@ -19,6 +19,7 @@ from opis_cli.judging.changes import class_changes, intervals
 from opis_cli.judging.gate import Outcome, Verdict
 from opis_cli.judging.limits import Unit
 from opis_cli.render.plots import draw
+from opis_cli.render.price import price_sentence
 from opis_cli.render.verdicts.words import cells, evidence, figure, headline, signed, subject
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.axis import exact_to
@@ -63,6 +64,7 @@ def page(outcome: Outcome) -> str:
         "threshold": lambda at: shown(at, metric),
     }
     seen, one = _as_judged(run, verdict), run.report.source.one
+    price = run.report.recommendation.price_of_one_threshold
     script = read["page.js"]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.from_string(read["page.html"]).render(
@@ -73,6 +75,7 @@ def page(outcome: Outcome) -> str:
         checks=[(check, cells(check), evidence(check)) for check in verdict.checks],
         figure=figure,
         signed=signed,
+        price=None if price is None else price_sentence(price, run.report),
         intervals=_intervals(verdict, run),
         pictures=[
             (f"{what} of every {one} against the threshold", _picture(draw(seen, kind)))

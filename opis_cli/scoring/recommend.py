@@ -16,6 +16,7 @@ from opis_cli.scoring.borderline import Borderline, borderline_at
 from opis_cli.scoring.curves import class_figures, class_rates
 from opis_cli.scoring.opis import Consistency
 from opis_cli.scoring.pooled import RatesAt, pooled_rates
+from opis_cli.scoring.price import PriceOfOneThreshold, price_of_one_threshold
 from opis_cli.settings import Metric, Prefer
 
 
@@ -107,6 +108,12 @@ class Recommendation:
     borderline : Borderline | None
         Number of pairs so close to the threshold that rounding decides whether they are accepted.
         Null if there is no threshold, or if an older opis wrote the report.
+    price_of_one_threshold : PriceOfOneThreshold | None
+        What thresholds of the classes' own would save, at the mean FAR of the threshold. If no
+        threshold meets the bounds, it is at the mean FAR of at_max_far. Null for scored pairs, with
+        a gallery, --within-column or --exclude-same; if fewer than two classes could be split into
+        halves; if they have too few impostor pairs for this FAR; or if there are no counts by class
+        at the threshold.
     """
 
     status: Literal["feasible", "infeasible"]
@@ -134,6 +141,7 @@ class Recommendation:
     frr_upper: Share | None = None
     classes_needed: Some | None = None
     borderline: Borderline | None = None
+    price_of_one_threshold: PriceOfOneThreshold | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +232,8 @@ def recommend(
     at = None if index is None else float(thresholds[index])
     far_upper, frr_upper = (None, None) if limits is None or at is None else limits.at(counts, at)
     rates = None if at is None else class_rates(counts, beta, at)
+    figures = class_figures(rates, max_far, max_frr)
+    at_max_far = None if max_far is None else pooled_rates(counts, high)
     accepted = None if index is None else int(counts.pooled_impostor[index])
     genuine = None if index is None else int(counts.pooled_genuine[index])
     return Recommendation(
@@ -238,18 +248,30 @@ def recommend(
         frr=None if index is None else float(frr[index]),
         accepted_impostors=accepted,
         rejected_genuine=None if genuine is None else counts.genuine_total - genuine,
-        **class_figures(rates, max_far, max_frr),
+        **figures,
         false_accepts_per_query=_per_query(counts, accepted),
         precision=_precision(genuine, accepted),
         equivalents=equivalents(at, counts.metric, counts.unit),
-        at_max_far=None if max_far is None else pooled_rates(counts, high),
+        at_max_far=at_max_far,
         at_max_frr=None if max_frr is None else pooled_rates(counts, low),
         confidence=None if limits is None else limits.confidence,
         far_upper=far_upper,
         frr_upper=frr_upper,
         classes_needed=None,
         borderline=None if index is None else borderline_at(counts, index),
+        price_of_one_threshold=price_of_one_threshold(
+            counts,
+            figures["class_mean_far"] if at is not None else _mean_far(counts, at_max_far, beta),
+        ),
     )
+
+
+def _mean_far(counts: PairCounts, at: RatesAt | None, beta: float) -> float | None:
+    """Return the mean FAR of the classes at the threshold that one bound leads to."""
+    if at is None or at.threshold is None:
+        return None
+    rates = class_rates(counts, beta, at.threshold)
+    return None if rates is None else float(rates.far.mean())
 
 
 def _ends(

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from opis_cli import decimals
+from opis_cli.render.price import price_sentence
 from opis_cli.render.terminal.blocks import carried, marked, section
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
@@ -23,7 +24,11 @@ def recommendation(run: Evaluation, chosen: Recommendation) -> RenderableType:
     effective = carriers_of_far(run.counts, chosen.threshold)
     few = carried(effective, report.source.evaluable_classes)
     unseen = few if chosen.confidence is not None and chosen.max_far is not None else ""
-    return Group(_threshold(chosen, report), *_warnings(chosen, report, window_end, unseen))
+    return Group(
+        _threshold(chosen, report),
+        *_price(chosen, report),
+        *_warnings(chosen, report, window_end, unseen),
+    )
 
 
 def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
@@ -69,6 +74,12 @@ def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
         section(f"Recommended threshold ({asked}; prefer {chosen.prefer})", rows),
         *borderline(chosen.borderline, chosen.accepted_impostors, chosen.rejected_genuine),
     )
+
+
+def _price(chosen: Recommendation, report: Report) -> list[RenderableType]:
+    """Return what thresholds of the classes' own would save, if it is known."""
+    price = chosen.price_of_one_threshold
+    return [] if price is None else [Text("  " + price_sentence(price, report), style="dim")]
 
 
 def _infeasible(chosen: Recommendation, asked: str, metric: str) -> RenderableType:

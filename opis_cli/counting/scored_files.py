@@ -34,17 +34,26 @@ class Batch:
     genuine : ndarray of shape (n,), bool
     groups : list of ndarrays of shape (n,), int64
         Group of the pairs, or of each side of the pairs, as indices into the names of the table.
+    unscored_genuine : ndarray of shape (m,), bool
+        Whether each pair that has no score is genuine. These pairs are not among the n others.
+    unscored_groups : list of ndarrays of shape (m,), int64
+        Groups of these pairs.
     dropped : int
-        Number of bad rows that were left out, those without a score included.
-    unscored : (int, int)
-        Numbers of genuine and of impostor pairs that have no score.
+        Number of other bad rows, which were left out.
     """
 
     scores: NDArray[np.float64]
     genuine: NDArray[np.bool_]
     groups: list[Ints]
+    unscored_genuine: NDArray[np.bool_]
+    unscored_groups: list[Ints]
     dropped: int
-    unscored: tuple[int, int]
+
+    @property
+    def unscored(self) -> Ints:
+        """Numbers of genuine and of impostor pairs that have no score."""
+        genuine = np.count_nonzero(self.unscored_genuine)
+        return np.array([genuine, len(self.unscored_genuine) - genuine])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +87,9 @@ class Table:
     batch_rows: int
 
     def batches(self, *, drop: bool) -> Iterator[Batch]:
-        """Read the pairs batch by batch. If ``drop``, bad rows are left out.
+        """Read the pairs batch by batch.
+
+        Pairs without a score come apart from the others. If ``drop``, other bad rows are left out.
 
         Raises
         ------
@@ -110,13 +121,13 @@ class Table:
                 f"{path}: row {row + int(wrong[0])} (counted from 0) has a null, or a score that "
                 "is infinite; mend it, or leave such rows out with --on-bad-rows drop"
             )
-        lacking = int(np.count_nonzero(unscored & genuine))
         return Batch(
             scores=scores[good],
             genuine=genuine[good],
             groups=[codes[good] for codes in groups],
-            dropped=int(np.count_nonzero(~good)),
-            unscored=(lacking, int(np.count_nonzero(unscored)) - lacking),
+            unscored_genuine=genuine[unscored],
+            unscored_groups=[codes[unscored] for codes in groups],
+            dropped=len(wrong),
         )
 
     def _codes(self, values: Any, path: Path, name: str) -> Ints:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli.counting.scored_values import MISSING, NO, YES, booleans, numbers
+from opis_cli.counting.trial_lists import conversion
 from opis_cli.embeddings import arrow
 from opis_cli.embeddings.columns import check_file, choose, reading, show
 from opis_cli.embeddings.parquet import parquet_files
@@ -270,9 +271,11 @@ def _is_value(text: str) -> bool:
 def _is_parquet(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix not in (".parquet", ".csv", ".tsv"):
+        with reading(path, "text file"):
+            advice = conversion(path)
         raise InputError(
             f"{path}: the suffix {suffix!r} is not known; scored pairs are read from .parquet, "
-            ".csv or .tsv, or from a folder of .parquet files"
+            f".csv or .tsv, or from a folder of .parquet files{advice}"
         )
     return suffix == ".parquet"
 

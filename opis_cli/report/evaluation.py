@@ -135,10 +135,10 @@ class Evaluation:
         DataFrame
             ``deployed_far``, ``deployed_frr`` and ``deployed_utility`` are at the deployed
             threshold of the evaluation, and null if there is none. ``best_threshold`` is the
-            threshold (a score of pairs with scores) at which the class has its highest utility. ``best_threshold_estimated`` says
-            whether the impostor count of the class at that threshold is an estimate. If
-            ``threshold`` is given, ``attrs`` of the table contain the fields of
-            ``rates(threshold)``, which say where the rates were counted.
+            threshold at which the class has its highest utility, on the user's scale.
+            ``best_threshold_estimated`` says whether the impostor count of the class at that
+            threshold is an estimate. If ``threshold`` is given, ``attrs`` of the table contain the
+            fields of ``rates(threshold)``, which say where the rates were counted.
 
         Raises
         ------

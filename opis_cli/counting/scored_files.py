@@ -112,15 +112,20 @@ class Table:
         scores = numbers(column(self.score), path, self.score, row)
         genuine, known = booleans(column(self.genuine), path, self.genuine, row)
         groups = [self._codes(column(name), path, name) for name in self.groups]
-        for codes in groups:
-            known = known & (codes >= 0)
-        unscored = known & np.isnan(scores)
-        good = known & np.isfinite(scores)
-        wrong = np.flatnonzero(~(good | unscored))
+        faults = [
+            (self.score, "an infinite score", np.isinf(scores)),
+            (self.genuine, "no value", ~known),
+            *zip(self.groups, ["no value"] * 2, [codes < 0 for codes in groups], strict=False),
+        ]
+        bad = np.logical_or.reduce([rows for *_, rows in faults])
+        unscored, good = ~bad & np.isnan(scores), ~bad & np.isfinite(scores)
+        wrong = np.flatnonzero(bad)
         if wrong.size and not drop:
+            first = int(wrong[0])
+            name, what = next((name, what) for name, what, rows in faults if rows[first])
             raise InputError(
-                f"{path}: row {row + int(wrong[0])} (counted from 0) has a null, or a score that "
-                "is infinite; mend it, or leave such rows out with --on-bad-rows drop"
+                f"{path}: row {row + first} (counted from 0) has {what} in column {name!r}; mend "
+                "it, or leave such rows out with --on-bad-rows drop"
             )
         return Batch(
             scores=scores[good],
@@ -288,7 +293,8 @@ def _open_csv(path: Path, columns: Sequence[str] = ()) -> Any:
     types = dict.fromkeys(columns, pa.large_string())
     return csv.open_csv(
         path,
-        read_options=csv.ReadOptions(block_size=_CSV_BLOCK),
+        # With threads, Arrow does not name the line that has too few or too many cells.
+        read_options=csv.ReadOptions(block_size=_CSV_BLOCK, use_threads=False),
         parse_options=csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ","),
         convert_options=csv.ConvertOptions(
             include_columns=columns or None,

@@ -148,7 +148,7 @@ class Grid:
     Attributes
     ----------
     thresholds : ndarray of shape (T,), float64
-        Distances, strictly increasing. The last one accepts every pair.
+        Distances, strictly increasing. The last one accepts every pair that has a distance.
     window : int
         Number of thresholds in the window, counted from the smallest.
     by_class : ndarray of shape (C,), int64
@@ -251,8 +251,8 @@ class PairCounts:
     """The number of accepted pairs at each threshold. All later stages use only these counts.
 
     An impostor pair belongs to two classes, so ``impostor`` counts it for both. The pooled counts
-    contain every pair once. The last threshold accepts every pair, so the counts at the last
-    threshold are the totals.
+    contain every pair once. The last threshold accepts every pair that has a distance, so the
+    counts at the last threshold and the pairs without a score are the totals.
 
     If the settings name a group column, a *class* below is a group: a pair counts for the group of
     each of its rows. A pair of a query and a gallery row counts only for the class or group of the
@@ -306,6 +306,11 @@ class PairCounts:
         Whether ``impostor`` is an estimate at each of ``grid.class_thresholds``. None if all
         impostor pairs were counted, which is so in every run. Only ``axis.over_whole_axis``
         estimates.
+    unscored : ndarray of shape (2,), int64, optional
+        Numbers of genuine and impostor pairs that no threshold accepts, because they have no
+        score. None if there are no such pairs.
+    unscored_by_class : ndarray of shape (2, K), int64, optional
+        The same by class.
     """
 
     grid: Grid
@@ -331,6 +336,8 @@ class PairCounts:
     split: Split | None = None
     genuine_beyond: Ints | None = None
     estimated: NDArray[np.bool_] | None = None
+    unscored: Ints | None = None
+    unscored_by_class: Ints | None = None
 
     @property
     def rows(self) -> int:
@@ -340,22 +347,29 @@ class PairCounts:
     @property
     def genuine_pairs(self) -> Ints:
         """Number of genuine pairs of each class, shape (K,): ``n (n - 1) / 2`` if all count."""
-        return self.genuine[:, -1].astype(np.int64)
+        return self._pairs_of_classes(0, self.genuine)
 
     @property
     def impostor_pairs(self) -> Ints:
         """Number of impostor pairs of each class, shape (K,): ``n (N - n)`` if all count."""
-        return self.impostor[:, -1].astype(np.int64)
+        return self._pairs_of_classes(1, self.impostor)
 
     @property
     def genuine_total(self) -> int:
         """Number of all genuine pairs."""
-        return int(self.pooled_genuine[-1])
+        return int(self.pooled_genuine[-1]) + self._unscored(0)
 
     @property
     def impostor_total(self) -> int:
         """Number of all impostor pairs. Each pair counts once."""
-        return int(self.pooled_impostor[-1])
+        return int(self.pooled_impostor[-1]) + self._unscored(1)
+
+    def _unscored(self, kind: int) -> int:
+        return 0 if self.unscored is None else int(self.unscored[kind])
+
+    def _pairs_of_classes(self, kind: int, accepted: Ints) -> Ints:
+        without = 0 if self.unscored_by_class is None else self.unscored_by_class[kind]
+        return np.asarray(accepted[:, -1].astype(np.int64) + without)
 
     @property
     def pooled_far(self) -> Curve:

@@ -14,6 +14,7 @@ Metric = Literal["cosine", "euclidean", "distance", "score"]
 """Metrics. The last two are for scored pairs, which have no vectors."""
 Prefer = Literal["utility", "low-far", "low-frr", "worst-classes"]
 OnBadRows = Literal["error", "drop"]
+MissingScore = Literal["error", "reject", "drop"]
 Engine = Literal["auto", "numpy", "numba", "torch", "dask"]
 Device = Literal["cpu", "cuda"]
 Dtype = Literal["float32", "tf32"]
@@ -189,6 +190,16 @@ class Settings:
             shown="told from name or data",
             flags=("--higher-is-closer/--lower-is-closer",),
             since=2,
+        ),
+    )
+    missing_score: MissingScore | None = _setting(
+        None,
+        About(
+            "{choices}: pairs of --pairs without a score. reject counts them as never accepted.",
+            shown="as --on-bad-rows",
+            changes_counts=True,
+            compares="figures",
+            since=4,
         ),
     )
     metric: Metric = _setting(
@@ -381,6 +392,11 @@ class Settings:
         return (None, False) if self.ignore_label is None else parse_ignored(self.ignore_label)
 
     @property
+    def without_score(self) -> MissingScore:
+        """What to do with scored pairs that lack a score: by default as with other bad rows."""
+        return self.missing_score or self.on_bad_rows
+
+    @property
     def gallery_columns(self) -> dict[str, bool]:
         """Columns to read from a gallery. It needs no groups: a pair counts only for the query."""
         return dataclasses.replace(self, group_column=None).columns
@@ -388,7 +404,7 @@ class Settings:
     def _check_pairs(self) -> None:
         """Refuse settings that are only for embeddings or only for scored pairs."""
         if not self.pairs:
-            for field in ("score_column", "higher_is_closer"):
+            for field in ("score_column", "higher_is_closer", "missing_score"):
                 if getattr(self, field) is not None:
                     raise SettingsError(f"{option(field)} is for --pairs; give both")
             return

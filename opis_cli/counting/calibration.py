@@ -48,9 +48,10 @@ def range_ends(counts: PairCounts, calibration: Calibration) -> tuple[float, flo
         low = first_within(counts.pooled_frr, calibration.high)
         high = first_within(counts.pooled_frr, calibration.low)
     if low is None or high is None:
-        raise unresolved(
-            calibration, counts, "even the smallest threshold accepts a larger share of impostors"
-        )
+        why = "even the smallest threshold accepts a larger share of impostors"
+        if calibration.by == "frr":
+            why = "more genuine pairs have no score, so every threshold rejects a larger share"
+        raise unresolved(calibration, counts, why)
     if not thresholds[high] > thresholds[low]:
         raise unresolved(
             calibration,
@@ -79,12 +80,13 @@ def last_within(far: Curve, bound: float) -> int | None:
     return index if index >= 0 else None
 
 
-def first_within(frr: Curve, bound: float) -> int:
-    """Return the index of the smallest threshold with FRR <= bound.
+def first_within(frr: Curve, bound: float) -> int | None:
+    """Return the index of the smallest threshold with FRR <= bound, or None if there is none.
 
-    There always is one, because the last threshold rejects no pair.
+    There is one if all pairs have a distance, because the last threshold rejects none of these.
     """
-    return int(np.argmax(frr <= bound))
+    index = int(np.argmax(frr <= bound))
+    return index if frr[index] <= bound else None
 
 
 def unresolved(calibration: Calibration, counts: PairCounts, why: str) -> InputError:

@@ -33,6 +33,8 @@ _OPTIONAL_ARRAYS = (
     "genuine_beyond",
     "borderline_genuine",
     "borderline_impostor",
+    "unscored",
+    "unscored_by_class",
 )
 
 
@@ -159,6 +161,7 @@ def _fits_together(counts: PairCounts) -> bool:
         and int(grid.by_class[0]) >= 0
         and int(grid.by_class[-1]) == size - 1
         and _folds_fit(counts)
+        and _unscored_fit(counts)
         and _halves_fit(counts.halves, classes)
         and _split_fits(counts.split, classes)
     )
@@ -170,6 +173,13 @@ def _folds_fit(counts: PairCounts) -> bool:
     known = bool(np.isin(counts.folds, np.arange(len(counts.inside))).all())
     shape = (len(counts.inside), len(counts.grid.thresholds))
     return known and len(counts.folds) == len(counts.sizes) and counts.inside.shape == shape
+
+
+def _unscored_fit(counts: PairCounts) -> bool:
+    if counts.unscored is None or counts.unscored_by_class is None:
+        return counts.unscored is counts.unscored_by_class
+    shapes = counts.unscored.shape, counts.unscored_by_class.shape
+    return shapes == ((2,), (2, len(counts.sizes)))
 
 
 def _halves_fit(halves: Halves | None, classes: int) -> bool:

@@ -65,9 +65,11 @@ def count(
             f"--calibration {calibration}: these are scores, no distances; give far: or frr:"
         )
     needs = grid.needs_of(calibration, *settings.bounds, deployed)
-    pilot = Pilot(_distribution(scored.genuine), _distribution(scored.impostor), scored.whole)
+    genuine = _distribution(scored.genuine, scored.scored_shares[0])
+    impostor = _distribution(scored.impostor, scored.scored_shares[1])
+    pilot = Pilot(genuine, impostor, scored.whole)
     few = _all_of_few(scored)
-    extra = np.concatenate([_near_equal_error(scored.genuine, scored.impostor), few])
+    extra = np.concatenate([_near_equal_error(genuine, impostor), few])
 
     def count_on(placed: Grid) -> PairCounts:
         refuse_memory(scored, placed, settings)
@@ -86,16 +88,19 @@ def count(
     return count_on_fitting_grid(place(pilot), count_on, serves, place)
 
 
-def _distribution(distances: Doubles) -> Distribution:
-    return Distribution(distances, np.arange(1, len(distances) + 1) / len(distances))
+def _distribution(distances: Doubles, share: float) -> Distribution:
+    """Return the distribution of sorted distances, if only a share of the pairs has a distance."""
+    return Distribution(distances, share * np.arange(1, len(distances) + 1) / len(distances))
 
 
-def _near_equal_error(genuine: Doubles, impostor: Doubles) -> Doubles:
+def _near_equal_error(genuine: Distribution, impostor: Distribution) -> Doubles:
     """Return up to 401 distances around the one at which FAR and FRR are nearest to equal."""
-    both = np.unique(np.concatenate([genuine, impostor]))
-    far = np.searchsorted(impostor, both, side="right") / len(impostor)
-    frr = 1 - np.searchsorted(genuine, both, side="right") / len(genuine)
-    middle = int(np.argmin(np.abs(far - frr)))
+    both = np.unique(np.concatenate([genuine.distances, impostor.distances]))
+    accepted = [
+        np.append(0.0, kind.accepted)[np.searchsorted(kind.distances, both, side="right")]
+        for kind in (genuine, impostor)
+    ]
+    middle = int(np.argmin(np.abs(accepted[1] - (1 - accepted[0]))))
     return np.asarray(both[max(middle - 200, 0) : middle + 201])
 
 
@@ -167,6 +172,7 @@ def _count_at(
     pooled, borderline = np.zeros((2, size), np.int64), np.zeros((2, size), np.int64)
     credits = np.zeros((2, number, columns), np.uint32 if scored.rows < 2**31 else np.uint64)
     sizes, done = np.zeros(number, np.int64), 0
+    unscored, unscored_by_class = np.zeros(2, np.int64), np.zeros((2, number), np.int64)
     # The smallest and the largest distance in each cell show where the gaps are.
     nearest, farthest = np.full(size, np.inf), np.full(size, -np.inf)
     thresholds, class_cell = placed.thresholds, placed.class_cell
@@ -191,9 +197,14 @@ def _count_at(
                 np.add.at(credits[k], (groups[kept], class_cell[cells[kept]]), 1)
         for groups in batch.groups:
             sizes += np.bincount(groups, minlength=number)
+        if settings.without_score == "reject":
+            unscored += batch.unscored
+            for groups in batch.unscored_groups:
+                np.add.at(unscored_by_class, ((~batch.unscored_genuine).astype(int), groups), 1)
+            done += len(batch.unscored_genuine)
         done += len(cells)
         progress(scored.rows + done, 2 * scored.rows)
-    if done != scored.rows or pooled.sum() != done:
+    if done != scored.rows or pooled.sum() + unscored.sum() != done:
         raise InputError(f"{scored.table.where}: changed while it was read; evaluate it again")
     for cells in (*credits, *pooled):
         np.cumsum(cells, axis=-1, out=cells)
@@ -204,7 +215,7 @@ def _count_at(
         metric=scored.metric,
         unit=False,
         class_names=scored.names,
-        sizes=sizes,
+        sizes=sizes + unscored_by_class.sum(axis=0),
         genuine=credits[0][:, columns_kept],
         impostor=credits[1][:, columns_kept],
         pooled_genuine=pooled[0][places],
@@ -213,6 +224,8 @@ def _count_at(
         searches=np.zeros(number, np.int64),
         borderline_genuine=borderline[0][places],
         borderline_impostor=borderline[1][places],
+        unscored=unscored if unscored.any() else None,
+        unscored_by_class=unscored_by_class if unscored.any() else None,
     )
 
 

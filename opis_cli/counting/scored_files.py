@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli.counting.scored_values import MISSING, NO, YES, booleans, numbers
+from opis_cli.counting.trial_lists import conversion
 from opis_cli.embeddings import arrow
 from opis_cli.embeddings.columns import check_file, choose, reading, show
 from opis_cli.embeddings.parquet import parquet_files
@@ -34,17 +35,26 @@ class Batch:
     genuine : ndarray of shape (n,), bool
     groups : list of ndarrays of shape (n,), int64
         Group of the pairs, or of each side of the pairs, as indices into the names of the table.
+    unscored_genuine : ndarray of shape (m,), bool
+        Whether each pair that has no score is genuine. These pairs are not among the n others.
+    unscored_groups : list of ndarrays of shape (m,), int64
+        Groups of these pairs.
     dropped : int
-        Number of bad rows that were left out, those without a score included.
-    unscored : (int, int)
-        Numbers of genuine and of impostor pairs that have no score.
+        Number of other bad rows, which were left out.
     """
 
     scores: NDArray[np.float64]
     genuine: NDArray[np.bool_]
     groups: list[Ints]
+    unscored_genuine: NDArray[np.bool_]
+    unscored_groups: list[Ints]
     dropped: int
-    unscored: tuple[int, int]
+
+    @property
+    def unscored(self) -> Ints:
+        """Numbers of genuine and of impostor pairs that have no score."""
+        genuine = np.count_nonzero(self.unscored_genuine)
+        return np.array([genuine, len(self.unscored_genuine) - genuine])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,9 @@ class Table:
     batch_rows: int
 
     def batches(self, *, drop: bool) -> Iterator[Batch]:
-        """Read the pairs batch by batch. If ``drop``, bad rows are left out.
+        """Read the pairs batch by batch.
+
+        Pairs without a score come apart from the others. If ``drop``, other bad rows are left out.
 
         Raises
         ------
@@ -100,23 +112,28 @@ class Table:
         scores = numbers(column(self.score), path, self.score, row)
         genuine, known = booleans(column(self.genuine), path, self.genuine, row)
         groups = [self._codes(column(name), path, name) for name in self.groups]
-        for codes in groups:
-            known = known & (codes >= 0)
-        unscored = known & np.isnan(scores)
-        good = known & np.isfinite(scores)
-        wrong = np.flatnonzero(~(good | unscored))
+        faults = [
+            (self.score, "an infinite score", np.isinf(scores)),
+            (self.genuine, "no value", ~known),
+            *zip(self.groups, ["no value"] * 2, [codes < 0 for codes in groups], strict=False),
+        ]
+        bad = np.logical_or.reduce([rows for *_, rows in faults])
+        unscored, good = ~bad & np.isnan(scores), ~bad & np.isfinite(scores)
+        wrong = np.flatnonzero(bad)
         if wrong.size and not drop:
+            first = int(wrong[0])
+            name, what = next((name, what) for name, what, rows in faults if rows[first])
             raise InputError(
-                f"{path}: row {row + int(wrong[0])} (counted from 0) has a null, or a score that "
-                "is infinite; mend it, or leave such rows out with --on-bad-rows drop"
+                f"{path}: row {row + first} (counted from 0) has {what} in column {name!r}; mend "
+                "it, or leave such rows out with --on-bad-rows drop"
             )
-        lacking = int(np.count_nonzero(unscored & genuine))
         return Batch(
             scores=scores[good],
             genuine=genuine[good],
             groups=[codes[good] for codes in groups],
-            dropped=int(np.count_nonzero(~good)),
-            unscored=(lacking, int(np.count_nonzero(unscored)) - lacking),
+            unscored_genuine=genuine[unscored],
+            unscored_groups=[codes[unscored] for codes in groups],
+            dropped=len(wrong),
         )
 
     def _codes(self, values: Any, path: Path, name: str) -> Ints:
@@ -259,9 +276,11 @@ def _is_value(text: str) -> bool:
 def _is_parquet(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix not in (".parquet", ".csv", ".tsv"):
+        with reading(path, "text file"):
+            advice = conversion(path)
         raise InputError(
             f"{path}: the suffix {suffix!r} is not known; scored pairs are read from .parquet, "
-            ".csv or .tsv, or from a folder of .parquet files"
+            f".csv or .tsv, or from a folder of .parquet files{advice}"
         )
     return suffix == ".parquet"
 
@@ -274,7 +293,8 @@ def _open_csv(path: Path, columns: Sequence[str] = ()) -> Any:
     types = dict.fromkeys(columns, pa.large_string())
     return csv.open_csv(
         path,
-        read_options=csv.ReadOptions(block_size=_CSV_BLOCK),
+        # With threads, Arrow does not name the line that has too few or too many cells.
+        read_options=csv.ReadOptions(block_size=_CSV_BLOCK, use_threads=False),
         parse_options=csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ","),
         convert_options=csv.ConvertOptions(
             include_columns=columns or None,

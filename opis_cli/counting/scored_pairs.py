@@ -51,8 +51,12 @@ class Scored:
         Whether the two samples hold all pairs.
     least, most : float
         The smallest and the largest distance of all pairs.
+    scored_shares : ndarray of shape (2,), float64
+        Shares of the genuine and of the impostor pairs that have a score. The others are never
+        accepted. 1 if they were left out.
     rows, dropped_rows : int
-        Number of pairs that are used, and number of bad ones that were left out on request.
+        Number of pairs that are used, also of those without a score, and number of bad ones that
+        were left out on request.
     names : ndarray of shape (K,)
         Names of the groups, sorted.
     """
@@ -66,6 +70,7 @@ class Scored:
     whole: bool
     least: float
     most: float
+    scored_shares: Doubles
     rows: int
     dropped_rows: int
     names: NDArray[Any]
@@ -151,7 +156,7 @@ def _survey(table: Table, sha256: str, settings: Settings, progress: Progress, h
     """Read all pairs once, and collect what ``Scored`` holds."""
     samples = _Sample(settings.seed, held), _Sample(settings.seed + 1, held)
     numbers, unscored, dropped = np.zeros(2, np.int64), np.zeros(2, np.int64), 0
-    least, most = np.inf, -np.inf
+    least, most, missing = np.inf, -np.inf, settings.without_score
     for batch in table.batches(drop=settings.on_bad_rows == "drop"):
         dropped += batch.dropped
         unscored += batch.unscored
@@ -163,18 +168,22 @@ def _survey(table: Table, sha256: str, settings: Settings, progress: Progress, h
             samples[k].add(batch.scores[kept])
         done = int(numbers.sum())
         progress(done, done + max(table.rows, done))
-    if unscored.any() and settings.on_bad_rows != "drop":
+    if unscored.any() and missing == "error":
         raise InputError(
             f"{table.where}: {unscored[0]:,} genuine and {unscored[1]:,} impostor pairs have no "
-            f"score in column {table.score!r}; give a score to each, or leave these pairs out with "
-            "--on-bad-rows drop. Figures then say nothing of them"
+            f"score in column {table.score!r}; give a score to each, count these pairs as never "
+            "accepted with --missing-score reject, or leave them out with --missing-score drop, "
+            "where figures say nothing of them"
         )
     for kind, number in zip(("genuine", "impostor"), numbers, strict=True):
         if not number:
+            scored = " that have a score" if unscored.any() else ""
             raise InputError(
-                f"{table.where}: no {kind} pair among {numbers.sum():,}; column "
+                f"{table.where}: no {kind} pair among {numbers.sum():,}{scored}; column "
                 f"{table.genuine!r} says which are genuine"
             )
+    if missing == "drop":
+        dropped, unscored = dropped + int(unscored.sum()), np.zeros(2, np.int64)
     sign = _sign(table, samples[0].values, samples[1].values, settings)
     low, high = sorted((sign * float(least), sign * float(most)))
     return Scored(
@@ -187,7 +196,8 @@ def _survey(table: Table, sha256: str, settings: Settings, progress: Progress, h
         whole=all(sample.share == 1.0 for sample in samples),
         least=low,
         most=high,
-        rows=int(numbers.sum()),
+        scored_shares=numbers / (numbers + unscored),
+        rows=int(numbers.sum() + unscored.sum()),
         dropped_rows=dropped,
         names=table.names,
     )

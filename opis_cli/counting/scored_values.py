@@ -115,13 +115,18 @@ def _without_missing(values: Any) -> Any:
 
 
 def _first_wrong(texts: Any, path: Path, name: str, row: int) -> InputError:
-    """Return the error that names the first text that is no number."""
-    for at, text in enumerate(texts.to_pylist()):
+    """Return the error that names the first text that is no number, in some of which one is."""
+    import pyarrow as pa
+
+    at, stop = 0, len(texts)
+    while stop - at > 1:
+        middle = (at + stop) // 2
         try:
-            float(text or 0)
-        except ValueError:
-            return InputError(
-                f"{path}: row {row + at} (counted from 0) has {text!r} in column {name!r}; wanted "
-                "a number"
-            )
-    return InputError(f"{path}: column {name!r} has text that is no number")
+            texts[at:middle].cast(pa.float64())
+            at = middle
+        except pa.ArrowInvalid:
+            stop = middle
+    return InputError(
+        f"{path}: row {row + at} (counted from 0) has {texts[at].as_py()!r} in column {name!r}; "
+        "wanted a number"
+    )

@@ -78,6 +78,7 @@ def what_if(
         folds=None,
         inside=None,
         halves=None,
+        split=None,
         borderline_impostor=None,
     )
     if out.any():

@@ -24,7 +24,7 @@ from opis_cli.report.threshold_file import read_threshold
 from opis_cli.scoring.operating import Operating
 from opis_cli.settings import Compares
 from opis_cli.statistics import bootstrap
-from opis_cli.text import rate, shown
+from opis_cli.text import as_known, rate, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +174,17 @@ def _check_comparable(
 
 
 def _figures(run: Evaluation, at: Operating | None) -> dict[str, float | None]:
-    """Return the figures of the run that a verdict contains in addition to the checks."""
+    """Return the figures of the run that a verdict contains in addition to the checks.
+
+    The threshold is a distance, or a score if the pairs have scores.
+    """
     report = run.report
     return {
         "opis": report.opis,
         "eps_opis": report.eps_opis.value,
         "recall_at_1": report.recall_at_1,
         "eer": report.eer.rate,
-        "threshold": None if at is None else at.threshold,
+        "threshold": None if at is None else as_known(at.threshold, run.settings.metric),
         "far": None if at is None else at.far,
         "frr": None if at is None else at.frr,
     }

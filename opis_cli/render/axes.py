@@ -62,7 +62,8 @@ def view(run: Evaluation, most_far: float = 0.999) -> tuple[float, float]:
     """
     thresholds, counts = run.counts.grid.thresholds, run.counts
     first = int(np.argmax(counts.pooled_genuine + counts.pooled_impostor > 0))
-    last = int(np.argmax(counts.pooled_far >= most_far))
+    # Pairs without a score may keep the FAR below that at every threshold.
+    last = min(int(np.searchsorted(counts.pooled_far, most_far)), len(thresholds) - 1)
     if last == len(thresholds) - 1 and counts.grid.window < last:
         # The last threshold lies far beyond all pairs.
         last -= 1

@@ -155,8 +155,6 @@ def _classes(verdict: Verdict, run: Evaluation, base: Evaluation | None) -> list
     """Return a row for each class, in the order of ``COLUMNS``. A missing figure is None."""
     counts, judged = run.counts, verdict.judged
     table = run.classes(None if judged is None else as_known(judged.threshold, counts.metric))
-    if counts.metric == "score":
-        table["best_threshold"] *= -1
     rows = [
         [plain(name, _NAME_WIDTH), *figures]
         for name, *figures in zip(

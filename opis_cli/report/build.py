@@ -145,11 +145,14 @@ def _utf8(path: str) -> str:
 
 
 def _pairs(counts: PairCounts, sample: rep.Sample | None) -> rep.Pairs:
+    genuine, impostor = (0, 0) if counts.unscored is None else counts.unscored.tolist()
     return rep.Pairs(
         counts.genuine_total,
         counts.impostor_total,
         exhaustive=sample is None,
         excluded=counts.excluded,
+        unscored_genuine=genuine,
+        unscored_impostor=impostor,
     )
 
 

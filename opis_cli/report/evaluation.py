@@ -135,10 +135,10 @@ class Evaluation:
         DataFrame
             ``deployed_far``, ``deployed_frr`` and ``deployed_utility`` are at the deployed
             threshold of the evaluation, and null if there is none. ``best_threshold`` is the
-            threshold at which the class has its highest utility. ``best_threshold_estimated`` says
-            whether the impostor count of the class at that threshold is an estimate. If
-            ``threshold`` is given, ``attrs`` of the table contain the fields of
-            ``rates(threshold)``, which say where the rates were counted.
+            threshold at which the class has its highest utility, on the user's scale.
+            ``best_threshold_estimated`` says whether the impostor count of the class at that
+            threshold is an estimate. If ``threshold`` is given, ``attrs`` of the table contain the
+            fields of ``rates(threshold)``, which say where the rates were counted.
 
         Raises
         ------
@@ -157,6 +157,7 @@ class Evaluation:
         if deployed is not None:
             in_use = class_rates(counts, beta, deployed.threshold)
         best = curves.best_columns(self.whole, beta, found.classes)
+        best_at = self.whole.grid.class_thresholds[best]
         scored: dict[str, Any] = {
             "mean_utility": found.mean_utilities,
             "opis_contribution": found.contributions,
@@ -164,7 +165,7 @@ class Evaluation:
             "far": rates and rates.far,
             "frr": rates and rates.frr,
             "utility": rates and rates.utility,
-            "best_threshold": self.whole.grid.class_thresholds[best],
+            "best_threshold": 0.0 - best_at if counts.metric == "score" else best_at,
             "deployed_far": in_use and in_use.far,
             "deployed_frr": in_use and in_use.frr,
             "deployed_utility": in_use and in_use.utility,

@@ -36,7 +36,7 @@ def input_warnings(
         found += _conflicts(counts)
     if settings.gallery is not None:
         found += _queries_in_gallery(counts)
-    if equal_error(counts).rate > 0.5:
+    if counts.unscored is None and equal_error(counts).rate > 0.5:
         found.append(
             InputWarning(
                 "wrong_direction",

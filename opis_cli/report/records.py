@@ -138,12 +138,19 @@ class Pairs:
         Whether all pairs of the source were counted, and not those of a sample.
     excluded : int
         Number of pairs that were left out because their rows share a value (--exclude-same).
+    unscored_genuine : int
+        Number of the genuine pairs that have no score, so that every threshold rejects them
+        (--missing-score reject).
+    unscored_impostor : int
+        Number of such impostor pairs.
     """
 
     genuine: Some
     impostor: Some
     exhaustive: bool
     excluded: Count = 0
+    unscored_genuine: Count = 0
+    unscored_impostor: Count = 0
 
 
 @dataclass(frozen=True, slots=True)

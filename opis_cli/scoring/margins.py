@@ -105,7 +105,9 @@ def find_margins(counts: PairCounts, max_far: float | None, max_frr: float | Non
             "margins are cosine similarities, and these are Euclidean distances of vectors that "
             "are not of unit length; evaluate with --metric cosine"
         )
-    plus = _plus(counts, first_within(curves.pooled_frr_at_most(counts), max_frr))
+    within = first_within(curves.pooled_frr_at_most(counts), max_frr)
+    assert within is not None  # every pair of embeddings has a distance
+    plus = _plus(counts, within)
     far = last_within(counts.pooled_far, max_far)
     minus = None if far is None else _minus(counts, far)
     return Margins(

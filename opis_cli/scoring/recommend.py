@@ -279,7 +279,9 @@ def _ends(
 ) -> tuple[int | None, int | None]:
     """Return the indices of the smallest threshold that meets ``max_frr`` and the largest that
     meets ``max_far``."""
-    low = 0 if max_frr is None else first_within(curves.pooled_frr_at_most(counts), max_frr)
+    low: int | None = 0
+    if max_frr is not None:
+        low = first_within(curves.pooled_frr_at_most(counts), max_frr)
     if max_far is None:
         return low, len(counts.grid.thresholds) - 1
     return low, last_within(counts.pooled_far, max_far)

@@ -52,6 +52,11 @@ def _header(report: Report) -> RenderableType:
         f"{pairs.genuine:,} genuine and {pairs.impostor:,} impostor pairs"
         + (", all counted" if pairs.exhaustive else ", estimated from a sample"),
     ]
+    if pairs.unscored_genuine or pairs.unscored_impostor:
+        lines.append(
+            f"no score, so never accepted: {pairs.unscored_genuine:,} genuine and "
+            f"{pairs.unscored_impostor:,} impostor pairs"
+        )
     within, same = (report.settings.get(name) for name in ("within_column", "exclude_same"))
     if within is not None:
         lines.append(f"only pairs of the same {plain(within)}")

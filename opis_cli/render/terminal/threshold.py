@@ -37,7 +37,7 @@ def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
         asked += f" with {100 * chosen.confidence:g} % confidence"
     metric = report.settings["metric"]
     if chosen.threshold is None:
-        return _infeasible(chosen, asked, metric)
+        return _infeasible(chosen, asked, report)
     similarity = chosen.equivalents.cosine_similarity
     other = "" if similarity is None else f"cosine similarity >= {decimals.text(similarity)}"
     source = report.source
@@ -82,8 +82,8 @@ def _price(chosen: Recommendation, report: Report) -> list[RenderableType]:
     return [] if price is None else [Text("  " + price_sentence(price, report), style="dim")]
 
 
-def _infeasible(chosen: Recommendation, asked: str, metric: str) -> RenderableType:
-    rows = []
+def _infeasible(chosen: Recommendation, asked: str, report: Report) -> RenderableType:
+    rows, metric = [], report.settings["metric"]
     for name, at in (("max-far", chosen.at_max_far), ("max-frr", chosen.at_max_frr)):
         if at is not None and at.threshold is not None:
             rows.append(
@@ -94,7 +94,10 @@ def _infeasible(chosen: Recommendation, asked: str, metric: str) -> RenderableTy
                 )
             )
         elif at is not None:
-            rows.append((f"To meet {name} alone", "–", "no threshold does, not even 0"))
+            why = "no threshold does, not even 0"
+            if at is chosen.at_max_frr and report.pairs.unscored_genuine:
+                why = f"{report.pairs.unscored_genuine:,} genuine pairs have no score"
+            rows.append((f"To meet {name} alone", "–", why))
     block = section(f"No threshold meets {asked}", rows)
     if chosen.confidence is None:
         return block

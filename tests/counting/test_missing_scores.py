@@ -208,5 +208,7 @@ def test_runs_that_treat_them_differently_do_not_compare(cli, tmp_path):
     table = made()
     run_of(table, tmp_path, missing_score="reject").save(tmp_path / "a")
     run_of(table, tmp_path, missing_score="drop").save(tmp_path / "b")
+    run_of(table, tmp_path, on_bad_rows="drop").save(tmp_path / "c")
     done = cli("compare", "a", "b")
-    assert done.returncode == 2 and "missing-score is" in done.stderr
+    assert done.returncode == 2 and "missing-score is reject" in done.stderr
+    assert cli("compare", "b", "c").returncode == 0

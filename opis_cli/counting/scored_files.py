@@ -115,7 +115,10 @@ class Table:
         faults = [
             (self.score, "an infinite score", np.isinf(scores)),
             (self.genuine, "no value", ~known),
-            *zip(self.groups, ["no value"] * 2, [codes < 0 for codes in groups], strict=False),
+            *(
+                (name, "no value", codes < 0)
+                for name, codes in zip(self.groups, groups, strict=True)
+            ),
         ]
         bad = np.logical_or.reduce([rows for *_, rows in faults])
         unscored, good = ~bad & np.isnan(scores), ~bad & np.isfinite(scores)

@@ -113,7 +113,7 @@ def _advice(layout: _Layout, path: Path) -> str:
         score = 'NR == FNR {s[NF > 1 ? $1 " " $2 : FNR] = $NF; next} '
         score += f"NF {{k = {key}; if (!(k in s)) k = FNR; print s[k]"
         files = " SCORES -"
-        note = ", where SCORES is the file of scores, one a line in the same order or behind names"
+        note = ", where SCORES is the file of scores (in the same order, or behind the two names)"
     program = f'BEGIN {{print "score,genuine"}} {{sub(/\\r$/, "")}} {score} "," {layout.truth}}}'
     line = f"awk '{program}'{files} < {shlex.quote(str(path))} > pairs.csv"
     what = f"a list with {layout.what} in each line"

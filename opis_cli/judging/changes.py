@@ -97,6 +97,9 @@ def _setting(run: Evaluation, name: str) -> Any:
         return run.settings.bounds[name == "max_frr"]
     if name == "gallery":
         return "none" if run.settings.gallery is None else "given"
+    if name == "missing_score":
+        # Pairs that were left out, or were not there, change no figure: only rejected ones do.
+        return "reject" if run.settings.missing_score == "reject" else None
     return getattr(run.settings, name)
 
 

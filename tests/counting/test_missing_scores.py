@@ -65,6 +65,32 @@ def test_rejected_pairs_count_in_every_rate(sizes, tmp_path):
     )
 
 
+def test_thresholds_stand_where_the_rates_of_all_pairs_need_them(tmp_path):
+    """With distinct scores, a bound is met to the last pair, and the EER is where rates meet."""
+    table = made(8_000)
+    table["score"] += np.random.default_rng(1).uniform(-5e-4, 5e-4, len(table))
+    score, genuine = infinitely_far(table)
+    for number in (1, 9, 120):
+        run = run_of(
+            table,
+            tmp_path,
+            missing_score="reject",
+            max_far=number / (~genuine).sum(),
+            prefer="low-frr",
+        )
+        assert run.report.recommendation.accepted_impostors == number
+    steps = np.unique(score[np.isfinite(score)])
+    far, frr = (
+        np.array([np.mean(of) for of in rates])
+        for rates in (
+            [score[~genuine] >= at for at in steps],
+            [score[genuine] < at for at in steps],
+        )
+    )
+    least = np.argmin(np.abs(far - frr))
+    assert run.report.eer.rate == pytest.approx((far[least] + frr[least]) / 2, abs=1e-12)
+
+
 def test_rejected_pairs_count_by_group(tmp_path):
     table = made()
     run = run_of(table, tmp_path, missing_score="reject", group_column="left,right")
@@ -182,5 +208,7 @@ def test_runs_that_treat_them_differently_do_not_compare(cli, tmp_path):
     table = made()
     run_of(table, tmp_path, missing_score="reject").save(tmp_path / "a")
     run_of(table, tmp_path, missing_score="drop").save(tmp_path / "b")
+    run_of(table, tmp_path, on_bad_rows="drop").save(tmp_path / "c")
     done = cli("compare", "a", "b")
-    assert done.returncode == 2 and "missing-score is" in done.stderr
+    assert done.returncode == 2 and "missing-score is reject" in done.stderr
+    assert cli("compare", "b", "c").returncode == 0

@@ -17,15 +17,16 @@ MOST_BITS = 1 << 20
 """Most bits of a vector: float32 holds all Hamming distances of so many exactly."""
 _CHUNK_VALUES = 4_000_000
 """Numbers that are converted at a time."""
-_SAMPLE = 2_000
-"""Genuine pairs, and impostor pairs, by which packed bits are told from numbers."""
+_SAMPLE, _SAMPLE_BYTES = 2_000, 2_000_000
+"""Most genuine pairs, and most impostor pairs, by which packed bits are told from numbers, and most
+bytes of these."""
 _LEAST_BYTES, _LEAST_PAIRS = 8, 50
 """Bytes of a vector, and pairs of each kind, below which nothing is told."""
-_USED = 0.1
+_USED = 0.2
 """Share of the impostors' bytes that differ in each bit, at least, if bits are packed."""
 _TELLING = 0.05
 """Share of these differences, at least, that a bit of genuine pairs lacks, if bits are packed."""
-_ALIKE = 0.5
+_ALIKE = 0.6
 """Least ratio of the least to the most telling bit of a byte, and of the rarest to the most
 frequent difference, if bits are packed."""
 
@@ -103,7 +104,8 @@ def look_packed(vectors: Numbers, labels: Ints) -> bool:
     """
     if vectors.dtype.itemsize != 1 or vectors.shape[1] < _LEAST_BYTES:
         return False
-    genuine, impostor = (_differences(vectors, *pairs) for pairs in _some_pairs(labels))
+    most = min(_SAMPLE, _SAMPLE_BYTES // vectors.shape[1])
+    genuine, impostor = (_differences(vectors, *pairs) for pairs in _some_pairs(labels, most))
     if genuine is None or impostor is None or impostor.min() < _USED or genuine.min() == 0:
         return False
     kept = genuine / impostor
@@ -113,16 +115,16 @@ def look_packed(vectors: Numbers, labels: Ints) -> bool:
     )
 
 
-def _some_pairs(labels: Ints) -> list[tuple[Ints, Ints]]:
-    """Return some genuine and some impostor pairs, as the numbers of their rows."""
+def _some_pairs(labels: Ints, most: int) -> list[tuple[Ints, Ints]]:
+    """Return up to so many genuine and impostor pairs, each as the numbers of their rows."""
     order = np.lexsort((np.random.default_rng(0).permutation(len(labels)), labels))
-    # Next to each other in this order are rows of a class. Half of all rows apart are rows of
-    # different classes, but for the largest class.
+    # In this order neighbours are of one class. Rows that half of all rows lie between are of
+    # different classes, unless a class has more than half of the rows.
     neighbours, far = (order, np.roll(order, -1)), (order, np.roll(order, -(len(order) // 2)))
     found = []
     for (one, two), genuine in ((neighbours, True), (far, False)):
         kept = np.flatnonzero((labels[one] == labels[two]) == genuine)
-        kept = kept[np.linspace(0, len(kept) - 1, min(_SAMPLE, len(kept))).astype(int)]
+        kept = kept[np.linspace(0, len(kept) - 1, min(most, len(kept))).astype(int)]
         found.append((one[kept], two[kept]))
     return found
 

@@ -119,10 +119,11 @@ def _conflicts(embeddings: Embeddings, plan: Plan, equal: Ints) -> Ints:
 
 
 def _scores_of_one(rows: Rows, row: int, others: Ints) -> NDArray[np.float32]:
-    """Return the scores of a row with rows that lie side by side, without its own half square."""
+    """Return the scores of a row with other rows, which lie side by side."""
     part = slice(others[0], others[-1] + 1)
     scores: NDArray[np.float32] = rows.vectors[part] @ rows.vectors[row]
     scores -= rows.half_squares[part]
+    scores -= rows.half_squares[row]
     return scores
 
 

@@ -97,11 +97,13 @@ def list_block(array: Array, where: str) -> Block:
 
 
 def numbers_of(array: Array) -> NDArray[Any]:
-    """Convert an Arrow array of numbers or booleans to NumPy. Nulls become 0.
+    """Convert an Arrow array of numbers or booleans to NumPy. Nulls become 0, or NaN in floats."""
+    from pyarrow import types
 
-    An integer type has no number for a null.
-    """
-    return to_numpy(array.fill_null(0)) if array.null_count else to_numpy(array)
+    if array.null_count and not types.is_floating(array.type):
+        # Integers and booleans have no NaN.
+        array = array.fill_null(False if types.is_boolean(array.type) else 0)
+    return to_numpy(array)
 
 
 def to_numpy(array: Array) -> NDArray[Any]:

@@ -60,7 +60,7 @@ def packed(vectors: Numbers, numbers: Ints, where: str) -> tuple[NDArray[np.uint
     """
     step = max(1, _CHUNK_VALUES // max(1, vectors.shape[1]))
     chunks = [vectors[start : start + step] for start in range(0, len(vectors), step)]
-    are_bytes = vectors.dtype.itemsize == 1 and any(np.any(c * c > 1) for c in map(_wide, chunks))
+    are_bytes = vectors.dtype.itemsize == 1 and any(map(_has_more_bits, chunks))
     bits_of_number = 8 if are_bytes else 1
     bits = vectors.shape[1] * bits_of_number
     if bits > MOST_BITS:
@@ -85,9 +85,9 @@ def packed(vectors: Numbers, numbers: Ints, where: str) -> tuple[NDArray[np.uint
     return np.concatenate(parts), bits, bits_of_number
 
 
-def _wide(chunk: NDArray[Any]) -> NDArray[np.int16]:
-    """Return bytes as integers whose squares do not overflow."""
-    return chunk.astype(np.int16)
+def _has_more_bits(chunk: NDArray[Any]) -> bool:
+    """Return whether any number of some vectors is none of -1, 0 and 1."""
+    return bool(chunk.size and (chunk.max() > 1 or chunk.min() < -1))
 
 
 def look_packed(vectors: Numbers, labels: Ints) -> bool:

@@ -122,7 +122,7 @@ def label_conflicts(counts: PairCounts, embeddings: Embeddings) -> list[InputWar
         for k, (a, b) in enumerate(named.tolist())
     ]
     total = int(counts.pooled_impostor[0])
-    more = ", ..." if total > len(named) else ""
+    more = f", and so are {total - len(named):,} more pairs" if total > len(named) else ""
     text = (
         f"Equal rows have different labels (pairs at distance 0: {total:,}): {', '.join(pairs)}"
         f"{more}. One of the two labels is wrong, or the label does not follow from the vector."

@@ -28,7 +28,7 @@ pair is *accepted* at threshold ``t`` if and only if its distance is at most ``t
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +37,46 @@ from opis_cli.settings import Metric
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
+Numbers = NDArray[np.number[Any]]
 
 
 Curve = NDArray[np.float64]
 
 
 Ends = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class InputWarning:
+    """A doubt about the data that were read.
+
+    Attributes
+    ----------
+    kind : {"noise_label", "one_class_dominates", "boolean_labels", "label_conflict", ...}
+        What is doubted.
+    text : str
+        The doubt in words, and what to do.
+    classes : tuple of int or str, optional
+        Labels that it is about.
+    rows : tuple of int, optional
+        Numbers of the first rows that it is about. Those of ``label_conflict`` are pairs of rows,
+        one pair behind the other, and ``classes`` has the label of each row.
+    """
+
+    kind: Literal[
+        "noise_label",
+        "one_class_dominates",
+        "boolean_labels",
+        "label_conflict",
+        "wrong_direction",
+        "overlap_with_gallery",
+        "opis_is_noise",
+        "packed_bits",
+        "column_pattern",
+    ]
+    text: str
+    classes: tuple[int | str, ...] | None = None
+    rows: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +137,9 @@ class Embeddings:
 
     Attributes
     ----------
-    vectors : ndarray of shape (N, D), float16, float32 or float64
+    vectors : ndarray of shape (N, D), floats or 8-bit integers
         One vector per row, possibly memory-mapped. All values are finite. No vector is zero if the
-        metric is cosine.
+        metric is cosine. If the metric is Hamming, these are packed bits: uint8.
     labels : ndarray of shape (N,), int64
         Index of each row's class in ``class_names``.
     class_names : ndarray of shape (K,), int64 or str objects
@@ -123,9 +157,15 @@ class Embeddings:
         Number of rows with the ignored label.
     sampled_from : (int, int), optional
         Numbers of rows and classes of the source, if the rows are a sample of its classes.
+    bits : int, optional
+        Number of bits of a vector, if the metric is Hamming.
+    bits_of_number : {1, 8}, optional
+        Number of bits that each number of the source holds, if the metric is Hamming.
+    warnings : tuple of InputWarning
+        Doubts that reading raised.
     """
 
-    vectors: Floats
+    vectors: Numbers
     labels: Ints
     class_names: NDArray[Any]
     rows: Ints
@@ -135,6 +175,14 @@ class Embeddings:
     gallery_rows: int | None = None
     ignored_rows: int = 0
     sampled_from: tuple[int, int] | None = None
+    bits: int | None = None
+    bits_of_number: int | None = None
+    warnings: tuple[InputWarning, ...] = ()
+
+    @property
+    def dim(self) -> int:
+        """Number of dimensions of a vector, D. For the Hamming metric, number of its bits."""
+        return int(self.vectors.shape[1]) if self.bits is None else self.bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +309,7 @@ class PairCounts:
     Attributes
     ----------
     grid : Grid
-    metric : {"cosine", "euclidean"}
+    metric : Metric
         Metric of the thresholds.
     unit : bool
         Whether a threshold has an equivalent for unit vectors. This is always true for cosine. It
@@ -277,7 +325,7 @@ class PairCounts:
         Number of rows of each class whose nearest other row has the same label.
     rounding : float
         Largest rounding error: of a distance under cosine, of half a squared distance under
-        Euclidean.
+        Euclidean. 0 for Hamming distances and scored pairs.
     searches : ndarray of shape (K,), int64, optional
         Number of rows of each class that have a genuine pair. If it is None, ``searchers`` takes
         all rows of every evaluable class.
@@ -288,6 +336,9 @@ class PairCounts:
         None if there is no gallery.
     duplicates : ndarray, int64, optional
         Numbers of the rows that equal another row. None if counting did not look for them.
+    conflicts : ndarray of shape (n, 2), int64, optional
+        Numbers of the rows of the first impostor pairs at distance 0, in ascending order. With a
+        gallery, a query and a gallery row. None if counting did not look for them.
     folds : ndarray of shape (K,), int64, optional
         Fold of each class, if the classes were split into folds.
     inside : ndarray of shape (folds, T), int64, optional
@@ -328,6 +379,7 @@ class PairCounts:
     excluded: int = 0
     open_set: Ints | None = None
     duplicates: Ints | None = None
+    conflicts: Ints | None = None
     folds: Ints | None = None
     inside: Ints | None = None
     borderline_genuine: Ints | None = None

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_type_hints
 from opis_cli.errors import SettingsError
 from opis_cli.values import Calibration, choices_of, option, parse_size, plain_value
 
-Metric = Literal["cosine", "euclidean", "distance", "score"]
+Metric = Literal["cosine", "euclidean", "hamming", "distance", "score"]
 """Metrics. The last two are for scored pairs, which have no vectors."""
 Prefer = Literal["utility", "low-far", "low-frr", "worst-classes"]
 OnBadRows = Literal["error", "drop"]
@@ -206,7 +206,7 @@ class Settings:
         "cosine",
         About(
             "{choices}.",
-            choices=("cosine", "euclidean"),
+            choices=("cosine", "euclidean", "hamming"),
             changes_counts=True,
             compares="figures",
         ),
@@ -416,7 +416,7 @@ class Settings:
                 raise SettingsError(f"{option(field)} is for embeddings, not for --pairs")
         if self.engine not in ("auto", "numpy"):
             raise SettingsError("--engine is for embeddings; --pairs need none")
-        if self.metric == "euclidean":
+        if self.metric in ("euclidean", "hamming"):
             raise SettingsError("--metric is for embeddings; --pairs have a distance already")
         if self.prefer == "worst-classes" and self.group_column is None:
             raise SettingsError("--prefer worst-classes with --pairs needs --group-column")

@@ -39,7 +39,9 @@ def number(value: float | None, digits: int = 4) -> str:
 
 def scale(metric: str) -> str:
     """Return the name of a metric's scale: ``cosine distance``, ``distance``, ``score``."""
-    return metric if metric in ("distance", "score") else f"{metric} distance"
+    if metric in ("distance", "score"):
+        return metric
+    return "Hamming distance" if metric == "hamming" else f"{metric} distance"
 
 
 def shown(threshold: float, metric: str) -> str:

@@ -18,7 +18,7 @@ from opis_cli.counting.fitting import count_on_fitting_grid, grid_serves, range_
 from opis_cli.counting.grid import Pilot, needs_of, place_grid
 from opis_cli.counting.memory import Announce, announce_work, refuse_memory
 from opis_cli.counting.plan import Plan, plan_pairs
-from opis_cli.counting.rows import ROUNDING, Rows
+from opis_cli.counting.rows import Rows
 from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.counting.tally import Opened, Tally
 from opis_cli.errors import InputError
@@ -32,7 +32,7 @@ Progress = Callable[[int, int], None]
 _NUMBA_PAYS_AT = 10_000_000
 """Number of pairs from which the numba engine saves more time than its import takes."""
 _LEAST_WIDTH = 50
-"""Least width of a calibration range in score, in units of ``ROUNDING * scale``."""
+"""Least width of a calibration range in score, in units of ``Rows.rounding``."""
 
 
 def choose_engine(name: str, pairs: int) -> str:
@@ -81,7 +81,7 @@ def count_pairs(
     announce_work(embeddings, settings, plan.pairs, announce)
     needs = needs_of(settings.calibration_range, *settings.bounds, deployed)
     seen = pilot.run_pilot(plan, needs, settings.seed, sizes)
-    in_gaps = seen.gaps(rows) is not None
+    in_gaps = rows.whole or seen.gaps(rows) is not None
     with engines.opened(engine, embeddings, settings, threads) as ready:
         ready = dataclasses.replace(ready, side=sizes.tile_side or ready.side)
         checkpoint, begun = None, None
@@ -142,14 +142,14 @@ def _borderline(rows: Rows, placed: Grid, distances: Floats) -> Ints:
     """
     lost, cuts = -rows.score(distances), -rows.cuts_of(placed).astype(np.float64)
     return np.searchsorted(lost, cuts, side="right") - np.searchsorted(
-        lost, cuts - 2 * ROUNDING * rows.scale, side="right"
+        lost, cuts - 2 * rows.rounding, side="right"
     )
 
 
 def _check_width(rows: Rows, low: float, high: float) -> None:
     """Refuse a calibration range so narrow that rounding decides which pairs it accepts."""
     width = float(rows.score(np.array(low)) - rows.score(np.array(high)))
-    if width < _LEAST_WIDTH * ROUNDING * rows.scale:
+    if width < _LEAST_WIDTH * rows.rounding:
         raise InputError(
             f"the calibration range, {low:.6g} to {high:.6g}, is too narrow for float32 distances "
             "of these rows: a few rows far from all others, or nearly equal ones, leave the rest "
@@ -216,7 +216,7 @@ def _counts(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> P
         grid=placed,
         metric=rows.metric,
         unit=rows.unit,
-        rounding=ROUNDING * rows.scale,
+        rounding=rows.rounding,
         class_names=plan.names,
         sizes=plan.by_key(np.ones(plan.queries, np.int64)),
         genuine=genuine,
@@ -230,6 +230,7 @@ def _counts(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> P
         excluded=plan.excluded,
         open_set=searches.open_set,
         duplicates=searches.duplicates,
+        conflicts=searches.conflicts,
         folds=plan.folds,
         inside=None if plan.folds is None else np.cumsum(tally.inside, axis=1),
     )

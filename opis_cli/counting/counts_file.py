@@ -28,6 +28,7 @@ _OPTIONAL_ARRAYS = (
     "searches",
     "open_set",
     "duplicates",
+    "conflicts",
     "folds",
     "inside",
     "genuine_beyond",

@@ -90,6 +90,9 @@ def grid_serves(
 
 def range_is_resolved(counts: PairCounts, low: float, high: float) -> bool:
     """Return whether the calibration range has enough thresholds, and lies inside the window."""
-    grid = counts.grid
+    grid, wanted = counts.grid, RANGE_POINTS
+    if counts.metric == "hamming":
+        # There is one threshold for each whole number, and no other would show more.
+        wanted = min(wanted, int(high - low))
     points, top = len(grid.columns_between(low, high)), grid.thresholds[grid.window - 1]
-    return bool(points >= RANGE_POINTS and (high < top or grid.window == len(grid.thresholds)))
+    return bool(points >= wanted and (high < top or grid.window == len(grid.thresholds)))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli import decimals
-from opis_cli.counting.rows import ROUNDING, Rows
+from opis_cli.counting.rows import Rows
 from opis_cli.records import Floats
 
 Doubles = NDArray[np.float64]
@@ -28,7 +28,7 @@ def middle_of(low: float, high: float) -> float:
 
 def shifted(rows: Rows, distances: Floats | float, steps: int) -> Doubles:
     """Move distances up (+) or down (-) by some steps of ``CLEAR`` roundings in score each."""
-    scores = rows.score(np.asarray(distances)) - steps * CLEAR * ROUNDING * rows.scale
+    scores = rows.score(np.asarray(distances)) - steps * CLEAR * rows.rounding
     return np.asarray(np.minimum(rows.distance(scores), rows.largest_distance))
 
 
@@ -94,7 +94,7 @@ class Gaps:
         A threshold stays where it is if the pairs are so dense that there is no gap.
         """
         moved = thresholds.copy()
-        least = CLEAR * ROUNDING * self.rows.scale
+        least = CLEAR * self.rows.rounding
         for steps in (0, 1):
             places = shifted(self.rows, thresholds, steps)
             low, high = self.around(places)
@@ -107,4 +107,4 @@ class Gaps:
     def _wide(self, low: Doubles, high: Doubles) -> NDArray[np.bool_]:
         """Return which gaps are wide enough for a middle that is clear of both ends."""
         width = self.rows.score(low) - self.rows.score(high)
-        return np.isfinite(high) & (width > 4 * CLEAR * ROUNDING * self.rows.scale)
+        return np.isfinite(high) & (width > 4 * CLEAR * self.rows.rounding)

@@ -11,7 +11,8 @@ pairs if they are few, else of a sample. ``place_grid`` uses it to choose the th
 
 A sample may be off, so the places it shows get a margin (slack). If the grid turns out not to serve
 after counting, ``fitting.py`` places another one. If the pilot shows gaps between the distances,
-thresholds lie inside the gaps (``gaps.py``), so that rounding changes no count.
+thresholds lie inside the gaps (``gaps.py``), so that rounding changes no count. Hamming distances
+are whole numbers, so their thresholds lie in the middle between two of these.
 
 Read ``Pilot`` and ``Needs`` first, then ``place_grid``; the other functions serve it.
 """
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from opis_cli.counting.calibration import OPERATING_FARS
 from opis_cli.counting.gaps import Gaps, shifted
-from opis_cli.counting.rows import ROUNDING, Rows, code_step
+from opis_cli.counting.rows import Rows, after_whole, code_step
 from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.decimals import multiples, shortest, significant, step_below
 from opis_cli.records import Floats, Grid
@@ -37,6 +38,8 @@ FRR_RESOLUTION = 0.001
 
 _COARSE_POINTS = 96
 """Thresholds spread evenly over the whole window."""
+_WHOLE_POINTS = 4_096
+"""The same if distances are whole numbers. Each one up to here has a threshold behind it."""
 _UPPER_POINTS = 2_048
 """Thresholds beyond the window if pairs and classes are few (``Sizes.small_counts``)."""
 _COARSE_UPPER_POINTS = 127
@@ -200,13 +203,18 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows, sizes: Sizes = SIZES) -> 
     ]
     end = float(shifted(rows, max(high, *np.concatenate([*tops, given])), +1))
     step = code_step(end)
-    end = min(float(multiples(end, step, +1)), rows.largest_distance)
+    end = float(after_whole(end) if rows.whole else multiples(end, step, +1))
+    end = min(end, rows.largest_distance)
     tail = _tail_start(pilot, min([*needs.fars, 1e-1]))
-    even = [_even(0, end, _COARSE_POINTS), _even(low, high, int(RANGE_POINTS * 1.1 * wider))]
+    coarse = _WHOLE_POINTS if rows.whole else _COARSE_POINTS
+    even = [_even(0, end, coarse), _even(low, high, int(RANGE_POINTS * 1.1 * wider))]
     steps = _genuine_steps(pilot.genuine, min(tail, low), end)
     accepted, rejected = pilot.genuine.first_at(1 - frrs), pilot.impostor.first_above(fars)
     gaps = pilot.gaps(rows)
-    if gaps is None:
+    if rows.whole:
+        fine = after_whole(np.concatenate([*even, steps]))
+        decisive = [after_whole(accepted), after_whole(rejected - 1)]
+    elif gaps is None:
         fine = np.concatenate([*even, multiples(steps, step, +1)])
         decisive = [multiples(accepted, step, +1), multiples(rejected, step, -1)]
     else:
@@ -265,7 +273,7 @@ def _near(rows: Rows, pairs: NDArray[np.float64], reach: float) -> NDArray[np.fl
 
 def _are_few(rows: Rows, known: tuple[NDArray[np.float64], ...]) -> bool:
     """Return whether a sample has few distinct distances, as vectors of whole numbers give."""
-    least = ROUNDING * rows.scale
+    least = rows.rounding
     apart = sum(np.count_nonzero(-np.diff(rows.score(one)) > least) for one in known)
     return bool(apart < _SHARE_APART * sum(len(one) for one in known))
 
@@ -327,6 +335,8 @@ def _even_to(rows: Rows, end: float, bottom: float, points: int) -> NDArray[np.f
         # rounded only as far as engines allow.
         places = rows.distance(np.linspace(top, bottom, points + 1)[1:])
     steps = np.array([significant(one) for one in places])
+    if rows.whole:
+        steps = np.unique(after_whole(steps))
     return np.append(steps[(steps > end) & (steps < limit)], limit if limit > end else [])
 
 

@@ -26,9 +26,10 @@ _SCORING_BYTES, _WORKER_BYTES = 150_000_000, 25_000_000
 
 def memory_needed(embeddings: Embeddings, settings: Settings) -> int:
     """Estimate the bytes that the whole process will hold while it counts and then scores."""
-    count, dim = embeddings.vectors.shape
+    count, dim = len(embeddings.labels), embeddings.dim
     group, threads = settings.group_column, settings.threads or processors()
     names = embeddings.class_names if group is None else embeddings.columns[group].names
+    # Each bit of a packed vector becomes a float32 number, which takes 32 times its memory.
     rows = count * (4 * dim + 40)
     tally = 2 * 4 * len(names) * _THRESHOLDS
     return int(resident_memory() + rows + tally + max(_SCORING_BYTES, threads * _WORKER_BYTES))
@@ -41,9 +42,14 @@ def refuse_memory(embeddings: Embeddings, settings: Settings) -> None:
     if limit is not None and needed > limit:
         raise SettingsError(
             f"--memory-limit {settings.memory_limit}: {len(embeddings.labels):,} rows of "
-            f"{len(embeddings.class_names):,} classes need about {needed / 1e9:.2g} GB; "
-            "raise the limit, or evaluate fewer classes at a time"
+            f"{len(embeddings.class_names):,} classes need about {needed / 1e9:.2g} GB"
+            f"{_why(embeddings)}; raise the limit, or evaluate fewer classes at a time"
         )
+
+
+def _why(embeddings: Embeddings) -> str:
+    """Return why vectors of bits need so much."""
+    return "" if embeddings.bits is None else " (a bit takes 4 bytes while it is compared)"
 
 
 def announce_work(

@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli.counting.plan import Plan
-from opis_cli.counting.rows import ROUNDING
+from opis_cli.counting.rows import Rows
 from opis_cli.counting.tally import Tally
-from opis_cli.records import Embeddings, Floats, Grid, Ints
+from opis_cli.records import Embeddings, Grid, Ints, Numbers
 
 _SIDE = 2_048
 """Rows on a side of the matrices of scores that are computed here."""
+_CONFLICTS = 10
+"""Most impostor pairs at distance 0 whose rows are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,15 @@ class Searches:
         an impostor. None without a gallery.
     duplicates : ndarray, int64
         Sorted numbers of the rows that are at distance 0 from another row.
+    conflicts : ndarray of shape (n, 2), int64
+        Row numbers of the first impostor pairs at distance 0. The number of a row counts within the
+        queries, or within the gallery.
     """
 
     hits: Ints
     open_set: Ints | None
     duplicates: Ints
+    conflicts: Ints
 
 
 def searches_of(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> Searches:
@@ -51,11 +57,13 @@ def searches_of(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) 
     genuine, impostor = (
         nearest[: plan.queries] for nearest in (tally.nearest_genuine, tally.nearest_impostor)
     )
-    same = np.maximum(genuine, impostor) >= plan.rows.cuts(np.zeros(1))
+    equal = plan.rows.cuts(np.zeros(1))
+    same = np.maximum(genuine, impostor) >= equal
     return Searches(
         _hits(embeddings, plan, placed, genuine, impostor),
         _open_set(plan, placed, impostor) if plan.searching else None,
         np.sort(embeddings.rows[plan.rows.order[: plan.queries][same]]),
+        _conflicts(embeddings, plan, np.flatnonzero(impostor >= equal)),
     )
 
 
@@ -71,7 +79,7 @@ def _hits(
     If float32 cannot tell whether the nearest genuine row or the nearest impostor row is closer,
     float64 decides. In a tie the row with the lowest number is the nearest.
     """
-    rows, slack = plan.rows, 4 * ROUNDING * plan.rows.scale
+    rows, slack = plan.rows, 4 * plan.rows.rounding
     lonely = plan.genuine == 0
     window_cut = rows.cuts(placed.thresholds[placed.window - 1])
     unseen = (impostor <= rows.veto_score) & (plan.impostor > 0)
@@ -82,6 +90,41 @@ def _hits(
     for row in np.flatnonzero(unsure):
         hit[row] = _nearest_is_genuine(embeddings, plan, int(row))
     return plan.by_key(hit & ~lonely)
+
+
+def _conflicts(embeddings: Embeddings, plan: Plan, equal: Ints) -> Ints:
+    """Return the row numbers of the first impostor pairs at distance 0, shape (n, 2).
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+    plan : Plan
+    equal : ndarray
+        The searching rows that have such a pair.
+    """
+    rows, found = plan.rows, np.zeros((0, 2), np.int64)
+    for row in equal[np.argsort(rows.order[equal])]:
+        others = np.arange(plan.others.first[row], plan.others.last[row])
+        near = others[_scores_of_one(rows, row, others) >= rows.cuts(np.zeros(1))]
+        near = near[plan.are_pairs(row, near) & (plan.truth[near] != plan.truth[row])]
+        partners = np.sort(rows.order[near])
+        if not plan.searching:
+            partners = partners[partners > rows.order[row]]  # each pair once
+        pairs = np.column_stack([np.full(len(partners), rows.order[row]), partners])
+        found = np.concatenate([found, embeddings.rows[pairs]])
+        # Each row adds a pair, or is the second row of a pair that is there. So this ends soon.
+        if len(found) >= _CONFLICTS:
+            break
+    return found[:_CONFLICTS]
+
+
+def _scores_of_one(rows: Rows, row: int, others: Ints) -> NDArray[np.float32]:
+    """Return the scores of a row with other rows, which lie side by side."""
+    part = slice(others[0], others[-1] + 1)
+    scores: NDArray[np.float32] = rows.vectors[part] @ rows.vectors[row]
+    scores -= rows.half_squares[part]
+    scores -= rows.half_squares[row]
+    return scores
 
 
 def _open_set(plan: Plan, placed: Grid, impostor: NDArray[np.float32]) -> Ints:
@@ -119,11 +162,12 @@ def _nearest_is_genuine(embeddings: Embeddings, plan: Plan, row: int) -> bool:
     """
     rows = plan.rows
     others = np.arange(plan.others.first[row], plan.others.last[row])
-    scores = rows.vectors[others[0] : others[-1] + 1] @ rows.vectors[row]
-    scores -= rows.half_squares[others]
+    scores = _scores_of_one(rows, row, others)
     scores[~plan.are_pairs(np.array(row), others)] = -np.inf
-    near = others[scores >= scores.max() - 4 * ROUNDING * rows.scale]
+    near = others[scores >= scores.max() - 4 * rows.rounding]
     source = rows.order[near]
+    if rows.whole:  # float32 is exact, so all of them tie
+        return bool(plan.truth[near[np.argmin(source)]] == plan.truth[row])
     distances = _exact_distances(
         embeddings.vectors[rows.order[row]], embeddings.vectors[source], rows.metric
     )
@@ -135,7 +179,7 @@ def _nearest_is_genuine(embeddings: Embeddings, plan: Plan, row: int) -> bool:
     return bool(plan.truth[first] == plan.truth[row])
 
 
-def _exact_distances(one: Floats, others: Floats, metric: str) -> NDArray[np.float64]:
+def _exact_distances(one: Numbers, others: Numbers, metric: str) -> NDArray[np.float64]:
     """Return numbers that order the distances of one vector to others, computed in float64.
 
     They are the cosine distances, or the squared Euclidean distances. Sums of squared differences

@@ -8,6 +8,7 @@ metric   distance ``d``             score ``s``
 ======== ========================== =================
 cosine   ``1 - cos``, 0 to 2        ``1 - d``
 euclid   ``|a - b|``                ``-d ** 2 / 2``
+hamming  number of differing bits   ``D - 2 * d``
 ======== ========================== =================
 
 *Centring.* The mean is subtracted from Euclidean rows first, so that the rounding error is relative
@@ -15,11 +16,14 @@ to their spread and not to their distance from the origin. Unit vectors that all
 same direction are centred too. This works because ``1 - cos`` is half their squared distance. Their
 score is then ``-d``.
 
+*Bits.* Bits become rows of -1 and 1. The product of two rows is a whole number, namely their score,
+and float32 holds it exactly. So no Hamming distance is ever rounded.
+
 *Cuts.* A pair is accepted at threshold ``t`` if and only if ``d <= t``. An engine accepts it if its
 score is at least ``cuts(t)``. The cut lies one float32 rounding below the exact score of ``t``. So
 a distance that equals the threshold (a tie, or duplicate rows at 0) is accepted however the product
 was rounded. Pairs up to two roundings above the cut are *borderline*: exact arithmetic may reject
-them.
+them. Hamming distances are whole numbers, so a cut lies in the middle between two scores.
 
 *Codes.* A search for the cell of a score among some thousand cuts would be slow. So ``Codes``
 divides the window into even steps of score, and a table leads from the step to the cell.
@@ -37,7 +41,7 @@ from numpy.typing import NDArray
 
 from opis_cli import decimals
 from opis_cli.errors import InputError
-from opis_cli.records import Embeddings, Floats, Grid, Ints
+from opis_cli.records import Embeddings, Floats, Grid, Ints, Numbers
 from opis_cli.settings import Metric
 
 Doubles = NDArray[np.float64]
@@ -83,13 +87,15 @@ class Rows:
         Class or group that the pairs of each row are credited to.
     order : ndarray of shape (N,), int64
         Index of each row in the embeddings.
-    metric : {"cosine", "euclidean"}
+    metric : {"cosine", "euclidean", "hamming"}
     centred : bool
         Whether the mean was subtracted, as it always is under the Euclidean metric.
     scale : float
-        Unit of ``ROUNDING``: 1, or the largest squared length of a row if ``centred``.
+        Unit of ``ROUNDING``: 1, or the largest squared length of a row if ``centred``. It is 0 if
+        no score is rounded.
     unit : bool
-        Whether the given vectors have unit length. It is always True under cosine.
+        Whether a distance has an equivalent for unit vectors: always under cosine, under the
+        Euclidean metric if the given vectors have unit length, never under Hamming.
     """
 
     vectors: NDArray[np.float32]
@@ -102,6 +108,16 @@ class Rows:
     scale: float
     unit: bool
     vetoes: tuple[NDArray[np.int32], ...] = ()
+
+    @property
+    def rounding(self) -> float:
+        """Largest error, about, of a score."""
+        return ROUNDING * self.scale
+
+    @property
+    def whole(self) -> bool:
+        """Whether all distances are whole numbers."""
+        return self.metric == "hamming"
 
     @property
     def veto_score(self) -> np.float32:
@@ -134,28 +150,30 @@ class Rows:
 
     def distance(self, scores: Floats) -> NDArray[np.float64]:
         """Convert scores to distances, which are never below 0."""
-        scores = np.asarray(scores, np.float64)
-        gap: NDArray[np.float64] = np.asarray(
-            self._nearest_score - scores if self.metric == "cosine" else -2.0 * scores
-        )
-        np.maximum(gap, 0.0, out=gap)
-        return gap if self.metric == "cosine" else np.asarray(np.sqrt(gap))
+        lost = np.maximum(self._nearest_score - np.asarray(scores, np.float64), 0.0)
+        if self.metric == "euclidean":
+            return np.asarray(np.sqrt(2 * lost))
+        return np.asarray(lost / 2 if self.whole else lost)
 
     def score(self, distances: Floats) -> NDArray[np.float64]:
         """Convert distances to scores."""
         distances = np.asarray(distances, np.float64)
-        if self.metric == "cosine":
-            return np.asarray(self._nearest_score - distances)
-        return np.asarray(-0.5 * distances**2)
+        if self.metric == "euclidean":
+            return np.asarray(-0.5 * distances**2)
+        return np.asarray(self._nearest_score - (2 * distances if self.whole else distances))
 
     @property
     def _nearest_score(self) -> float:
         """The score of two equal rows."""
+        if self.whole:
+            return float(self.vectors.shape[1])
         return 0.0 if self.centred else 1.0
 
     def cuts(self, thresholds: Floats) -> NDArray[np.float32]:
         """Return the least score that each threshold accepts, shape as given."""
-        return (self.score(thresholds) - ROUNDING * self.scale).astype(np.float32)
+        if self.whole:
+            return self.score(after_whole(thresholds)).astype(np.float32)
+        return (self.score(thresholds) - self.rounding).astype(np.float32)
 
     def cuts_of(self, grid: Grid) -> NDArray[np.float32]:
         """Return the least score that each threshold of a grid accepts, shape (T,).
@@ -188,8 +206,15 @@ class Rows:
         """A distance of few digits that no pair exceeds."""
         if self.metric == "cosine":
             return 2.0
+        if self.whole:
+            return float(self.vectors.shape[1])
         longest = 2.0 * float(np.sqrt(self.scale)) * (1 + 1e-6)
         return decimals.shortest(longest, 1.1 * longest)
+
+
+def after_whole(distances: Floats | float) -> NDArray[np.float64]:
+    """Return the middle between the whole number at or below each distance and the next one."""
+    return np.asarray(np.floor(distances) + 0.5)
 
 
 def code_step(end: float) -> float:
@@ -267,7 +292,7 @@ def prepare(
     Parameters
     ----------
     embeddings : Embeddings
-    metric : {"cosine", "euclidean"}
+    metric : {"cosine", "euclidean", "hamming"}
     keys : ndarray of shape (N,), optional
         Key that the pairs of each row are credited to; the label by default.
     labels : ndarray of shape (N,), optional
@@ -284,7 +309,7 @@ def prepare(
     labels = embeddings.labels if labels is None else labels
     keys = labels if keys is None else keys
     order = np.argsort(labels, kind="stable")
-    count, dim = embeddings.vectors.shape
+    count, dim = len(labels), embeddings.dim
     vectors = np.empty((count, dim), np.float32)
     squares, lengths = np.zeros(count), np.ones(count)
     step = max(1, _CHUNK_VALUES // dim)
@@ -292,6 +317,11 @@ def prepare(
 
     def fill(start: int) -> None:
         part = slice(start, start + step)
+        if metric == "hamming":
+            codes = embeddings.vectors[order[part]].view(np.uint8)
+            bits = np.unpackbits(codes, axis=1, count=dim)
+            vectors[part] = 2.0 * bits - 1.0
+            return
         block = embeddings.vectors[order[part]].astype(np.float64)
         if metric == "cosine":
             block = _unit_rows(block)
@@ -318,13 +348,15 @@ def prepare(
         metric=metric,
         centred=mean is not None,
         # If all rows are equal, the largest square is 0. Any positive scale serves then.
-        scale=float(squares.max()) or 1.0,
-        unit=bool(np.all(np.abs(lengths - 1) <= _UNIT_TOLERANCE)),
+        scale=0.0 if metric == "hamming" else float(squares.max()) or 1.0,
+        unit=metric != "hamming" and bool(np.all(np.abs(lengths - 1) <= _UNIT_TOLERANCE)),
     )
 
 
-def _mean_to_take_off(vectors: Floats, metric: Metric, step: int) -> NDArray[np.float64] | None:
-    """Return the mean row, or None if unit vectors are spread so well that it gains nothing."""
+def _mean_to_take_off(vectors: Numbers, metric: Metric, step: int) -> NDArray[np.float64] | None:
+    """Return the mean row, or None if it gains nothing: for bits, or unit vectors spread well."""
+    if metric == "hamming":
+        return None
     if metric == "euclidean":
         return _mean(vectors, step, lambda block: block)
     sample = _unit_rows(np.asarray(vectors[:: max(1, len(vectors) // 1_000)], np.float64))
@@ -333,7 +365,7 @@ def _mean_to_take_off(vectors: Floats, metric: Metric, step: int) -> NDArray[np.
     return _mean(vectors, step, _unit_rows)
 
 
-def _mean(vectors: Floats, step: int, change: Callable[[Doubles], Doubles]) -> Doubles:
+def _mean(vectors: Numbers, step: int, change: Callable[[Doubles], Doubles]) -> Doubles:
     """Return the mean of changed rows in float64, without a float64 copy of all rows."""
     total = np.zeros(vectors.shape[1])
     for start in range(0, len(vectors), step):

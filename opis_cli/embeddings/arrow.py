@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli.errors import InputError
-from opis_cli.records import Column, Floats, Ints
+from opis_cli.records import Column, Ints, Numbers
 
 Array = Any  # pyarrow.Array; pyarrow ships no types
 Bools = NDArray[np.bool_]
@@ -41,15 +41,17 @@ class Block:
 
 
 def kept_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
-    """Return the float type in which numbers of a type are kept, or None if they are no numbers.
+    """Return the type in which numbers of a type are kept, or None if they are no numbers.
 
-    Floats of up to 64 bits keep their type. Integers become floats: of 32 bits if they have 8 bits,
-    else of 64 bits. So quantised embeddings are held exactly.
+    Floats of up to 64 bits and integers of 8 bits keep their type. Other integers become floats of
+    64 bits, and booleans become integers of 8 bits.
     """
     if dtype.kind == "f" and dtype.itemsize <= 8:
         return dtype.newbyteorder("=")
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
     if dtype.kind in "iu":
-        return np.dtype(np.float32 if dtype.itemsize == 1 else np.float64)
+        return dtype if dtype.itemsize == 1 else np.dtype(np.float64)
     return None
 
 
@@ -57,7 +59,7 @@ def number_dtype(kind: Any) -> np.dtype[Any] | None:
     """Return ``kept_dtype`` of an Arrow type."""
     from pyarrow import types
 
-    if types.is_floating(kind) or types.is_integer(kind):
+    if types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind):
         return kept_dtype(np.dtype(kind.to_pandas_dtype()))
     return None
 
@@ -91,7 +93,17 @@ def list_block(array: Array, where: str) -> Block:
     flat = array.flatten()
     lengths = compute.fill_null(compute.list_value_length(array), -1).to_numpy()
     nulls = to_numpy(flat.is_null()) if flat.null_count else None
-    return Block(to_numpy(flat), nulls, lengths, where)
+    return Block(numbers_of(flat), nulls, lengths, where)
+
+
+def numbers_of(array: Array) -> NDArray[Any]:
+    """Convert an Arrow array of numbers or booleans to NumPy. Nulls become 0, or NaN in floats."""
+    from pyarrow import types
+
+    if array.null_count and not types.is_floating(array.type):
+        # Integers and booleans have no NaN.
+        array = array.fill_null(False if types.is_boolean(array.type) else 0)
+    return to_numpy(array)
 
 
 def to_numpy(array: Array) -> NDArray[Any]:
@@ -100,7 +112,7 @@ def to_numpy(array: Array) -> NDArray[Any]:
     return values
 
 
-def stack(blocks: Iterable[Block], rows: int, dtype: np.dtype[Any]) -> tuple[Floats, Bools]:
+def stack(blocks: Iterable[Block], rows: int, dtype: np.dtype[Any]) -> tuple[Numbers, Bools]:
     """Put blocks into one matrix, which is allocated once.
 
     Parameters
@@ -109,7 +121,7 @@ def stack(blocks: Iterable[Block], rows: int, dtype: np.dtype[Any]) -> tuple[Flo
     rows : int
         Number of rows in all blocks, N.
     dtype : dtype
-        Float type of the matrix.
+        Type of the matrix.
 
     Returns
     -------
@@ -123,7 +135,7 @@ def stack(blocks: Iterable[Block], rows: int, dtype: np.dtype[Any]) -> tuple[Flo
     InputError
         A row has another length than the first one.
     """
-    vectors: Floats = np.zeros((rows, 0), dtype)
+    vectors: Numbers = np.zeros((rows, 0), dtype)
     nulls = np.ones(rows, np.bool_)
     allocated = False
     start = 0

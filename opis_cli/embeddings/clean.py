@@ -1,6 +1,6 @@
 """Turn raw vectors and labels into clean ``Embeddings``. All checks of rows are here.
 
-The code behind it can rely on three things: vectors are finite floats of one length, every row has
+The code behind it can rely on three things: vectors are finite numbers of one length, every row has
 a label, and (unless ``Reading.paired`` is False) there are genuine and impostor pairs.
 """
 
@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli.embeddings import arrow
+from opis_cli.embeddings import arrow, bits
 from opis_cli.embeddings.columns import check_lengths
 from opis_cli.embeddings.ignored import alone, rows_with
 from opis_cli.embeddings.sampling import Sample
 from opis_cli.errors import InputError
-from opis_cli.records import Column, Embeddings, Floats, Ints, Source
+from opis_cli.records import Column, Embeddings, InputWarning, Ints, Numbers, Source
 from opis_cli.settings import Settings
 from opis_cli.text import first_of
 
@@ -44,8 +44,8 @@ class Reading:
     columns : mapping of names to bool
         Further columns to read from the files of the labels. The value says whether a row without a
         value in this column is bad.
-    metric : {"cosine", "euclidean"}
-        Under cosine a vector of zeros is a bad row.
+    metric : {"cosine", "euclidean", "hamming"}
+        Under cosine a vector of zeros is a bad row. Under Hamming vectors are bits.
     on_bad_rows : {"error", "drop"}
         What to do about rows that are null, not finite, or zero under cosine.
     paired : bool
@@ -103,7 +103,8 @@ def from_arrays(
     Parameters
     ----------
     vectors : array-like of shape (N, D), or N rows of D numbers each
-        Floats of 16, 32 or 64 bits keep their type. Integers become floats.
+        Floats of 16, 32 or 64 bits and integers of 8 bits keep their type. Other integers become
+        floats.
     labels : array-like of shape (N,)
         Integers or text. None and NaN are missing labels.
     asked : Reading
@@ -134,8 +135,8 @@ def from_arrays(
     return clean(matrix, nulls, plain, source, asked, columns=others, sample=sample)
 
 
-def as_matrix(values: NDArray[Any], where: str) -> Floats:
-    """Return a matrix of native floats: the array itself if it is one, else a converted copy.
+def as_matrix(values: NDArray[Any], where: str) -> Numbers:
+    """Return a matrix of a type that is kept: the array itself, or a converted copy.
 
     Raises
     ------
@@ -146,7 +147,7 @@ def as_matrix(values: NDArray[Any], where: str) -> Floats:
     if dtype is None:
         raise InputError(
             f"{where}: the vectors are of type {str(values.dtype)!r}; wanted floats of 16, 32 or "
-            "64 bits, or integers"
+            "64 bits, integers or booleans"
         )
     if values.ndim != 2:
         raise InputError(
@@ -157,7 +158,7 @@ def as_matrix(values: NDArray[Any], where: str) -> Floats:
 
 
 def clean(
-    vectors: Floats,
+    vectors: Numbers,
     nulls: arrow.Bools,
     labels: arrow.Array,
     source: Source,
@@ -171,7 +172,7 @@ def clean(
 
     Parameters
     ----------
-    vectors : ndarray of shape (N, D), native floats
+    vectors : ndarray of shape (N, D), of a type that ``arrow.kept_dtype`` returns
         The array (which may be a memory map) is not copied unless rows are left out.
     nulls : ndarray of shape (N,), bool
         Rows without a vector.
@@ -188,7 +189,8 @@ def clean(
     ------
     InputError
         Lengths differ, vectors have no dimensions, there are bad rows and they are not to be
-        dropped, or no genuine or no impostor pair is left.
+        dropped, no genuine or no impostor pair is left, or the metric is Hamming and a number is no
+        bit.
     """
     count, dim = vectors.shape
     check_lengths(len(labels), count, labels_path or source.path)
@@ -224,6 +226,12 @@ def clean(
     used = sizes > 0
     # Classes that lost all their rows are removed, so the later classes get lower numbers.
     codes = (np.cumsum(used) - 1)[codes]
+    bits_of_vector, bits_of_number = None, None
+    doubts: tuple[InputWarning, ...] = ()
+    if asked.metric == "hamming":
+        vectors, bits_of_vector, bits_of_number = bits.packed(vectors, numbers, source.path)
+    elif bits.look_packed(vectors, codes):
+        doubts = (_packed_bits(vectors, asked.metric),)
     return Embeddings(
         vectors,
         codes,
@@ -234,7 +242,21 @@ def clean(
         columns=others,
         ignored_rows=int(np.count_nonzero(ignored)),
         sampled_from=None if sample is None else (sample.source_rows, sample.source_classes),
+        bits=bits_of_vector,
+        bits_of_number=bits_of_number,
+        warnings=doubts,
     )
+
+
+def _packed_bits(vectors: Numbers, metric: str) -> InputWarning:
+    """Make the warning about vectors of bytes that look like packed bits."""
+    dim = vectors.shape[1]
+    text = (
+        f"The {dim:,} bytes of a vector look like {8 * dim:,} packed bits, and not like numbers: "
+        f"all eight bits of a byte say equally much about the class. The {metric} distance of "
+        "packed bits has no meaning: give --metric hamming."
+    )
+    return InputWarning("packed_bits", text)
 
 
 def _columns(columns: Mapping[str, arrow.Array], count: int, where: str) -> dict[str, Column]:
@@ -246,7 +268,7 @@ def _columns(columns: Mapping[str, arrow.Array], count: int, where: str) -> dict
     }
 
 
-def _matrix(values: Any) -> tuple[Floats, arrow.Bools]:
+def _matrix(values: Any) -> tuple[Numbers, arrow.Bools]:
     """Return the vectors of any array-like, and which rows are null."""
     try:
         array = np.asarray(values)
@@ -258,7 +280,7 @@ def _matrix(values: Any) -> tuple[Floats, arrow.Bools]:
     return matrix, np.zeros(len(matrix), np.bool_)
 
 
-def _from_rows(values: list[Any]) -> tuple[Floats, arrow.Bools]:
+def _from_rows(values: list[Any]) -> tuple[Numbers, arrow.Bools]:
     """Return the vectors of a list of rows, and which rows are null.
 
     A row is an array-like of numbers, or missing.
@@ -277,14 +299,14 @@ def _from_rows(values: list[Any]) -> tuple[Floats, arrow.Bools]:
     return arrow.stack([arrow.list_block(array, ARRAYS)], len(array), dtype)
 
 
-def _chunks(vectors: Floats) -> Iterator[Floats]:
+def _chunks(vectors: Numbers) -> Iterator[Numbers]:
     """Yield consecutive rows, about 16 MB at a time."""
     step = max(1, CHUNK_BYTES // max(1, vectors.shape[1] * vectors.itemsize))
     for start in range(0, len(vectors), step):
         yield vectors[start : start + step]
 
 
-def sha256_of_rows(vectors: Floats, *columns: arrow.Array) -> str:
+def sha256_of_rows(vectors: Numbers, *columns: arrow.Array) -> str:
     """Return the SHA-256 of the bytes of the vectors, row by row, and then of the columns.
 
     A null counts as 0 or ``""``.
@@ -300,11 +322,15 @@ def sha256_of_rows(vectors: Floats, *columns: arrow.Array) -> str:
     return digest.hexdigest()
 
 
-def _bad_rows(vectors: Floats, nulls: arrow.Bools, codes: Ints, metric: str) -> dict[str, Ints]:
+def _bad_rows(vectors: Numbers, nulls: arrow.Bools, codes: Ints, metric: str) -> dict[str, Ints]:
     """Return the row numbers of each kind of bad row."""
     # The largest magnitude of a row is enough: it is NaN or infinite if any number is, and 0 if
-    # all numbers are 0. Unlike a norm it neither overflows nor underflows.
-    peaks = [np.abs(chunk).max(axis=1, initial=0) for chunk in _chunks(vectors)]
+    # all numbers are 0. Unlike a norm it neither overflows nor underflows. In 8 bits -128 has no
+    # magnitude, so the least number becomes a float before it changes its sign.
+    peaks = [
+        np.maximum(chunk.max(axis=1, initial=0), -chunk.min(axis=1, initial=0).astype(np.float64))
+        for chunk in _chunks(vectors)
+    ]
     peak = np.concatenate(peaks) if peaks else np.zeros(0)
     kinds: dict[str, Ints] = {
         "null vectors": np.flatnonzero(nulls),

@@ -21,7 +21,7 @@ from opis_cli.embeddings.clean import as_matrix
 from opis_cli.embeddings.columns import LABEL_NAMES, choose, reading, show
 from opis_cli.embeddings.parquet import ParquetFiles
 from opis_cli.errors import InputError
-from opis_cli.records import Floats, Ints
+from opis_cli.records import InputWarning, Ints, Numbers
 
 
 class Shard(Protocol):
@@ -35,6 +35,9 @@ class Shard(Protocol):
 
     def embedding_name(self, column: str | None, but: str | None) -> str | None:
         """Return what the vectors are called in the file, where they have a name."""
+
+    def doubts(self, column: str | None, but: str | None) -> tuple[InputWarning, ...]:
+        """Return warnings about the choice of the columns."""
 
     def width(self, column: str | None, but: str | None) -> tuple[int, int]:
         """Return the dimensions of a vector, and the bytes of a number of it in memory."""
@@ -53,7 +56,7 @@ class Shard(Protocol):
 
     def vectors(
         self, column: str | None, rows: Ints | None, but: str | None
-    ) -> tuple[Floats, arrow.Bools]:
+    ) -> tuple[Numbers, arrow.Bools]:
         """Read the vectors, shape (N, D), and tell which of them are null, shape (N,).
 
         If ``rows`` (in ascending order) is given, only these rows are read. A pattern of columns
@@ -114,6 +117,9 @@ class _File:
     def embedding_name(self, column: str | None, but: str | None) -> str | None:
         return None
 
+    def doubts(self, column: str | None, but: str | None) -> tuple[InputWarning, ...]:
+        return ()
+
     def width(self, column: str | None, but: str | None) -> tuple[int, int]:
         raise NotImplementedError
 
@@ -131,10 +137,10 @@ class _File:
 
     def vectors(
         self, column: str | None, rows: Ints | None, but: str | None
-    ) -> tuple[Floats, arrow.Bools]:
+    ) -> tuple[Numbers, arrow.Bools]:
         raise NotImplementedError
 
-    def _matrix(self, array: NDArray[Any], rows: Ints | None) -> tuple[Floats, arrow.Bools]:
+    def _matrix(self, array: NDArray[Any], rows: Ints | None) -> tuple[Numbers, arrow.Bools]:
         vectors = as_matrix(array, str(self.path))
         if rows is not None:
             vectors = vectors[rows]
@@ -155,12 +161,12 @@ class _Npy(_File):
 
     def vectors(
         self, column: str | None, rows: Ints | None, but: str | None
-    ) -> tuple[Floats, arrow.Bools]:
+    ) -> tuple[Numbers, arrow.Bools]:
         return self._matrix(_map_npy(self.path), rows)
 
     def width(self, column: str | None, but: str | None) -> tuple[int, int]:
         array = _map_npy(self.path)
-        # Native floats stay in the file, which is mapped into memory.
+        # Numbers that keep their type stay in the file, which is mapped into memory.
         kept = arrow.kept_dtype(array.dtype) == array.dtype
         return (array.shape[1] if array.ndim == 2 else 0), 0 if kept else array.dtype.itemsize
 
@@ -206,7 +212,7 @@ class _Npz(_File):
 
     def vectors(
         self, column: str | None, rows: Ints | None, but: str | None
-    ) -> tuple[Floats, arrow.Bools]:
+    ) -> tuple[Numbers, arrow.Bools]:
         return self._matrix(self._array(column or "embeddings"), rows)
 
     def _array(self, name: str) -> NDArray[Any]:

@@ -22,10 +22,10 @@ def with_gallery(queries: Embeddings, gallery: Embeddings) -> Embeddings:
         raise InputError(f"{where} has no rows")
     if not len(queries.vectors):
         raise InputError(f"{queries.source.path}: no rows")
-    if queries.vectors.shape[1] != gallery.vectors.shape[1]:
+    if queries.dim != gallery.dim:
         raise InputError(
-            f"{where} has vectors of {gallery.vectors.shape[1]} dimensions, the queries of "
-            f"{queries.vectors.shape[1]}; embed both with one model"
+            f"{where} has vectors of {gallery.dim} dimensions, the queries of "
+            f"{queries.dim}; embed both with one model"
         )
     labels = _joined(
         Column(queries.labels, queries.class_names),
@@ -47,6 +47,8 @@ def with_gallery(queries: Embeddings, gallery: Embeddings) -> Embeddings:
             for name, column in queries.columns.items()
         },
         gallery_rows=len(gallery.labels),
+        # One doubt may hold for both.
+        warnings=tuple(dict.fromkeys((*queries.warnings, *gallery.warnings))),
     )
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from opis_cli.embeddings.columns import (
 )
 from opis_cli.embeddings.sources import natural
 from opis_cli.errors import InputError
-from opis_cli.records import Floats, Ints
+from opis_cli.records import InputWarning, Ints, Numbers
 
 # Batches are small, because each is held in memory beside the matrix that it is copied into.
 BATCH_ROWS = 4096
@@ -89,6 +90,20 @@ class ParquetFiles:
         columns = _vector_columns(_names(first), column, but, first)
         return columns[0] if len(columns) == 1 else column
 
+    def doubts(self, column: str | None, but: str | None) -> tuple[InputWarning, ...]:
+        """Return a warning if a pattern matches columns that may be no numbers of the vector."""
+        first = self._files[0]
+        columns = _vector_columns(_names(first), column, but, first)
+        gap = _gap(columns)
+        if gap is None:
+            return ()
+        text = (
+            f"The columns of {column!r} are not numbered one by one: {gap[1]!r} follows "
+            f"{gap[0]!r}, and all {len(columns):,} count as the vector. If some do not belong to "
+            "it, give a pattern that leaves them out."
+        )
+        return (InputWarning("column_pattern", text),)
+
     def width(self, column: str | None, but: str | None) -> tuple[int, int]:
         """Return the dimensions of a vector, and the bytes of a number of it in memory."""
         first = self._files[0]
@@ -117,7 +132,7 @@ class ParquetFiles:
 
     def vectors(
         self, column: str | None, rows: Ints | None, but: str | None
-    ) -> tuple[Floats, arrow.Bools]:
+    ) -> tuple[Numbers, arrow.Bools]:
         """Read the vectors into one matrix, which is allocated once, and tell which are null.
 
         Parameters
@@ -192,6 +207,15 @@ def _numbered(names: Sequence[str]) -> list[str]:
     return sorted(largest, key=natural)
 
 
+def _gap(columns: Sequence[str]) -> tuple[str, str] | None:
+    """Return the first two neighbouring columns whose numbers do not follow, or None."""
+    for one, two in pairwise(columns):
+        ends = _NUMBERED.fullmatch(one), _NUMBERED.fullmatch(two)
+        if ends[0] is None or ends[1] is None or int(ends[1][2]) != int(ends[0][2]) + 1:
+            return one, two
+    return None
+
+
 def _refuse_strays(matches: Sequence[str], pattern: str, where: Path) -> None:
     """Refuse columns that a pattern matches beside numbered ones, such as an ID."""
     family = _numbered(matches)
@@ -232,7 +256,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _survey(path: Path, columns: Sequence[str]) -> tuple[int, np.dtype[Any]]:
-    """Return the number of rows in a file, and the float type to keep its vectors in."""
+    """Return the number of rows in a file, and the type to keep its vectors in."""
     accepts = arrow.vector_dtype if len(columns) == 1 else arrow.number_dtype
     dtypes = []
     with _open(path, columns) as file:
@@ -281,9 +305,9 @@ def _stack_columns(
     count: int,
     dtype: np.dtype[Any],
     rows: Ints | None,
-) -> tuple[Floats, arrow.Bools]:
+) -> tuple[Numbers, arrow.Bools]:
     """Read vectors whose k-th number is in the k-th column, and tell which have a null."""
-    vectors: Floats = np.empty((count, len(columns)), dtype)
+    vectors: Numbers = np.empty((count, len(columns)), dtype)
     nulls = np.zeros(count, np.bool_)
     # For each column that Arrow reads at a time, it holds megabytes of dictionary and buffers.
     for first in range(0, len(columns), COLUMNS_AT_ONCE):
@@ -292,7 +316,7 @@ def _stack_columns(
         for _, batch in _batches(files, group, rows):
             stop = start + len(batch)
             for k, name in enumerate(group, first):
-                vectors[start:stop, k] = arrow.to_numpy(batch.column(name))
+                vectors[start:stop, k] = arrow.numbers_of(batch.column(name))
                 nulls[start:stop] |= arrow.to_numpy(batch.column(name).is_null())
             start = stop
     return vectors, nulls

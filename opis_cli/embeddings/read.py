@@ -17,11 +17,12 @@ from opis_cli.embeddings.sampling import Sample
 from opis_cli.embeddings.sources import Given, all_fetched, fetched, parts_of
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.machine import resident_memory
-from opis_cli.records import Embeddings, Floats, Ints, Source
+from opis_cli.records import Embeddings, Ints, Numbers, Source
 from opis_cli.settings import Settings
 
 _PREPARED_BYTES = 4
-"""Bytes of a number of a vector, as engines multiply it: float32."""
+"""Bytes of a number of a vector, as engines multiply it: float32. Packed bits take eight times as
+many, but before they are read nothing tells that they are packed."""
 
 
 def read_as(path: Given, settings: Settings, show_columns: Sequence[str] = ()) -> Embeddings:
@@ -118,6 +119,7 @@ def read(
             rows = sum(sizes) if sample is None else len(sample.rows)
             _refuse_memory(rows, *shards[0].width(asked.embedding_column, but), asked.memory_limit)
         vectors, nulls = _read_vectors(files, shards, sizes, asked.embedding_column, sample, but)
+        doubts = shards[0].doubts(asked.embedding_column, but)
         digest = (
             digest_of(files) if sample is None else sha256_of_rows(vectors, plain, *others.values())
         )
@@ -139,7 +141,7 @@ def read(
             sample=sample,
         )
     source = replace(found.source, path=" ".join(parts), parts=parts if len(parts) > 1 else ())
-    return replace(found, source=source)
+    return replace(found, source=source, warnings=(*doubts, *found.warnings))
 
 
 def _named(paths: Sequence[Path]) -> str:
@@ -182,7 +184,7 @@ def _read_vectors(
     column: str | None,
     sample: Sample | None,
     but: str | None,
-) -> tuple[Floats, arrow.Bools]:
+) -> tuple[Numbers, arrow.Bools]:
     """Read the vectors of all shards, or of the rows of a sample, into one matrix.
 
     Returns

@@ -7,7 +7,7 @@ from typing import Any
 import opis_cli
 from opis_cli.records import Embeddings, PairCounts
 from opis_cli.report import records as rep
-from opis_cli.report.input_warnings import ROWS_NAMED, input_warnings
+from opis_cli.report.input_warnings import ROWS_NAMED, input_warnings, label_conflicts
 from opis_cli.scoring.curves import class_rates, evaluable_classes
 from opis_cli.scoring.deployed import judge_deployed, worst_classes
 from opis_cli.scoring.inequity import differentials
@@ -34,7 +34,7 @@ def build_report(
     ----------
     counts : PairCounts
     source : SourceFacts
-        Facts about the source.
+        Facts about the source, with the warnings that counts alone cannot tell.
     settings : Settings
     deployed : float, optional
         The deployed threshold. It must be a grid threshold.
@@ -55,7 +55,9 @@ def build_report(
         schema_version=rep.SCHEMA_VERSION,
         opis_version=opis_cli.__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        source=dataclasses.replace(source, warnings=input_warnings(counts, settings, noise)),
+        source=dataclasses.replace(
+            source, warnings=(*source.warnings, *input_warnings(counts, settings, noise))
+        ),
         settings=dataclasses.asdict(settings),
         pairs=_pairs(counts, sample),
         calibration_range=_calibration_range(consistency, settings, at),
@@ -94,7 +96,7 @@ def facts_of_embeddings(
         sha256=source.sha256,
         labels_sha256=source.labels_sha256,
         rows=counts.rows,
-        dim=int(embeddings.vectors.shape[1]),
+        dim=embeddings.dim,
         dropped_rows=embeddings.dropped_rows,
         group_column=settings.group_column,
         gallery_rows=embeddings.gallery_rows,
@@ -102,6 +104,8 @@ def facts_of_embeddings(
         embedding_column=source.embedding_column,
         label_column=source.label_column,
         ignored_rows=None if settings.ignore_label is None else embeddings.ignored_rows,
+        bits_of_number=embeddings.bits_of_number,
+        warnings=(*embeddings.warnings, *label_conflicts(counts, embeddings)),
         **_class_facts(counts),
     )
 

@@ -1,9 +1,8 @@
-"""Warnings about data that hardly mean what they say, told by the counts alone."""
+"""Warnings about data that hardly mean what they say, told by the counts."""
 
 import numpy as np
 
-from opis_cli.records import PairCounts
-from opis_cli.report.records import InputWarning
+from opis_cli.records import Embeddings, InputWarning, PairCounts
 from opis_cli.scoring.pooled import equal_error
 from opis_cli.settings import Settings
 from opis_cli.statistics.noise import OpisCorrected
@@ -32,8 +31,6 @@ def input_warnings(
     found = []
     if settings.group_column is None and not settings.pairs:
         found += [*_noise(counts), *_one_class(counts), *_truths(counts)]
-    if settings.metric in ("cosine", "euclidean"):
-        found += _conflicts(counts)
     if settings.gallery is not None:
         found += _queries_in_gallery(counts)
     if counts.unscored is None and equal_error(counts).rate > 0.5:
@@ -103,17 +100,37 @@ def _truths(counts: PairCounts) -> list[InputWarning]:
     return [InputWarning("boolean_labels", text, classes=tuple(names))]
 
 
-def _conflicts(counts: PairCounts) -> list[InputWarning]:
-    """Warn of equal rows with different labels."""
-    pairs = int(counts.pooled_impostor[0]) if counts.grid.thresholds[0] == 0 else 0
-    if not pairs or counts.duplicates is None or not len(counts.duplicates):
+def label_conflicts(counts: PairCounts, embeddings: Embeddings) -> list[InputWarning]:
+    """Warn of equal rows with different labels, and name the first pairs of them."""
+    if counts.conflicts is None or not len(counts.conflicts):
         return []
+    named = counts.conflicts[:PAIRS_NAMED]
+    queries = len(embeddings.rows) - (embeddings.gallery_rows or 0)
+    behind = 0 if embeddings.gallery_rows is None else queries
+    names = embeddings.class_names[embeddings.labels].tolist()
+    places = np.column_stack(
+        [
+            np.searchsorted(embeddings.rows[:queries], named[:, 0]),
+            behind + np.searchsorted(embeddings.rows[behind:], named[:, 1]),
+        ]
+    )
+    labels = [names[place] for place in places.ravel()]
+    one, two = ("rows", "") if embeddings.gallery_rows is None else ("query", "gallery row ")
+    pairs = [
+        f"{one} {a} (class {plain(labels[2 * k])}) and {two}{b} (class {plain(labels[2 * k + 1])}) "
+        "are equal"
+        for k, (a, b) in enumerate(named.tolist())
+    ]
+    total = int(counts.pooled_impostor[0])
+    more = f", and so are {total - len(named):,} more pairs" if total > len(named) else ""
     text = (
-        f"Equal rows have different labels (pairs at distance 0: {pairs:,}). One of the two labels "
-        "is wrong, or the label does not follow from the vector."
+        f"Equal rows have different labels (pairs at distance 0: {total:,}): {', '.join(pairs)}"
+        f"{more}. One of the two labels is wrong, or the label does not follow from the vector."
     )
     return [
-        InputWarning("label_conflict", text, rows=tuple(counts.duplicates[:ROWS_NAMED].tolist()))
+        InputWarning(
+            "label_conflict", text, classes=tuple(labels), rows=tuple(named.ravel().tolist())
+        )
     ]
 
 
@@ -133,3 +150,5 @@ def _queries_in_gallery(counts: PairCounts) -> list[InputWarning]:
 
 ROWS_NAMED = 10
 """Most row numbers that the report gives of rows that equal others."""
+PAIRS_NAMED = 5
+"""Most pairs of equal rows with different labels that a warning names."""

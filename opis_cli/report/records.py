@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from opis_cli.quantities import Amount, Count, Digest, Several, Share, Some
+from opis_cli.records import InputWarning
 from opis_cli.scoring.deployed import Deployed, WorstClass
 from opis_cli.scoring.inequity import Differentials
 from opis_cli.scoring.operating import OperatingPoint
@@ -19,36 +20,6 @@ from opis_cli.statistics.intervals import Intervals
 from opis_cli.statistics.noise import OpisCorrected
 
 SCHEMA_VERSION = 4
-
-
-@dataclass(frozen=True, slots=True)
-class InputWarning:
-    """A doubt about the data that were read.
-
-    Attributes
-    ----------
-    kind : {"noise_label", "one_class_dominates", "boolean_labels", "label_conflict", ...}
-        What is doubted.
-    text : str
-        The doubt in words, and what to do.
-    classes : tuple of int or str, optional
-        Labels that it is about.
-    rows : tuple of int, optional
-        Numbers of the first rows that it is about.
-    """
-
-    kind: Literal[
-        "noise_label",
-        "one_class_dominates",
-        "boolean_labels",
-        "label_conflict",
-        "wrong_direction",
-        "overlap_with_gallery",
-        "opis_is_noise",
-    ]
-    text: str
-    classes: tuple[int | str, ...] | None = None
-    rows: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +39,8 @@ class SourceFacts:
         Number of rows used, without dropped rows. With a gallery, number of queries. For scored
         pairs, number of pairs.
     dim : int | None
-        Number of dimensions of a vector. Null for scored pairs.
+        Number of dimensions of a vector. For the Hamming metric, number of its bits. Null for
+        scored pairs.
     classes : int
         Number of distinct labels among the rows used. With a group column, number of groups. 0 for
         scored pairs without a group column.
@@ -94,6 +66,9 @@ class SourceFacts:
         The column of labels as it was read, guessed or given; null if the file has no columns.
     ignored_rows : int | None
         Number of rows with the label of --ignore-label. Null without this option.
+    bits_of_number : int | None
+        Number of bits that each number of the vectors holds, for the Hamming metric: 8 if bits are
+        packed, else 1. Null for other metrics.
     """
 
     path: str
@@ -112,6 +87,7 @@ class SourceFacts:
     embedding_column: str | None = None
     label_column: str | None = None
     ignored_rows: Count | None = None
+    bits_of_number: Count | None = None
 
     @property
     def one(self) -> str:

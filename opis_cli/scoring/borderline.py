@@ -59,6 +59,8 @@ def borderline_at(counts: PairCounts, index: int) -> Borderline:
     genuine = int(counts.pooled_genuine[index] - surely_accepted(counts)[index])
     if counts.borderline_impostor is not None:
         return Borderline(genuine, int(counts.borderline_impostor[index]), True)
+    if counts.rounding == 0:
+        return Borderline(genuine, 0, True)
     thresholds, last = counts.grid.thresholds, len(counts.grid.thresholds) - 1
     around = [max(index - 1, 0), min(index + 1, last)]
     accepted, width = np.diff(counts.pooled_impostor[around])[0], np.diff(thresholds[around])[0]

@@ -21,6 +21,10 @@ from opis_cli.scoring import curves
 from opis_cli.settings import DEFAULT_MAX_FAR
 
 _DEFAULT_MAX_FRR = 0.1
+_WITHOUT_SIMILARITY = {
+    "euclidean": "Euclidean distances of vectors that are not of unit length",
+    "hamming": "Hamming distances",
+}
 _FEW_PAIRS = 100
 """A term of the loss with fewer hard pairs than this has little to learn from."""
 
@@ -102,8 +106,8 @@ def find_margins(counts: PairCounts, max_far: float | None, max_frr: float | Non
         )
     if not counts.unit:
         raise SettingsError(
-            "margins are cosine similarities, and these are Euclidean distances of vectors that "
-            "are not of unit length; evaluate with --metric cosine"
+            "margins are cosine similarities, and these are "
+            f"{_WITHOUT_SIMILARITY[counts.metric]}; evaluate with --metric cosine"
         )
     within = first_within(curves.pooled_frr_at_most(counts), max_frr)
     assert within is not None  # every pair of embeddings has a distance

@@ -80,8 +80,8 @@ class OpisBy:
     ----------
     euclidean_unit : OpisOn | None
         OPIS with thresholds as L2 distances of unit vectors, for comparison with code that uses
-        L2. Null for Euclidean distances of vectors that do not have unit length, and for scored
-        pairs.
+        L2. For Hamming distances the unit vectors are the bits as -1 and 1. Null for Euclidean
+        distances of vectors that do not have unit length, and for scored pairs.
     log_far : OpisOn | None
         OPIS with thresholds as log10 of the pooled FAR. A monotone transform of the distances does
         not change it. Null if the FAR is 0 at the low end of the calibration range, or is the same
@@ -188,8 +188,8 @@ def consistency_by(
     classes depends on the scale too. The result has these scales, if they exist:
 
     - ``euclidean_unit``: the L2 distance of unit vectors, which is the square root of twice the
-      cosine distance. This scale does not exist for Euclidean distances of vectors that do not have
-      unit length, nor for scored pairs.
+      cosine distance, or of four times the share of bits that differ. This scale does not exist for
+      Euclidean distances of vectors that do not have unit length, nor for scored pairs.
     - ``log_far``: log10 of the pooled FAR. A monotone transform of the distances does not change
       it. A step between two thresholds with the same FAR is 0. This scale does not exist if the FAR
       is 0 at the low end of the range, or is the same at both ends.
@@ -213,9 +213,12 @@ def consistency_by(
 def _other_scales(counts: PairCounts, columns: Ints) -> dict[Scale, Curve]:
     """Return the thresholds' values on each other scale that exists, each of shape (columns,)."""
     places: dict[Scale, Curve] = {}
-    cosine = counts.metric == "cosine"
-    if counts.unit:
-        thresholds = counts.grid.class_thresholds[columns]
+    thresholds = counts.grid.class_thresholds[columns]
+    if counts.metric == "hamming":
+        # The weights of a mean do not change with the unit of the scale.
+        places["euclidean_unit"] = np.sqrt(thresholds)
+    elif counts.unit:
+        cosine = counts.metric == "cosine"
         places["euclidean_unit"] = np.sqrt(2 * thresholds) if cosine else thresholds
     far = counts.pooled_far[counts.grid.by_class[columns]]
     if len(far) and 0 < far[0] < far[-1]:

@@ -78,11 +78,29 @@ def test_lists_keep_their_float_type(source, kind, value):
     assert found.vectors.dtype == value.to_pandas_dtype()
 
 
-@pytest.mark.parametrize(("value", "dtype"), [(pa.int8(), "f4"), (pa.int32(), "f8")])
-def test_lists_of_integers_become_floats(source, value, dtype):
+@pytest.mark.parametrize(("value", "dtype"), [(pa.int8(), "i1"), (pa.int32(), "f8")])
+def test_lists_of_integers_become_floats_unless_they_are_bytes(source, value, dtype):
     found = read(parquet(source, pa.array(VECTORS.tolist(), pa.list_(value))))
     check(found)
     assert found.vectors.dtype == dtype
+
+
+@pytest.mark.parametrize("value", [pa.int8(), pa.uint8(), pa.bool_()])
+def test_bytes_and_bits_keep_their_size_where_one_is_null(source, value):
+    rows = [[1, 0, 1], [0, 1, None], [1, 1, 0], [1, 1, 1], [0, 0, 1]]
+    if pa.types.is_boolean(value):
+        rows = [[None if number is None else bool(number) for number in row] for row in rows]
+    with refused(r"null vectors: 1 \(row 1\)"):
+        read(parquet(source, pa.array(rows, pa.list_(value))))
+    found = read(parquet(source, pa.array(rows, pa.list_(value))), Reading(on_bad_rows="drop"))
+    assert found.vectors.tolist() == [[1, 0, 1], [1, 1, 0], [1, 1, 1], [0, 0, 1]]
+    assert found.vectors.itemsize == 1
+
+
+def test_the_least_byte_is_no_zero(tmp_path):
+    vectors = np.array([[-128, 0], [1, 2], [3, 4], [5, 6], [7, 8]], np.int8)
+    found = read(npy(tmp_path / "v.npy", vectors), labels=write(tmp_path / "l.txt", TEXT))
+    assert np.array_equal(found.vectors, vectors)
 
 
 def test_tensor_extension(source):
@@ -113,6 +131,27 @@ def test_a_column_off_the_numbers_is_no_dimension(stray, source):
     with refused(f"also matches '{stray}'", "'emb_0' to 'emb_2'"):
         read(source, Reading(embedding_column="emb_*"))
     check(read(source, Reading(embedding_column="emb_[0-9]*")))
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["emb_0", "emb_1", "emb_2"], None),
+        (["emb_8", "emb_9", "emb_10"], None),
+        (["emb_00", "emb_01", "emb_02"], None),
+        (["emb_0", "emb_1", "emb_2024"], "'emb_2024' follows 'emb_1'"),
+        (["emb_0", "emb_2", "emb_3"], "'emb_2' follows 'emb_0'"),
+        (["emb_a", "emb_b", "emb_c"], "'emb_b' follows 'emb_a'"),
+    ],
+)
+def test_columns_that_are_not_numbered_one_by_one_are_told(names, told, source):
+    wide = {name: VECTORS[:, k] for k, name in enumerate(names)}
+    pq.write_table(pa.table({**wide, "label": LABELS}), source)
+    found = read(source, Reading(embedding_column="emb_*"))
+    check(found)
+    assert [(one.kind, told in one.text) for one in found.warnings] == (
+        [("column_pattern", True)] if told else []
+    )
 
 
 def test_wide_columns_that_nobody_named_are_pointed_out(source):
@@ -437,7 +476,6 @@ def test_arrays_of_other_types_and_orders(tmp_path, array):
         (np.ones(5), [r"shape \(5,\)", r"\(rows, dims\)"]),
         (np.ones((5, 2, 2)), [r"shape \(5, 2, 2\)"]),
         (np.ones((5, 2), complex), ["complex128"]),
-        (np.ones((5, 2), bool), ["'bool'"]),
         (np.array([["a"]] * 5), ["<U1"]),
         (np.zeros(5, [("x", "f4")]), ["'x'"]),
         (np.ones((5, 0)), ["no dimensions"]),

@@ -58,12 +58,100 @@ def test_equal_rows_with_unlike_labels_are_a_conflict_and_no_copies(cli, tmp_pat
     run = opis.evaluate(vectors, labels)
     (warning,) = run.report.source.warnings
     assert (warning.kind, warning.rows) == ("label_conflict", (0, first))
+    assert warning.classes == (labels[0], labels[first])
+    named = f"rows 0 (class {labels[0]}) and {first} (class {labels[first]}) are equal. One of"
+    assert named in warning.text
     assert (run.report.duplicates.pairs, run.report.duplicates.conflicts) == (1, 1)
     table = pd.DataFrame({"embedding": list(vectors), "label": labels})
     table.to_parquet(tmp_path / "x.parquet")
     done = cli("evaluate", "x.parquet")
     assert "Equal rows have different labels" in done.stdout
     assert "Copies flatter" not in done.stdout
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "hamming"])
+@pytest.mark.parametrize("restricted", [None, "exclude_same", "within_column"])
+def test_conflicts_are_those_of_brute_force(metric, restricted):
+    rng = np.random.default_rng(4)
+    vectors, labels = data.signs(240, 8, 32)
+    vectors[rng.integers(0, 240, 60)] = vectors[rng.integers(0, 240, 60)]
+    part = rng.integers(0, 3, 240)
+    asked = {} if restricted is None else {restricted: "part"}
+    run = opis.evaluate(
+        vectors > 0 if metric == "hamming" else vectors,
+        labels,
+        metric=metric,
+        columns={"part": part},
+        calibration="far:0.05..0.5",
+        **asked,
+    )
+    equal = np.all(vectors[:, None] == vectors[None, :], axis=2)
+    equal &= labels[:, None] != labels[None, :]
+    alike = part[:, None] == part[None, :]
+    equal &= {None: True, "exclude_same": ~alike, "within_column": alike}[restricted]
+    expected = np.argwhere(np.triu(equal))
+    assert len(expected) > 10 and np.array_equal(run.counts.conflicts, expected[:10])
+    (warning,) = [one for one in run.report.source.warnings if one.kind == "label_conflict"]
+    assert warning.rows == tuple(expected[:5].ravel())
+    assert warning.classes == tuple(labels[expected[:5].ravel()])
+    assert f"(pairs at distance 0: {len(expected)}): rows " in warning.text
+    assert warning.text.count("are equal") == 5
+    assert f"are equal, and so are {len(expected) - 5} more pairs. One" in warning.text
+
+
+def test_rows_that_were_dropped_do_not_shift_the_rows_of_a_conflict():
+    vectors, labels = data.blobs(300, 10)
+    last = int(np.flatnonzero(labels != labels[20])[-1])
+    vectors[last], vectors[3] = vectors[20], np.nan
+    run = opis.evaluate(vectors, labels.astype(str), on_bad_rows="drop")
+    (warning,) = run.report.source.warnings
+    assert (warning.rows, warning.classes) == ((20, last), (str(labels[20]), str(labels[last])))
+
+
+def test_a_query_in_the_gallery_under_another_label_is_a_conflict():
+    vectors, labels = data.blobs(300, 10)
+    gallery = vectors[100:].copy()
+    row = int(np.flatnonzero(labels[100:] != labels[7])[0])
+    gallery[row] = vectors[7]
+    run = opis.evaluate(vectors[:100], labels[:100], gallery=(gallery, labels[100:]))
+    (warning,) = [one for one in run.report.source.warnings if one.kind == "label_conflict"]
+    assert warning.rows == (7, row)
+    other = labels[100:][row]
+    text = f"query 7 (class {labels[7]}) and gallery row {row} (class {other}) are equal"
+    assert text in warning.text
+
+
+def packed(rows=600, classes=20, dim=256):
+    signs, labels = data.signs(rows, classes, dim)
+    return np.packbits(signs > 0, axis=1), labels
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_packed_bits_that_are_taken_for_numbers_are_told(metric, cli, tmp_path):
+    vectors, labels = packed()
+    np.savez(tmp_path / "x.npz", embeddings=vectors, labels=labels)
+    done = cli("evaluate", "x.npz", "--metric", metric, "--calibration", "far:0.05..0.5")
+    assert "give --metric hamming" in " ".join(done.stdout.split())
+    table = pd.DataFrame({"embedding": list(vectors), "label": labels})
+    table.to_parquet(tmp_path / "x.parquet")
+    found = opis.evaluate(tmp_path / "x.parquet", metric=metric, calibration="far:0.05..0.5")
+    assert "packed_bits" in kinds(found)
+    assert "packed_bits" not in kinds(opis.evaluate(vectors, labels, metric="hamming"))
+    # Numbers of other types are no packed bits.
+    floats = opis.evaluate(
+        vectors.astype(np.float32), labels, metric=metric, calibration="far:0.05..0.5"
+    )
+    assert "packed_bits" not in kinds(floats)
+
+
+def test_warnings_of_queries_and_gallery_are_told_once():
+    vectors, labels = packed()
+    run = opis.evaluate(
+        *(vectors[:300], labels[:300]),
+        gallery=(vectors[300:], labels[300:]),
+        calibration="far:0.05..0.5",
+    )
+    assert kinds(run).count("packed_bits") == 1
 
 
 def test_scores_that_run_the_other_way_are_told():

@@ -55,7 +55,7 @@ from opis_cli.counting.engines.numba_tables import (
     Genuine,
     Table,
 )
-from opis_cli.counting.rows import CODES, ROUNDING, Codes, Rows
+from opis_cli.counting.rows import CODES, Codes, Rows
 from opis_cli.counting.tally import Advance, Opened, Tally, Tile
 from opis_cli.records import Embeddings, Grid, Ints
 from opis_cli.settings import Settings
@@ -285,7 +285,7 @@ class _Worker:
         block = Block(scores, width, tile.a, i0, tile.c, j0)
         scan(block, self.ends, rows.keys, cells, buffers)
         if self.ends[i1 - 1] > j0:
-            rounding = np.float32(ROUNDING * rows.scale)
+            rounding = np.float32(rows.rounding)
             counted = Genuine(
                 tally.genuine,
                 tally.pooled_genuine,

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from opis_cli.counting.rows import ROUNDING, Rows
+from opis_cli.counting.rows import Rows
 from opis_cli.counting.tally import Advance, Opened, Tally, Tile, tiles_along
 from opis_cli.records import Embeddings, Grid, Ints
 from opis_cli.settings import Settings
@@ -36,7 +36,7 @@ def count_pairs(
     # searchsorted needs rising values, but cuts fall. So cells are found among negated scores.
     negated_cuts = -rows.cuts_of(grid)
     negated_cuts[-1] = np.inf
-    borderline = negated_cuts - np.float32(2 * ROUNDING * rows.scale)
+    borderline = negated_cuts - np.float32(2 * rows.rounding)
     class_cell, every_cell = grid.class_cell, np.arange(len(grid.thresholds))
     for tile in tiles:
         left, right = slice(tile.a, tile.b), slice(tile.c, tile.d)

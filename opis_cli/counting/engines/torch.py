@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from opis_cli.counting.rows import ROUNDING, Rows
+from opis_cli.counting.rows import Rows
 from opis_cli.counting.tally import COUNTS, Advance, Opened, Tally, Tile
 from opis_cli.errors import SettingsError
 from opis_cli.records import Embeddings, Grid, Ints
@@ -111,7 +111,7 @@ class _Counter:
         self.labels_here = rows.labels
         self.vetoes, self.veto_score = [there(codes) for codes in rows.vetoes], rows.veto_score
         self.cuts, self.window = there(negated_cuts), grid.window
-        self.borderline = self.cuts - 2 * ROUNDING * rows.scale
+        self.borderline = self.cuts - 2 * rows.rounding
         # If every threshold keeps counts by class, all cells are treated as cells of the window.
         dense = len(grid.by_class) == len(grid.thresholds)
         self.listed = len(grid.thresholds) if dense else grid.window

@@ -81,10 +81,12 @@ def _header(report: Report) -> RenderableType:
 def _what_was_read(report: Report) -> str:
     """Return how many rows (or queries and gallery rows, or scored pairs) and classes were read."""
     source = report.source
-    text = f"{source.rows:,} rows x {source.dim} dimensions"
+    wide = f"{source.dim} dimensions"
+    if source.bits_of_number is not None:
+        wide = f"{source.dim} bits ({'packed' if source.bits_of_number > 1 else 'one a number'})"
+    text = f"{source.rows:,} rows x {wide}"
     if source.gallery_rows is not None:
-        text = f"{source.rows:,} queries in {source.gallery_rows:,} gallery rows x {source.dim}"
-        text += " dimensions"
+        text = f"{source.rows:,} queries in {source.gallery_rows:,} gallery rows x {wide}"
     if report.settings.get("pairs"):
         closer = "higher" if report.settings["metric"] == "score" else "lower"
         text = f"{source.rows:,} scored pairs, the {closer} the closer"
@@ -191,7 +193,7 @@ def _intervals(report: Report) -> RenderableType | None:
     by_far = carried(carriers.far_accepted, classes)
     eps_opis, worst = f"{100 * report.eps_opis.eps:g}%-OPIS", report.eps_opis.worst_classes
     rows = [
-        (f"{report.settings['metric']} distance", _ends(found.threshold, decimals.text), where),
+        (scale(report.settings["metric"]), _ends(found.threshold, decimals.text), where),
         ("FAR", _ends(found.far, rate), by_far or "at the recommended threshold"),
         ("FRR", _ends(found.frr, rate), carried(carriers.frr, classes)),
         ("OPIS", _ends(found.opis, _two), carried_roughly(carriers.opis, classes)),

@@ -10,6 +10,7 @@ from opis_cli.settings import Settings
 PROTOCOLS = {
     "all pairs": {},
     "euclidean": {"metric": "euclidean"},
+    "bits": {"metric": "hamming"},
     "within tenants": {"within_column": "tenant"},
     "excluded": {"exclude_same": "camera"},
     "groups": {"group_column": "tenant"},

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli.counting.plan import Plan
-from opis_cli.counting.rows import ROUNDING, Rows
+from opis_cli.counting.rows import Rows
 from opis_cli.evidence.seen import Lists
 from opis_cli.records import Embeddings, Floats, Ints
 
@@ -16,26 +16,38 @@ _MOST_SEARCHED = 50_000_000
 nearest of the list stands."""
 
 
-def distances_of(embeddings: Embeddings, metric: str, one: Ints, two: Ints) -> Doubles:
-    """Return the distances of pairs of rows of the embeddings, shape (P,).
+def distances_of(embeddings: Embeddings, rows: Rows, one: Ints, two: Ints) -> Doubles:
+    """Return the distances of pairs of rows, shape (P,).
 
     Sums of squared differences are used, so that equal rows are at distance 0.
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+    rows : Rows
+    one, two : ndarrays of shape (P,)
+        Rows, numbered as in ``rows``.
     """
     found = np.empty(len(one))
-    step = max(1, _VALUES // embeddings.vectors.shape[1])
+    # Prepared rows of bits are exact, and the embeddings may be packed.
+    vectors = rows.vectors if rows.whole else embeddings.vectors
+    places = (one, two) if rows.whole else (rows.order[one], rows.order[two])
+    step = max(1, _VALUES // vectors.shape[1])
     for start in range(0, len(one), step):
-        part = slice(start, start + step)
         left, right = (
-            np.asarray(embeddings.vectors[rows[part]], np.float64) for rows in (one, two)
+            np.asarray(vectors[some[start : start + step]], np.float64) for some in places
         )
-        if metric == "cosine":
+        if rows.metric == "cosine":
             for block in (left, right):
                 block /= np.abs(block).max(axis=1, keepdims=True)
                 block /= np.sqrt(np.einsum("nd,nd->n", block, block))[:, None]
         left -= right
         squares = np.einsum("nd,nd->n", left, left)
-        found[part] = squares / 2 if metric == "cosine" else np.sqrt(squares)
-    return found
+        found[start : start + step] = squares
+    if rows.metric == "euclidean":
+        return np.sqrt(found)
+    # Unit vectors at distance d have the square 2 d. Bits of -1 and 1 have 4 for each difference.
+    return found / (4 if rows.whole else 2)
 
 
 def rounded(distances: Doubles, rows: Rows) -> Doubles:
@@ -68,7 +80,7 @@ def first_of_lists(
     """
     rows = plan.rows
     order, count = rows.order, len(lists.rows)
-    close = lists.scores >= lists.scores[:, :1] - 4 * ROUNDING * rows.scale
+    close = lists.scores >= lists.scores[:, :1] - 4 * rows.rounding
     close &= lists.rows >= 0
     row, place = np.nonzero(close)
     other = lists.rows[row, place].astype(np.int64)
@@ -76,7 +88,7 @@ def first_of_lists(
     if len(full) * count <= max(_MOST_SEARCHED, plan.pairs // 20):
         more = _candidates(plan, full, lists.scores[:, 0], genuine=genuine)
         row, other = np.append(row, more[0]), np.append(other, more[1])
-    distances = distances_of(embeddings, rows.metric, order[row], order[other])
+    distances = distances_of(embeddings, rows, row, other)
     best = np.lexsort((order[other], rounded(distances, rows), row))
     lead = best[np.flatnonzero(np.diff(row[best], prepend=-1))]
     least, nearest = np.full(count, np.inf), np.full(count, -1, np.int64)
@@ -90,7 +102,7 @@ def _candidates(plan: Plan, wanted: Ints, best: Floats, *, genuine: bool) -> Int
     A list may lack such rows if there are more than it holds.
     """
     found: list[Ints] = [np.zeros((2, 0), np.int64)]
-    slack, everyone = 4 * ROUNDING * plan.rows.scale, np.arange(len(best))
+    slack, everyone = 4 * plan.rows.rounding, np.arange(len(best))
     for start in range(0, len(wanted), max(1, _VALUES // len(best))):
         some = wanted[start : start + max(1, _VALUES // len(best))]
         close = plan.rows.scores_of(some, everyone) >= best[some, None] - slack

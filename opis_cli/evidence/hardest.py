@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli.counting.plan import Plan
-from opis_cli.counting.rows import ROUNDING
 from opis_cli.evidence.exact import distances_of, rounded
 from opis_cli.evidence.seen import Seen
 from opis_cli.records import Embeddings, Floats, Ints
@@ -82,7 +81,7 @@ def _leading(values: Floats, top: int, seen: Seen) -> NDArray[np.bool_]:
 
 
 def _slack(seen: Seen) -> float:
-    return float(4 * ROUNDING * seen.plan.rows.scale)
+    return 4 * seen.plan.rows.rounding
 
 
 def _listed(
@@ -97,8 +96,9 @@ def _listed(
         first, second = (by_class[starts[k] : starts[k + 1]] for k in (one, two))
         for left, right in _sides(seen.plan, first, second, apart=one != two):
             found += _candidates(seen, left, right, limit, closest=closest)
-    pairs = np.sort(order[np.concatenate(found, axis=1)], axis=0)
-    distances = distances_of(embeddings, rows.metric, *pairs)
+    places = np.concatenate(found, axis=1)
+    distances = distances_of(embeddings, rows, *places)
+    pairs = np.sort(order[places], axis=0)
     # A pair at the threshold is accepted however its score was rounded, as in the count.
     accepted = distances <= rows.distance(np.array(seen.cut))
     pairs, distances = pairs[:, accepted == closest], distances[accepted == closest]

@@ -29,9 +29,10 @@ class Known(NamedTuple):
         Number of classes.
     cut, chain_cut, veto : float32
         Least scores that are accepted, and a score that no pair has.
-    nearest : float64
-        Score of two equal rows.
+    nearest, unit : float64
+        Score of two equal rows, and distance of a score that is less by one.
     euclidean : bool
+        Whether a distance is the root of twice what the score is less.
     """
 
     order: Any
@@ -44,6 +45,7 @@ class Known(NamedTuple):
     chain_cut: Any
     veto: Any
     nearest: Any
+    unit: Any
     euclidean: Any
 
 
@@ -203,9 +205,8 @@ def look(
                 continue
             insert(own_scores, own_rows, order, row, score, column)
             insert(own_scores, own_rows, order, column, score, row)
-            gap = -2.0 * score if known.euclidean else known.nearest - score
-            gap = max(gap, 0.0)
-            distances[code] += np.sqrt(gap) if known.euclidean else gap
+            lost = max(known.nearest - score, 0.0)
+            distances[code] += np.sqrt(2.0 * lost) if known.euclidean else known.unit * lost
             pairs[code] += 1
             least[code] = min(least[code], score)
             if score >= cut:

@@ -1,8 +1,9 @@
 """Pairs of classes that may be one: their rows are as near to each other as the rows of one.
 
 The mean distance between the two classes is no larger than the larger mean distance within. Means
-of scores follow from the sums of vectors, which add. Under cosine the mean distance follows from
-the mean score. In other cases the sums only find candidates, whose pairs are then compared.
+of scores follow from the sums of vectors, which add. A mean distance follows from the mean score,
+but not under the Euclidean metric. There, and where some pairs are not compared, the sums only find
+candidates, whose pairs are then compared.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli.counting.rows import ROUNDING
 from opis_cli.evidence.seen import Seen
 from opis_cli.records import Ints
 
@@ -34,8 +34,8 @@ def to_merge(seen: Seen) -> Ints:
     """Return the pairs of classes that may be one, of shape (M, 2), in the order of their codes."""
     rows, plan = seen.plan.rows, seen.plan
     within = mean_within(seen)
-    exact = plan.is_plain and rows.metric == "cosine"
-    margin = float(rows.distance(rows.score(np.zeros(1)) - 2 * ROUNDING * rows.scale)[0])
+    exact = plan.is_plain and rows.metric != "euclidean"
+    margin = float(rows.distance(rows.score(np.zeros(1)) - 2 * rows.rounding)[0])
     found = [np.zeros((0, 2), np.int64)]
     for first, means in _means_between(seen):
         reach = np.maximum(within[first : first + len(means), None], within)

@@ -237,6 +237,7 @@ def _with_numba(task: _Task, tiles: Any, threads: int, advance: Advance) -> Seen
         chain_cut=task.chain_cut,
         veto=rows.veto_score,
         nearest=float(rows.score(np.zeros(1))[0]),
+        unit=0.5 if rows.whole else 1.0,
         euclidean=rows.metric == "euclidean",
     )
     class_pairs, edges = _Collected(task.memory_limit), _Edges(count)

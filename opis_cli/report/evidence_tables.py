@@ -108,8 +108,8 @@ def class_pairs_table(found: Found) -> "pd.DataFrame":
     best[place] = rows.distance(confused.best)
     # Float32 cannot tell small distances, so those of the worst class pairs are computed anew.
     worst = np.argsort(-confused.accepted, kind="stable")[:_EXACT]
-    ends = rows.order[confused.left[worst]], rows.order[confused.right[worst]]
-    best[place[worst]] = distances_of(found.embeddings, rows.metric, *ends)
+    ends = confused.left[worst], confused.right[worst]
+    best[place[worst]] = distances_of(found.embeddings, rows, *ends)
     suggestion = np.full(len(every), None, object)
     suggestion[np.searchsorted(every, merging)] = "merge"
     names = found.embeddings.class_names

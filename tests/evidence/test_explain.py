@@ -34,7 +34,9 @@ class Naive:
             if settings.exclude_same and columns["camera"][i] == columns["camera"][j]:
                 continue
             square = float(((vectors[i] - vectors[j]) ** 2).sum())
-            distance = square / 2 if settings.metric == "cosine" else square**0.5
+            distance = square**0.5
+            if settings.metric != "euclidean":
+                distance = square / 2 if settings.metric == "cosine" else round(square * 16)
             self.pairs.append((i, j, round(distance, 9)))
 
     def genuine(self, i, j):

@@ -98,10 +98,7 @@ def test_classes_whose_thresholds_differ_save_what_the_normal_law_says():
 
 @pytest.mark.parametrize("pairs", [(50, 150), (300, 1_000), (3_000, 10_000)])
 def test_classes_that_are_alike_save_nothing(pairs):
-    """Own thresholds, chosen on few pairs, cost a little: the fewer pairs, the more.
-
-    If they were judged on the pairs on which they are chosen, they would seem to save.
-    """
+    """Own thresholds, chosen on few pairs, cost a little: the fewer pairs, the more."""
     found = drawn(np.zeros(200), seed=2, pairs=pairs, far=0.05)
     assert found.own_far == pytest.approx(found.global_far) == pytest.approx(0.05)
     cost = found.own_frr - found.global_frr

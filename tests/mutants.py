@@ -191,7 +191,7 @@ MUTANTS = (
         "scoring/price.py",
         "own.append(_at_far(fars[chosen], fars[judged]",
         "own.append(_at_far(fars[judged], fars[judged]",
-        ("scoring/test_price.py::test_classes_that_are_alike_save_nothing",),
+        ("scoring/test_price.py::test_what_is_chosen_on_one_half_is_judged_on_the_other",),
     ),
     Mutant(
         "a product's last bit makes one more class the worst",

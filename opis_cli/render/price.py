@@ -10,7 +10,8 @@ def price_sentence(price: PriceOfOneThreshold, report: Report) -> str:
     column, many = report.source.group_column, report.source.many
     mean = f"the mean FRR of {many}" + ("" if column is None else f" of {plain(column)}")
     one, own = rate(price.global_frr), rate(price.own_frr)
-    said = f"At the same mean FAR ({rate(price.global_far)}), own thresholds would"
-    if price.own_frr < price.global_frr and own != one:
-        return f"{said} lower {mean} from {one} to {own} (held out)."
-    return f"{said} not lower {mean} ({one} with one threshold, {own} with own ones; held out)."
+    at = f"At the same mean FAR ({rate(price.global_far)}), own thresholds"
+    if price.saves:
+        return f"{at} would lower {mean} from {one} to {own} (held out)."
+    would = "would not" if price.own_frr >= price.global_frr else "are not shown to"
+    return f"{at} {would} lower {mean} ({one} with one threshold, {own} with own ones; held out)."

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opis_cli.quantities import Several, Share
+from opis_cli.quantities import Amount, Several, Share
 from opis_cli.records import Curve, PairCounts, Split
 
 _BISECTIONS = 32
@@ -54,6 +54,9 @@ class PriceOfOneThreshold:
         It is always true.
     classes : int
         Number of classes that took part: those with pairs of both kinds in both halves.
+    standard_error : float
+        Standard error over classes of the saving, global_frr less own_frr. A saving of less than
+        two standard errors may be chance.
     """
 
     global_frr: Share
@@ -62,6 +65,12 @@ class PriceOfOneThreshold:
     own_far: Share
     held_out: bool
     classes: Several
+    standard_error: Amount
+
+    @property
+    def saves(self) -> bool:
+        """Whether own thresholds lower the mean FRR by more than two standard errors."""
+        return self.global_frr - self.own_frr > 2 * self.standard_error
 
 
 def price_of_one_threshold(counts: PairCounts, far: float | None) -> PriceOfOneThreshold | None:
@@ -89,17 +98,18 @@ def price_of_one_threshold(counts: PairCounts, far: float | None) -> PriceOfOneT
         mean = fars[chosen].mean(axis=0, keepdims=True)
         one.append(_at_far(mean, fars[judged], frrs[judged], far))
         own.append(_at_far(fars[chosen], fars[judged], frrs[judged], far))
-    global_far, global_frr = np.mean(one, axis=0).tolist()
-    own_far, own_frr = np.mean(own, axis=0).tolist()
+    (global_far, global_frr), (own_far, own_frr) = (np.mean(both, axis=0) for both in (one, own))
     if np.isnan([global_far, own_far]).any():
         return None
+    number = len(global_frr)
     return PriceOfOneThreshold(
-        global_frr=global_frr,
-        own_frr=own_frr,
-        global_far=global_far,
-        own_far=own_far,
+        global_frr=float(global_frr.mean()),
+        own_frr=float(own_frr.mean()),
+        global_far=float(global_far.mean()),
+        own_far=float(own_far.mean()),
         held_out=True,
-        classes=len(counts.split.classes),
+        classes=number,
+        standard_error=float((global_frr - own_frr).std(ddof=1) / number**0.5),
     )
 
 
@@ -113,11 +123,11 @@ def _curves(split: Split) -> tuple[Curve, Curve]:
     return impostor / impostor[:, :, -1:], 1 - genuine / genuine[:, :, -1:]
 
 
-def _at_far(chosen: Curve, fars: Curve, frrs: Curve, far: float) -> tuple[float, float]:
-    """Return the mean FAR and FRR at the level whose mean FAR is the one asked for.
+def _at_far(chosen: Curve, fars: Curve, frrs: Curve, far: float) -> Curve:
+    """Return FAR and FRR of each class at the level whose mean FAR is the one asked for.
 
     The mean FAR never falls with the level. Where it leaps, the result is a mixture of the levels
-    before and after. It is NaN if the mean FAR is higher even at level 0.
+    before and after.
 
     Parameters
     ----------
@@ -126,36 +136,38 @@ def _at_far(chosen: Curve, fars: Curve, frrs: Curve, far: float) -> tuple[float,
     fars, frrs : ndarray of shape (S, P)
         Rates at the same thresholds, by which these are judged.
     far : float
+
+    Returns
+    -------
+    ndarray of shape (2, S)
+        FAR and FRR. All are NaN if the mean FAR is higher even at level 0.
     """
     low, high = 0.0, 1.0
-    at_low, at_high = _means(chosen, fars, frrs, low), _means(chosen, fars, frrs, high)
-    if at_low[0] > far:
-        return np.nan, np.nan
+    at_low, at_high = (_at_level(chosen, fars, frrs, level) for level in (low, high))
+    if at_low[0].mean() > far:
+        return np.full_like(at_low, np.nan)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        at = _means(chosen, fars, frrs, middle)
-        if at[0] <= far:
+        at = _at_level(chosen, fars, frrs, middle)
+        if at[0].mean() <= far:
             low, at_low = middle, at
         else:
             high, at_high = middle, at
-    share = (far - at_low[0]) / max(at_high[0] - at_low[0], np.finfo(float).tiny)
-    share = min(share, 1.0)
-    return (
-        at_low[0] + share * (at_high[0] - at_low[0]),
-        at_low[1] + share * (at_high[1] - at_low[1]),
-    )
+    leap = at_high[0].mean() - at_low[0].mean()
+    share = min((far - at_low[0].mean()) / leap, 1.0) if leap > 0 else 0.0
+    return np.asarray((1 - share) * at_low + share * at_high)
 
 
-def _means(chosen: Curve, fars: Curve, frrs: Curve, level: float) -> tuple[float, float]:
-    """Return the mean FAR and FRR at the largest thresholds whose ``chosen`` is at most a level."""
-    last = chosen.shape[1] - 1
+def _at_level(chosen: Curve, fars: Curve, frrs: Curve, level: float) -> Curve:
+    """Return FAR and FRR of each class, shape (2, S), at the thresholds of a level.
+
+    These are the largest thresholds whose FAR in ``chosen`` is at most the level.
+    """
     below = np.count_nonzero(chosen <= level, axis=1) - 1
-    above = np.minimum(below + 1, last)
+    above = np.minimum(below + 1, chosen.shape[1] - 1)
     rows, own = np.arange(len(fars)), np.arange(len(chosen))
     step = chosen[own, above] - chosen[own, below]
     share = np.divide(level - chosen[own, below], step, out=np.zeros(len(own)), where=step > 0)
-    far, frr = (
-        float(np.mean((1 - share) * rates[rows, below] + share * rates[rows, above]))
-        for rates in (fars, frrs)
+    return np.stack(
+        [(1 - share) * rates[rows, below] + share * rates[rows, above] for rates in (fars, frrs)]
     )
-    return far, frr

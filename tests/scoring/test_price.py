@@ -10,7 +10,8 @@ from scipy.stats import norm
 
 import opis_cli as opis
 from opis_cli.records import Split
-from opis_cli.scoring.price import price_of_one_threshold
+from opis_cli.render.price import price_sentence
+from opis_cli.scoring.price import PriceOfOneThreshold, price_of_one_threshold
 
 DUMMY = data.hand_made([[1, 1]] * 2, [[0, 1]] * 2, [2, 2], [0.0, 1.0])
 """Counts whose own figures do not matter."""
@@ -39,6 +40,11 @@ def test_two_classes_by_hand():
     assert found.own_frr == pytest.approx((0.4 + 0.6) / 2)
     assert found.global_far == pytest.approx(0.1) and found.own_far == pytest.approx(0.1)
     assert found.held_out is True and found.classes == 2
+    # The first class saves 3/4 of 40 % and 1/4 of 20 % less 40 %; the second 3/4 of 90 % and 1/4
+    # of 60 % less 60 %. The standard error of the mean of two is half their difference.
+    saved = 0.75 * 0.4 + 0.25 * 0.2 - 0.4, 0.75 * 0.9 + 0.25 * 0.6 - 0.6
+    assert found.standard_error == pytest.approx(abs(saved[0] - saved[1]) / 2)
+    assert not found.saves
 
 
 def test_what_is_chosen_on_one_half_is_judged_on_the_other():
@@ -84,14 +90,15 @@ def test_classes_whose_thresholds_differ_save_what_the_normal_law_says():
     assert found.own_frr == pytest.approx(own, abs=2e-3)
     assert found.global_frr == pytest.approx(norm.sf(at, shifts).mean(), abs=2e-3)
     assert found.global_frr > 1.5 * found.own_frr
+    # Half of the classes save much and half lose: what they save varies by more than its mean.
+    saved = norm.sf(at, shifts) - own
+    assert found.standard_error == pytest.approx(saved.std(ddof=1) / 40**0.5, rel=0.05)
+    assert found.saves == (saved.mean() > 2 * found.standard_error)
 
 
 @pytest.mark.parametrize("pairs", [(50, 150), (300, 1_000), (3_000, 10_000)])
 def test_classes_that_are_alike_save_nothing(pairs):
-    """Own thresholds, chosen on few pairs, cost a little: the fewer pairs, the more.
-
-    If they were judged on the pairs on which they are chosen, they would seem to save.
-    """
+    """Own thresholds, chosen on few pairs, cost a little: the fewer pairs, the more."""
     found = drawn(np.zeros(200), seed=2, pairs=pairs, far=0.05)
     assert found.own_far == pytest.approx(found.global_far) == pytest.approx(0.05)
     cost = found.own_frr - found.global_frr
@@ -153,9 +160,31 @@ def test_the_summary_and_the_page_say_it(group, cli, tmp_path):
     shown = " ".join(cli("recommend", "run").stdout.split())
     one, own = (f"{100 * rate:.3g} %" for rate in (found.global_frr, found.own_frr))
     said = f"from {one} to {own} (held out)."
-    if found.own_frr >= found.global_frr:
+    if not found.saves:
         said = f"({one} with one threshold, {own} with own ones; held out)."
     assert f"the mean FRR of {of} {said}" in shown
     done = cli("gate", "run", "--max-frr", "0.99", "--html", "page.html")
     assert done.returncode == 0, done.stderr
     assert f"the mean FRR of {of} {said}" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("own", "error", "words"),
+    [
+        (0.08, 0.01, "would lower the mean FRR of classes from 12 % to 8 % (held out)."),
+        (
+            *(0.08, 0.03),
+            "are not shown to lower the mean FRR of classes (12 % with one threshold, 8 % with own "
+            "ones; held out).",
+        ),
+        (
+            *(0.13, 0.001),
+            "would not lower the mean FRR of classes (12 % with one threshold, 13 % with own ones; "
+            "held out).",
+        ),
+    ],
+)
+def test_a_saving_that_may_be_chance_is_not_said_to_be_one(own, error, words, small):
+    found = PriceOfOneThreshold(0.12, own, 0.01, 0.01, True, 50, error)
+    said = price_sentence(found, small.report)
+    assert said == "At the same mean FAR (1 %), own thresholds " + words

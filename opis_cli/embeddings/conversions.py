@@ -12,11 +12,13 @@ _TORCH = (
 )
 _PICKLE = "import pandas as pd; d = pd.read_pickle({old}); " + _COLUMNS
 _JOBLIB = "import joblib, pandas as pd; d = joblib.load({old}); " + _COLUMNS
-_JSON = "import pandas as pd; pd.read_json({old}, dtype=False, convert_dates=False{more}).to_parquet({new})"
-_JSON_LINES = _JSON.replace("{more}", ", lines=True")
+_JSON = (
+    "import pandas as pd; "
+    "pd.read_json({old}, dtype=False, convert_dates=False, lines=LINES).to_parquet({new})"
+)
 _VECS = (
     "import numpy as np; a = np.fromfile({old}, '<i4'); "
-    "np.save({new}, a.reshape(-1, a[0] + 1)[:, 1:].view('<{kind}'))"
+    "np.save({new}, a.reshape(-1, a[0] + 1)[:, 1:].view('<KIND'))"
 )
 _BYTE_VECS = (
     "import numpy as np; a = np.fromfile({old}, 'u1'); "
@@ -24,7 +26,7 @@ _BYTE_VECS = (
 )
 _COUNTED = (
     "import numpy as np; "
-    "np.save({new}, np.fromfile({old}, '{kind}', offset=8)"
+    "np.save({new}, np.fromfile({old}, 'KIND', offset=8)"
     ".reshape(np.fromfile({old}, '<u4', 2)))"
 )
 _RAW = "import numpy as np; np.save({new}, np.fromfile({old}, '<f4').reshape(-1, DIMS))"
@@ -54,14 +56,14 @@ _LINES = {
     **dict.fromkeys((".pt", ".pth", ".ckpt"), (_TORCH, ".npz")),
     **dict.fromkeys((".pkl", ".pickle"), (_PICKLE, ".parquet")),
     ".joblib": (_JOBLIB, ".parquet"),
-    **dict.fromkeys((".jsonl", ".ndjson"), (_JSON_LINES, ".parquet")),
-    ".json": (_JSON.replace("{more}", ""), ".parquet"),
-    ".fvecs": (_VECS.replace("{kind}", "f4"), ".npy"),
-    ".ivecs": (_VECS.replace("{kind}", "i4"), ".npy"),
+    **dict.fromkeys((".jsonl", ".ndjson"), (_JSON.replace("LINES", "True"), ".parquet")),
+    ".json": (_JSON.replace("LINES", "False"), ".parquet"),
+    ".fvecs": (_VECS.replace("KIND", "f4"), ".npy"),
+    ".ivecs": (_VECS.replace("KIND", "i4"), ".npy"),
     ".bvecs": (_BYTE_VECS, ".npy"),
-    ".fbin": (_COUNTED.replace("{kind}", "<f4"), ".npy"),
-    ".u8bin": (_COUNTED.replace("{kind}", "u1"), ".npy"),
-    ".i8bin": (_COUNTED.replace("{kind}", "i1"), ".npy"),
+    ".fbin": (_COUNTED.replace("KIND", "<f4"), ".npy"),
+    ".u8bin": (_COUNTED.replace("KIND", "u1"), ".npy"),
+    ".i8bin": (_COUNTED.replace("KIND", "i1"), ".npy"),
     **dict.fromkeys((".bin", ".raw", ".dat"), (_RAW, ".npy")),
     **dict.fromkeys((".vec", ".txt"), (_WORDS, ".npz")),
     ".mat": (_MATLAB, ".npz"),

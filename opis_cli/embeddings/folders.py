@@ -13,14 +13,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from opis_cli.embeddings.columns import reading, show
-from opis_cli.embeddings.sources import natural
+from opis_cli.embeddings.sources import DATASET_INFO, PART_SUFFIXES, natural
 from opis_cli.errors import InputError
 
-PART_SUFFIXES = (".parquet", ".arrow", ".feather")
-"""Files that a folder may consist of. Those of the first suffix that is there are its parts."""
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
-_STATE, _INFO = "state.json", "dataset_info.json"
-"""Files that ``save_to_disk`` writes beside the parts."""
+_STATE = "state.json"
+"""File of a folder of ``.arrow`` parts that names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +138,7 @@ def _saved_to_disk(folder: Path, entries: Sequence[Path]) -> tuple[set[str] | No
     """
     there = {entry.name for entry in entries}
     state = _json(folder / _STATE) if _STATE in there else None
-    info = _json(folder / _INFO) if _INFO in there else None
+    info = _json(folder / DATASET_INFO) if DATASET_INFO in there else None
     features = info.get("features") if isinstance(info, dict) else None
     files = state.get("_data_files") if isinstance(state, dict) else None
     if not isinstance(files, list):

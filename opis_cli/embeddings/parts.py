@@ -300,7 +300,9 @@ def _paths(schema: Any) -> list[Names]:
 
     found: list[Names] = []
     # A field is behind its struct in the list, so that all of them are visited.
-    fields = [((name,), kind) for name, kind in zip(schema.names, schema.types, strict=True)]
+    fields: list[tuple[Names, Any]] = [
+        ((name,), kind) for name, kind in zip(schema.names, schema.types, strict=True)
+    ]
     for path, kind in fields:
         found.append(path)
         if types.is_struct(kind):

@@ -19,7 +19,7 @@ from opis_cli.embeddings.sources import Given, all_fetched, fetched, parts_of
 from opis_cli.embeddings.tables import Tables, is_table
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.machine import resident_memory
-from opis_cli.records import Embeddings, Floats, Ints, Source
+from opis_cli.records import Embeddings, Floats, Source
 from opis_cli.settings import Settings
 
 _PREPARED_BYTES = 4
@@ -188,7 +188,9 @@ def _read_vectors(
         return Tables(files).vectors(column, rows, but)
     starts = np.cumsum([0, *sizes])
     parts = [
-        shard.vectors(column, between(rows, starts[k], starts[k + 1]), but)
+        shard.vectors(
+            column, None if rows is None else between(rows, starts[k], starts[k + 1]), but
+        )
         for k, shard in enumerate(shards)
     ]
     if len(parts) == 1:

@@ -11,10 +11,10 @@ import numpy as np
 
 from opis_cli.embeddings import arrow
 from opis_cli.embeddings.columns import EMBEDDING_NAMES, LABEL_NAMES, between, choose, show
-from opis_cli.embeddings.folders import PART_SUFFIXES, part_files
+from opis_cli.embeddings.folders import part_files
 from opis_cli.embeddings.parts import Part, part_of
 from opis_cli.embeddings.shard import Shard
-from opis_cli.embeddings.sources import natural
+from opis_cli.embeddings.sources import PART_SUFFIXES, natural
 from opis_cli.errors import InputError
 from opis_cli.records import Floats, Ints
 
@@ -63,7 +63,8 @@ class Tables(Shard):
         if len(columns) > 1:
             return len(columns), size
         for batch in _batches([first], columns):
-            present = [length for length in _block(batch).lengths.tolist() if length >= 0]
+            lengths = _block(batch, columns[0]).lengths.tolist()
+            present = [length for length in lengths if length >= 0]
             if present:
                 return present[0], size
         return 0, size
@@ -85,7 +86,8 @@ class Tables(Shard):
         count = self.rows(column) if rows is None else len(rows)
         if len(columns) > 1:
             return _stack_columns(self._parts, columns, count, dtype, rows)
-        return arrow.stack(map(_block, _batches(self._parts, columns, rows)), count, dtype)
+        batches = _batches(self._parts, columns, rows)
+        return arrow.stack((_block(batch, columns[0]) for batch in batches), count, dtype)
 
 
 def _vector_columns(part: Part, wanted: str | None, label: str | None) -> list[str]:
@@ -183,13 +185,12 @@ def _batches(
             yield part, numbers, values
 
 
-def _block(batch: Batch) -> arrow.Block:
+def _block(batch: Batch, column: str) -> arrow.Block:
     """Return the vectors of a column of lists, or of texts that hold lists."""
     part, numbers, (values,) = batch
-    where = str(part.path)
     if arrow.is_text(values.type):
-        return arrow.text_block(values, numbers, where)
-    return arrow.list_block(values, where)
+        return arrow.text_block(values, numbers, f"{part.path}, column {column!r}")
+    return arrow.list_block(values, str(part.path))
 
 
 def _stack_columns(

@@ -191,8 +191,9 @@ class Hdf5(_Arrays):
         with reading(self.path, "HDF5 file"), h5py.File(self.path, "r") as file:
             found = file
             for part in name.split("/"):
-                link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None
-                if link is None or not part.strip("."):
+                named = isinstance(found, h5py.Group) and part.strip(".")
+                link = found.get(part, getlink=True) if named else None
+                if link is None:
                     self._check_name(name, _datasets(file, h5py))
                 if not isinstance(link, h5py.HardLink):
                     raise InputError(f"{self.path}: {name!r} is a link, {_NOT_FOLLOWED}")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-_TRUSTED = ". Run it only on a file that you trust, because it runs code that is in the file"
+_TRUSTED = "Run it only on a file that you trust, because it runs code that is in the file"
 
 # Each line has {old} and {new} where the names of the files are, quoted.
 _COLUMNS = "pd.DataFrame({{str(k): list(d[k]) for k in d}}).to_parquet({new})"
@@ -76,9 +76,9 @@ _LINES = {
 """For each suffix the line, and the suffix of the file that the line writes."""
 _NOTES = {
     **dict.fromkeys((".pkl", ".pickle", ".joblib"), _TRUSTED),
-    **dict.fromkeys((".pt", ".pth", ".ckpt"), ". Leave weights_only on unless you trust the file"),
-    **dict.fromkeys((".bin", ".raw", ".dat"), ". Put in the number of dimensions for DIMS"),
-    **dict.fromkeys((".mat", ".tfrecord", ".tfrecords"), ". Put in your own names"),
+    **dict.fromkeys((".pt", ".pth", ".ckpt"), "Leave weights_only on unless you trust the file"),
+    **dict.fromkeys((".bin", ".raw", ".dat"), "Put in the number of dimensions for DIMS"),
+    **dict.fromkeys((".mat", ".tfrecord", ".tfrecords"), "Put in your own names"),
 }
 
 
@@ -93,7 +93,8 @@ def conversion(path: Path) -> str | None:
     line, target = _LINES[suffix]
     new = path.with_suffix(target)
     command = line.format(old=repr(str(path)), new=repr(str(new)))
+    note = f". {_NOTES[suffix]}" if suffix in _NOTES else ""
     return (
-        f"{path}: {suffix} files are not read. This line of Python writes {new.name}, which is "
-        f"read:\n{command}\n{_NOTES.get(suffix, '').removeprefix('. ')}".rstrip()
+        f"{path}: {suffix} files are not read; this line of Python writes {new.name!r}, which "
+        f"opis reads{note}: {command}"
     )

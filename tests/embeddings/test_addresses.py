@@ -58,7 +58,7 @@ def test_folders_of_hive_and_patterns(store, tmp_path):
     there = opis.evaluate("memory://t", group_column="customer")
     here = opis.evaluate(tmp_path, group_column="customer")
     assert there.report.source.sha256 == here.report.source.sha256
-    assert sorted(there.classes()["class"]) == ["10", "9", "b c"]
+    assert sorted(there.classes()["group"]) == ["10", "9", "b c"]
     assert opis.evaluate("memory://shards/p-*.parquet").report.source.rows == 300
 
 

@@ -13,7 +13,7 @@ from opis_cli.counting.scored_values import MISSING, NO, YES, booleans, numbers
 from opis_cli.counting.trial_lists import conversion
 from opis_cli.embeddings import arrow
 from opis_cli.embeddings.columns import check_file, choose, reading, show
-from opis_cli.embeddings.parquet import parquet_files
+from opis_cli.embeddings.folders import part_files
 from opis_cli.errors import InputError
 from opis_cli.records import Ints
 
@@ -176,7 +176,7 @@ def open_table(
     InputError
         A file is unreadable, or a column is missing.
     """
-    files = [file for path in paths for file in parquet_files(path)]
+    files = [part.path for path in paths for part in part_files(path)]
     for file in files:
         check_file(file)
     columns = _column_names(files[0])

@@ -4,18 +4,23 @@ Values from Parquet, lists, pandas and text all pass through here. So nulls, sli
 dictionaries are handled in one place.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli.errors import InputError
 from opis_cli.records import Column, Ints, Numbers
+from opis_cli.text import plain
 
 Array = Any  # pyarrow.Array; pyarrow ships no types
 Bools = NDArray[np.bool_]
+TEXT_DTYPE = np.dtype(np.float64)
+"""Type of numbers that are read from text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,100 @@ def numbers_of(array: Array) -> NDArray[Any]:
         # Integers and booleans have no NaN.
         array = array.fill_null(False if types.is_boolean(array.type) else 0)
     return to_numpy(array)
+
+
+def is_text(kind: Any) -> bool:
+    """Return whether an Arrow type is text."""
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def text_block(texts: Array, numbers: Sequence[int] | Ints, where: str) -> Block:
+    """Return the vectors that are written as JSON texts such as ``[0.1, 0.2]``.
+
+    Parameters
+    ----------
+    texts : Arrow array of text, length n
+        An empty text and ``null`` are a null row.
+    numbers : sequence of int, length n
+        Row numbers, for error messages.
+    where : str
+
+    Raises
+    ------
+    InputError
+        A text is not a list of numbers.
+    """
+    import pyarrow as pa
+    from pyarrow import compute
+
+    try:
+        bare = _bare(texts, ("", "null"))
+        listed = compute.and_(compute.starts_with(bare, "["), compute.ends_with(bare, "]"))
+        if not compute.all(listed, min_count=0).as_py():
+            raise pa.ArrowInvalid("a text without brackets")
+        lists = compute.split_pattern(compute.utf8_slice_codeunits(bare, 1, -1), ",")
+        flat = _bare(lists.flatten(), ("null",))
+        lengths = compute.fill_null(compute.list_value_length(lists), -1).to_numpy()
+        nulls = to_numpy(flat.is_null()) if flat.null_count else None
+        return Block(to_numpy(flat.cast(pa.float64())), nulls, lengths, where)
+    except pa.ArrowInvalid:
+        if len(texts) > 1:
+            _one_by_one(text_block, texts, numbers, where)
+        raise InputError(
+            f"{where}: row {numbers[0]} (counted from 0) is {_shown(texts[0])}, which is no list "
+            "of numbers; write each vector as JSON text, such as json.dumps(vector.tolist())"
+        ) from None
+
+
+def text_numbers(texts: Array, numbers: Sequence[int] | Ints, where: str) -> Array:
+    """Return texts as float64. The parameters are those of ``text_block``.
+
+    Raises
+    ------
+    InputError
+        A text is not a number.
+    """
+    import pyarrow as pa
+
+    try:
+        return _bare(texts, ("", "null")).cast(pa.float64())
+    except pa.ArrowInvalid:
+        if len(texts) > 1:
+            _one_by_one(text_numbers, texts, numbers, where)
+        raise InputError(
+            f"{where}: row {numbers[0]} (counted from 0) is {_shown(texts[0])}, which is no "
+            "number; mend it, or give a pattern that matches columns of numbers only"
+        ) from None
+
+
+def _bare(texts: Array, nulls: Sequence[str]) -> Array:
+    """Return texts without white space around them, and some of them as nulls."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    bare = compute.utf8_trim_whitespace(texts.cast(pa.large_string()))
+    missing = compute.is_in(bare, pa.array(nulls, pa.large_string()))
+    return compute.if_else(missing, pa.scalar(None, pa.large_string()), bare)
+
+
+def _one_by_one(
+    parse: Callable[[Array, Sequence[int] | Ints, str], object],
+    texts: Array,
+    numbers: Sequence[int] | Ints,
+    where: str,
+) -> None:
+    """Parse texts by themselves, so that the first bad one raises the error."""
+    for k in range(len(texts)):
+        parse(texts.slice(k, 1), numbers[k : k + 1], where)
+
+
+def _shown(text: Any) -> str:
+    """Return a value of an Arrow array of text, which may not be UTF-8, for an error message."""
+    import pyarrow as pa
+
+    return repr(plain(text.cast(pa.large_binary()).as_py().decode(errors="replace")))
 
 
 def to_numpy(array: Array) -> NDArray[Any]:
@@ -214,9 +313,11 @@ def _plain(chunk: Array, where: str) -> Array:
     from pyarrow import compute, types
 
     kind = chunk.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain(chunk.storage, where)
     if types.is_dictionary(kind):
         return _plain(chunk.dictionary_decode(), where)
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+    if is_text(kind):
         texts = chunk.cast(pa.large_string())
         # An empty text is no label.
         return compute.if_else(compute.equal(texts, ""), pa.scalar(None, pa.large_string()), texts)
@@ -226,6 +327,11 @@ def _plain(chunk: Array, where: str) -> Array:
         return _whole(chunk, where)
     if types.is_null(kind):
         return chunk
+    write = _writer(kind)
+    if write is not None:
+        encoded = chunk.dictionary_encode()
+        texts = pa.array(write(encoded.dictionary), pa.large_string())
+        return texts.take(encoded.indices)
     if not types.is_integer(kind):
         raise InputError(
             f"{where}: labels are of type {str(kind)!r}; wanted integers or text (UTF-8)"
@@ -236,6 +342,39 @@ def _plain(chunk: Array, where: str) -> Array:
         raise InputError(
             f"{where}: a label is too large for a signed 64-bit integer; write labels as text"
         ) from None
+
+
+def _writer(kind: Any) -> Callable[[Array], list[str | None]] | None:
+    """Return a function that writes values of an Arrow type as text, if they are labels as text."""
+    from pyarrow import types
+
+    if types.is_date(kind) or types.is_time(kind) or types.is_timestamp(kind):
+        return _moments
+    if types.is_decimal(kind):
+        return lambda values: [None if v is None else f"{v:f}" for v in values.to_pylist()]
+    if types.is_fixed_size_binary(kind) and kind.byte_width == 16:
+        return lambda values: [v and str(UUID(bytes=v)) for v in values.to_pylist()]
+    return None
+
+
+def _moments(values: Array) -> list[str | None]:
+    """Return dates, times and timestamps as ISO 8601 writes them. Time zones become UTC.
+
+    A fraction of a second has no zeros at its end, so the unit of the column changes no label.
+    """
+    import pyarrow as pa
+    from pyarrow import types
+
+    kind = values.type
+    if types.is_date(kind):
+        values = values.cast(pa.date32())
+    elif types.is_timestamp(kind):
+        values = values.cast(pa.timestamp(kind.unit, kind.tz and "UTC"))
+    texts: list[str | None] = values.cast(pa.string()).to_pylist()
+    return [
+        text and re.sub(r"(\.[0-9]*?)0+(?=Z?$)", r"\1", text).replace(".Z", "Z").rstrip(".")
+        for text in (text and text.replace(" ", "T") for text in texts)
+    ]
 
 
 def _whole(chunk: Array, where: str) -> Array:

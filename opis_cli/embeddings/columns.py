@@ -4,7 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from opis_cli.errors import InputError
+from opis_cli.records import Ints
 
 EMBEDDING_NAMES = ("embedding", "embeddings", "emb", "vector")
 """Usual names of the embedding column, which is then found without an option."""
@@ -108,3 +111,12 @@ def check_lengths(labels: int, vectors: int, where: str, what: str = "labels") -
             f"{where}: {labels} {what} for {vectors} vectors; there must be one {what[:-1]} for "
             "each vector, in the same order"
         )
+
+
+def between(rows: Ints, start: int, stop: int) -> Ints:
+    """Return the row numbers from ``start`` to before ``stop``, less ``start``.
+
+    ``rows`` must be in ascending order.
+    """
+    first, last = np.searchsorted(rows, [start, stop])
+    return rows[first:last] - start

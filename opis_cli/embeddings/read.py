@@ -9,15 +9,17 @@ import numpy as np
 
 from opis_cli.embeddings import arrow
 from opis_cli.embeddings.clean import Reading, clean, sha256_of_rows
-from opis_cli.embeddings.columns import check_file, check_lengths
-from opis_cli.embeddings.formats import Shard, is_parquet, shard_of_labels, shard_of_vectors
+from opis_cli.embeddings.columns import between, check_file, check_lengths
+from opis_cli.embeddings.folders import digest_of
+from opis_cli.embeddings.formats import shard_of_labels, shard_of_vectors
 from opis_cli.embeddings.gallery import with_gallery
-from opis_cli.embeddings.parquet import ParquetFiles, digest_of
 from opis_cli.embeddings.sampling import Sample
+from opis_cli.embeddings.shard import Shard
 from opis_cli.embeddings.sources import Given, all_fetched, fetched, parts_of
+from opis_cli.embeddings.tables import Tables, is_table
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.machine import resident_memory
-from opis_cli.records import Embeddings, Ints, Numbers, Source
+from opis_cli.records import Embeddings, Numbers, Source
 from opis_cli.settings import Settings
 
 _PREPARED_BYTES = 4
@@ -59,10 +61,11 @@ def read(
     Parameters
     ----------
     path : path, or sequence of paths
-        A ``.parquet`` file, a folder of such parts, a ``.npy`` of shape (rows, dims), or a
-        ``.npz`` with the arrays ``embeddings`` and ``labels``. It may also be at an ``s3://`` or
-        ``gs://`` address. Or a pattern of such shards (``part-*.npy``), which are read in the order
-        of the numbers in their names.
+        A file with columns (``.parquet``, ``.arrow``, ``.feather``, ``.csv``, ``.tsv``), a folder
+        of such parts, a ``.npy`` of shape (rows, dims), or a ``.npz``, ``.safetensors`` or ``.h5``
+        with the arrays ``embeddings`` and ``labels``. It may also be at an address, such as
+        ``s3://``. Or a pattern of such shards (``part-*.npy``), which are read in the order of the
+        numbers in their names.
     asked : Reading
         What to read from the files.
     labels : path, optional
@@ -194,11 +197,13 @@ def _read_vectors(
         Rows without a vector.
     """
     rows = None if sample is None else sample.rows
-    if all(map(is_parquet, files)):
-        return ParquetFiles(files).vectors(column, rows, but)
+    if all(map(is_table, files)):
+        return Tables(files).vectors(column, rows, but)
     starts = np.cumsum([0, *sizes])
     parts = [
-        shard.vectors(column, _between(rows, starts[k], starts[k + 1]), but)
+        shard.vectors(
+            column, None if rows is None else between(rows, starts[k], starts[k + 1]), but
+        )
         for k, shard in enumerate(shards)
     ]
     if len(parts) == 1:
@@ -214,14 +219,3 @@ def _read_vectors(
         np.concatenate([vectors for vectors, _ in parts]),
         np.concatenate([nulls for _, nulls in parts]),
     )
-
-
-def _between(rows: Ints | None, start: int, stop: int) -> Ints | None:
-    """Return the row numbers from ``start`` to before ``stop``, less ``start``.
-
-    ``rows`` must be in ascending order.
-    """
-    if rows is None:
-        return None
-    first, last = np.searchsorted(rows, [start, stop])
-    return rows[first:last] - start

@@ -1,6 +1,6 @@
 """Turn sources into local files. A source is a path, a pattern of shards, or an address.
 
-Files at an address (``s3://`` or ``gs://``) are copied to disk, and then read like any file.
+Files at an address (such as ``s3://``) are copied to disk, and then read like any file.
 """
 
 import re
@@ -11,8 +11,16 @@ from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from opis_cli.errors import InputError
+from opis_cli.errors import InputError, MissingExtra
+
+PART_SUFFIXES = (".parquet", ".arrow", ".feather")
+"""Files that a folder may consist of. Those of the first suffix that is there are its parts."""
+DATASET_INFO = "dataset_info.json"
+"""File of a folder of ``.arrow`` parts that says what their columns hold."""
+_OF_ARROW = ("file", "gcs", "gs", "hdfs", "s3", "viewfs")
+"""Kinds of addresses that pyarrow fetches. The others need fsspec."""
 
 Given = str | Path | Sequence[str | Path]
 """A source as the user gives it: a path, pattern or address, or several that are read as one."""
@@ -93,7 +101,7 @@ def _matching(source: str | Path) -> list[Path]:
 
 
 def _fetch(address: str, folder: Path) -> dict[Path, str]:
-    """Copy a file, the files that match a pattern, or the Parquet parts of a folder.
+    """Copy a file, the files that match a pattern, or the parts of a folder.
 
     Returns
     -------
@@ -104,28 +112,97 @@ def _fetch(address: str, folder: Path) -> dict[Path, str]:
     from pyarrow import fs
 
     try:
-        filesystem, inner = fs.FileSystem.from_uri(address)
+        filesystem, inner = _located(address)
         parent, _, name = inner.rpartition("/")
         if "*" in name:
             return _fetch_matching(filesystem, parent, name, address, folder)
         found = filesystem.get_file_info(inner.rstrip("/"))
         if found.type == fs.FileType.NotFound:
             raise InputError(f"{address}: there is nothing at this address; check the name")
-        copy = folder / f"source{Path(inner).suffix}"
+        copy = folder / f"source{Path(urlsplit(inner).path).suffix}"
         if found.type == fs.FileType.File:
             _copy(filesystem, found.path, copy)
-            return {copy: address}
-        copy.mkdir()
-        parts = filesystem.get_file_info(fs.FileSelector(found.path))
-        parts = sorted(part.path for part in parts if part.path.lower().endswith(".parquet"))
-        shown = [part for part in parts if not part.rsplit("/", 1)[-1].startswith(("_", "."))]
-        for number, part in enumerate(shown):
-            _copy(filesystem, part, copy / f"part-{number:06}.parquet")
+        else:
+            _fetch_parts(filesystem, found.path, copy)
         return {copy: address}
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(
             f"{address}: cannot be fetched ({error}); check the address and your credentials"
         ) from None
+
+
+def _located(address: str) -> tuple[Any, str]:
+    """Return the file system of an address, and the path in it.
+
+    Raises
+    ------
+    MissingExtra, InputError
+        A package that the file system needs is not installed.
+    """
+    from pyarrow import fs
+
+    kind = address.partition("://")[0]
+    if kind in _OF_ARROW:
+        filesystem, inner = fs.FileSystem.from_uri(address)
+        return filesystem, inner
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError:
+        raise MissingExtra(f"{address}: an address with {kind}://", "formats") from None
+    try:
+        found, inner = url_to_fs(address)
+    except ImportError as error:
+        missing = getattr(error.__cause__ or error, "name", None)
+        advice = f"pip install {missing.partition('.')[0]}" if missing else str(error)
+        raise InputError(
+            f"{address}: an address with {kind}:// needs a package that is not installed: {advice}"
+        ) from None
+    return fs.PyFileSystem(fs.FSSpecHandler(found)), inner
+
+
+def _fetch_parts(filesystem: Any, folder: str, copy: Path) -> None:
+    """Copy the parts of a folder, in their order, and the folders ``key=value`` that hold them.
+
+    The names of parts are numbers in the copy, and those of folders stay, because they are data. A
+    name with ``=`` and without a slash leads nowhere else.
+    """
+    found = list(_files_below(filesystem, folder, ()))
+    suffixes = {Path(name).suffix.lower() for _, name in found}
+    suffix = next((suffix for suffix in PART_SUFFIXES if suffix in suffixes), None)
+    parts = [
+        (folders, name)
+        for folders, name in found
+        if Path(name).suffix.lower() == suffix and not name.startswith("cache-")
+    ]
+    parts.sort(key=lambda part: natural("/".join((*part[0], part[1]))) if part[0] else [part[1]])
+    copy.mkdir()
+    for number, (folders, name) in enumerate(parts):
+        target = copy.joinpath(*folders)
+        target.mkdir(parents=True, exist_ok=True)
+        path = "/".join((folder, *folders, name))
+        _copy(filesystem, path, target / f"part-{number:06}{suffix}")
+    if suffix == ".arrow" and ((), DATASET_INFO) in found:
+        _copy(filesystem, f"{folder}/{DATASET_INFO}", copy / DATASET_INFO)
+
+
+def _files_below(
+    filesystem: Any, folder: str, folders: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the files in a folder and in the folders ``key=value`` below it, but no hidden ones.
+
+    Each comes with the names of the folders that lead to it.
+    """
+    from pyarrow import fs
+
+    path = "/".join((folder, *folders))
+    for info in filesystem.get_file_info(fs.FileSelector(path)):
+        name = info.base_name
+        if name.startswith(("_", ".")):
+            continue
+        if info.type == fs.FileType.File:
+            yield folders, name
+        elif "=" in name and "\\" not in name:
+            yield from _files_below(filesystem, folder, (*folders, name))
 
 
 def _fetch_matching(

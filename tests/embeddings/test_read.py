@@ -285,8 +285,9 @@ def test_integers_with_missing_values_as_pandas_writes_them(source):
         ([0.5, 1, 2, 3, 4], ["floats", "0.5"]),
         ([2.0**60, 1, 2, 3, 4], ["floats", "1.15"]),
         (pa.array([2**63, 1, 2, 3, 4], pa.uint64()), ["signed 64-bit"]),
-        (pd.date_range("2026", periods=5), ["timestamp", "wanted integers or text"]),
+        (pd.to_timedelta(range(5)), ["duration", "wanted integers or text"]),
         ([b"a"] * 5, ["'binary'"]),
+        (pa.array([b"four"] * 5, pa.binary(4)), [r"'fixed_size_binary\[4\]'"]),
         ([[1]] * 5, ["list"]),
     ],
 )
@@ -548,10 +549,10 @@ def test_only_the_needed_columns_are_read(source):
 
 
 def test_unknown_suffix_and_folder_without_parts(tmp_path):
-    (tmp_path / "s.feather").write_text("x")
-    with refused("'.feather'", ".parquet, .npy or .npz"):
-        read(tmp_path / "s.feather")
-    with refused("without .parquet files"):
+    (tmp_path / "s.unknown").write_text("x")
+    with refused("'.unknown'", ".parquet, .arrow, .feather, .csv, .tsv, .npy, .npz"):
+        read(tmp_path / "s.unknown")
+    with refused("without .parquet, .arrow or .feather files"):
         read(tmp_path)
 
 
@@ -577,7 +578,7 @@ def test_permission(tmp_path, monkeypatch, method):
         ({"emb": fixed(), "x\n": LABELS}, ["no label column", "--label-column", r"'emb', 'x\\n'"]),
         ({"emb": fixed(), "vector": fixed(), "label": LABELS}, ["2 columns", "'emb', 'vector'"]),
         ({"emb": fixed(), "class": LABELS, "label": LABELS}, ["2 columns", "'class', 'label'"]),
-        ({"emb": LABELS, "label": LABELS}, ["'emb' is of type 'string'", "lists of numbers"]),
+        ({"emb": LABELS, "label": LABELS}, ["column 'emb': row 0", "'b'", "no list of numbers"]),
         ({"emb": [1.0] * 5, "label": LABELS}, ["'emb' is of type 'double'"]),
         ({"emb": [["a"]] * 5, "label": LABELS}, ["'emb' is of type 'list"]),
         ({"emb": [[1, 2], None, [3], [4], [5]], "label": LABELS}, ["row 2", "1 numbers, .* 2"]),

@@ -11,7 +11,7 @@ import pytest
 from conftest import optional
 
 import opis_cli as opis
-from opis_cli.embeddings import parquet
+from opis_cli.embeddings import tables
 from opis_cli.embeddings.clean import Reading
 from opis_cli.embeddings.read import read
 from opis_cli.embeddings.sampling import draw
@@ -99,9 +99,9 @@ def test_the_report_is_that_of_the_drawn_classes_alone(file):
 
 def test_only_row_groups_with_drawn_rows_are_read(file, monkeypatch):
     decoded = []
-    real = parquet.arrow.list_block
+    real = tables.arrow.list_block
     monkeypatch.setattr(
-        parquet.arrow, "list_block", lambda array, where: decoded.append(1) or real(array, where)
+        tables.arrow, "list_block", lambda array, where: decoded.append(1) or real(array, where)
     )
     sampled = read(file, Reading(max_pairs=2_000, seed=0))
     # Classes of about 25 rows, in order: each lies in two or three of forty row groups.
@@ -111,7 +111,9 @@ def test_only_row_groups_with_drawn_rows_are_read(file, monkeypatch):
     assert len(decoded) == 40
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz", "columns", "folder", "csv"])
+@pytest.mark.parametrize(
+    "kind", ["npy", "npz", "columns", "folder", "csv", "table", "arrow", "stream", "hive"]
+)
 def test_all_kinds_of_files_give_the_same_sample(kind, file, tmp_path):
     whole = read(file)
     asked = Reading(max_pairs=20_000, seed=2)
@@ -133,12 +135,24 @@ def test_all_kinds_of_files_give_the_same_sample(kind, file, tmp_path):
         path = tmp_path / "wide.parquet"
         pq.write_table(pa.table({**columns, "label": names}), path, row_group_size=100)
         asked = replace(asked, embedding_column="emb_*")
+    elif kind in ("arrow", "stream"):
+        path = tmp_path / "a.arrow"
+        table = pq.read_table(file)
+        new = pa.ipc.new_file if kind == "arrow" else pa.ipc.new_stream
+        with new(path, table.schema) as writer:
+            writer.write_table(table, max_chunksize=70)
+    elif kind == "table":
+        path = tmp_path / "a.csv"
+        table = pq.read_table(file)
+        texts = [json.dumps(vector) for vector in table["embedding"].to_pylist()]
+        table.set_column(0, "embedding", [texts]).to_pandas().to_csv(path, index=False)
     else:
         path = tmp_path / "parts"
-        path.mkdir()
         table = pq.read_table(file)
         for k in range(4):
-            pq.write_table(table.slice(250 * k, 250), path / f"{k}.parquet", row_group_size=60)
+            folder = path / f"part={k}" if kind == "hive" else path
+            folder.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table.slice(250 * k, 250), folder / f"{k}.parquet", row_group_size=60)
     found = read(path, asked, **options)
     assert np.array_equal(found.rows, expected.rows)
     assert np.array_equal(found.vectors, expected.vectors)

@@ -140,6 +140,6 @@ def test_errors_name_the_address(put, tmp_path):
 
 
 def test_an_unknown_kind_of_address(cli):
-    done = cli("evaluate", "ftp://nowhere/e.parquet")
+    done = cli("evaluate", "nonsense://nowhere/e.parquet")
     assert done.returncode == 2
-    assert "ftp://nowhere/e.parquet" in done.stderr
+    assert "nonsense://nowhere/e.parquet" in done.stderr

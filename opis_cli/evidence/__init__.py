@@ -1,0 +1,1 @@
+"""Find the pairs and rows behind the rates."""

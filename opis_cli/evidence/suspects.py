@@ -36,7 +36,11 @@ _FEWEST_ROWS = 20
 _CHUNK = 8_192
 """Rows that are worked on at once. It bounds the memory of intermediate results."""
 
-_ROUNDS, _STEPS, _SMALL = 10, 30, 1e-6
+_ROUNDS = 10
+"""How often at most the scores follow the fit, and the fit follows the scores. Where classes
+overlap, many more rounds would make the scores too sure of themselves."""
+
+_STEPS, _SMALL = 30, 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +123,12 @@ def label_score(kept: Neighbours) -> Floats:
         ``score = q (1 - p) / (p + q (1 - p))``.
 
     The weights a and b maximise the likelihood of the labels, where each label counts
-    ``1 - score``. The score is above 0.5 if p is below 0.0196: all other classes together must be
+    ``1 - score`` of the round before (10 rounds at most). The score is above 0.5 if p is below 0.0196: all other classes together must be
     some 50 times as likely as the label.
 
-    A row that is alone in its class is compared with the usual row: its distances to its own class
-    are the medians. All scores are 0 if every row is alone in its class, or if there is one class.
+    A row that is alone in its class has no distance to it. It gets the one halfway between the
+    median distance to the own class and that to the nearest other class. All scores are 0 if every
+    row is alone in its class, or if there is one class.
     """
     paired = np.isfinite(kept.nearest_own[:, 0])
     if not paired.any() or not (kept.other_classes >= 0).any():
@@ -181,16 +186,17 @@ def _gaps(kept: Neighbours, paired: NDArray[np.bool_]) -> tuple[Floats, NDArray[
         np.zeros((2, *kept.other_classes.shape)),
         np.zeros(kept.other_classes.shape, bool),
     )
-    own_near = _own_near(kept, paired)
     own_centre = np.sqrt(np.maximum(kept.own_mean - spread_without / 2, 0))
-    own_centre[~paired] = np.median(own_centre[paired])
     for start in range(0, len(paired), _CHUNK):
         part = slice(start, start + _CHUNK)
         others = kept.other_classes[part]
-        near, rivals[part] = _other_near(_lengths(kept, kept.nearest_others[part]), others, sizes)
-        centre = np.sqrt(np.maximum(kept.other_means[part] - spread[others] / 2, 0))
-        gaps[0, part] = near - own_near[part, None]
-        gaps[1, part] = centre - own_centre[part, None]
+        lengths = _lengths(kept, kept.nearest_others[part])
+        gaps[0, part], rivals[part] = _other_near(lengths, others, sizes)
+        gaps[1, part] = np.sqrt(np.maximum(kept.other_means[part] - spread[others] / 2, 0))
+    for gap, own in zip(gaps, (_own_near(kept), own_centre), strict=True):
+        strangers = np.where(rivals, gap, np.inf).min(axis=1)
+        own[~paired] = (np.median(own[paired]) + np.median(strangers)) / 2
+        gap -= own[:, None]
     gaps[:, ~rivals] = 0.0
     for gap in gaps:
         scale = np.sqrt((gap * gap).sum() / rivals.sum())
@@ -216,12 +222,11 @@ def _spreads(kept: Neighbours, sizes: Ints) -> tuple[Floats, Floats]:
     return drawn(twice / 2, pairs), drawn(without, np.maximum(mates * (mates - 1) / 2, 0))
 
 
-def _own_near(kept: Neighbours, paired: NDArray[np.bool_]) -> Floats:
-    """Return ``near`` of each row to its own class, shape (N,)."""
+def _own_near(kept: Neighbours) -> Floats:
+    """Return ``near`` of each row to its own class, shape (N,). 0 if the row is alone."""
     there = np.isfinite(kept.nearest_own)
     lengths = _lengths(kept, np.where(there, kept.nearest_own, 0.0))
     near: Floats = lengths.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
-    near[~paired] = np.median(near[paired])
     return near
 
 

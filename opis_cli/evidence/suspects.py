@@ -123,8 +123,8 @@ def label_score(kept: Neighbours) -> Floats:
         ``score = q (1 - p) / (p + q (1 - p))``.
 
     The weights a and b maximise the likelihood of the labels, where each label counts
-    ``1 - score`` of the round before (10 rounds at most). The score is above 0.5 if p is below 0.0196: all other classes together must be
-    some 50 times as likely as the label.
+    ``1 - score`` of the round before (10 rounds at most). The score is above 0.5 if p is below
+    0.0196: all other classes together must be some 50 times as likely as the label.
 
     A row that is alone in its class has no distance to it. It gets the one halfway between the
     median distance to the own class and that to the nearest other class. All scores are 0 if every

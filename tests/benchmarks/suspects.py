@@ -27,7 +27,7 @@ from evidence import naive
 from opis_cli.evidence.suspects import Neighbours, Suspects, find_suspects
 
 SAMPLE_DATA = Path(__file__).parents[2] / "sample_data"
-ROWS = 1_500
+ROWS = 800
 """A larger set gives a random part with about this many rows."""
 VOTES = 10
 SHARES = (0.02, 0.05, 0.10)

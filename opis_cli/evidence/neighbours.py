@@ -1,59 +1,40 @@
-"""What single rows look like among their neighbours: the input of the suspects' score."""
-
-from dataclasses import dataclass
+"""Collect what the score of suspects needs of each row, from what the look at all pairs kept."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from opis_cli.counting.rows import Rows
 from opis_cli.evidence.seen import Seen
-from opis_cli.records import Ints
+from opis_cli.evidence.suspects import Neighbours
+from opis_cli.records import Floats
 
-Doubles = NDArray[np.float64]
 _VALUES = 1 << 22
 """Values of vectors that are held at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """The nearest rows of each row, and its mean distance to classes. N rows, as in ``Plan.rows``.
-
-    Attributes
-    ----------
-    own : ndarray of shape (N, 3), float64
-        Distances to the nearest rows of the same class, rising; inf where there are fewer.
-    others : ndarray of shape (N, 20), float64
-        Distances to the nearest rows of other classes, rising; inf where there are fewer.
-    other_classes : ndarray of shape (N, 20), int64
-        Classes of these rows; -1 where there are fewer.
-    own_mean, best_other_mean : ndarray of shape (N,), float64
-        Mean distance to the other rows of the same class, and the least mean distance to one of
-        ``other_classes``. Under the Euclidean metric they are root mean squares. inf without such
-        rows.
-    """
-
-    own: Doubles
-    others: Doubles
-    other_classes: Ints
-    own_mean: Doubles
-    best_other_mean: Doubles
-
-
 def neighbours(seen: Seen) -> Neighbours:
-    """Collect what is known of the neighbours of each row."""
+    """Return the nearest rows of each row, and its means to classes, as in ``Plan.rows``."""
     rows = seen.plan.rows
     known = seen.others.rows >= 0
-    own_mean, best = _means(seen)
+    own_mean, other_means = _means(seen)
     return Neighbours(
-        own=rows.distance(seen.own.scores),
-        others=rows.distance(seen.others.scores),
-        other_classes=np.where(known, seen.codes[seen.others.rows], -1),
+        metric=rows.metric,
+        classes=seen.codes,
+        nearest_own=rows.distance(seen.own.scores),
         own_mean=own_mean,
-        best_other_mean=best,
+        nearest_others=rows.distance(seen.others.scores),
+        other_classes=np.where(known, seen.codes[seen.others.rows], -1),
+        other_means=other_means,
     )
 
 
-def _means(seen: Seen) -> tuple[Doubles, Doubles]:
-    """Return the mean distances of each row to its class and to the best other class, (N,).
+def _square(rows: Rows, scores: Floats) -> Floats:
+    """Return the distances of scores, squared under the Euclidean metric."""
+    distances = rows.distance(scores)
+    return distances**2 if rows.metric == "euclidean" else distances
+
+
+def _means(seen: Seen) -> tuple[Floats, Floats]:
+    """Return the mean squares of each row to its class, (N,), and to classes of others, (N, K).
 
     The rows of a run of ``rows.labels`` are those of one class that a row may be paired with. The
     mean score with them follows from their sum of vectors.
@@ -64,8 +45,7 @@ def _means(seen: Seen) -> tuple[Doubles, Doubles]:
     sizes = np.bincount(runs)
     sums = np.add.reduceat(rows.vectors, starts, axis=0, dtype=np.float64)
     halves = np.bincount(runs, rows.half_squares)
-    own_mean = np.full(len(runs), np.inf)
-    best = np.full(len(runs), np.inf)
+    own_mean, other_means = np.full(len(runs), np.nan), np.full(seen.others.rows.shape, np.nan)
     step = max(1, _VALUES // (rows.vectors.shape[1] * (1 + seen.others.rows.shape[1])))
     for start in range(0, len(runs), step):
         part = slice(start, start + step)
@@ -77,11 +57,10 @@ def _means(seen: Seen) -> tuple[Doubles, Doubles]:
         number = sizes[run] - itself
         total = np.einsum("nd,nd->n", vectors, sums[run]) - halves[run]
         total -= itself * (np.einsum("nd,nd->n", vectors, vectors) - half)
-        has = (own_row >= 0) & (number > 0)
-        mean = rows.distance(total / np.maximum(number, 1) - half)
-        own_mean[part] = np.where(has, mean, np.inf)
+        means = _square(rows, total / np.maximum(number, 1) - half)
+        own_mean[part] = np.where((own_row >= 0) & (number > 0), means, np.nan)
         run = runs[np.maximum(other, 0)]
         scores = np.einsum("nd,nkd->nk", vectors, sums[run]) - halves[run]
-        means = rows.distance(scores / sizes[run] - half[:, None])
-        best[part] = np.where(other >= 0, means, np.inf).min(axis=1, initial=np.inf)
-    return own_mean, best
+        means = _square(rows, scores / sizes[run] - half[:, None])
+        other_means[part] = np.where(other >= 0, means, np.nan)
+    return own_mean, other_means

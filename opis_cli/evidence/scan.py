@@ -22,14 +22,13 @@ from opis_cli.counting.tally import cut as tiles_of
 from opis_cli.errors import SettingsError
 from opis_cli.evidence import look_numpy
 from opis_cli.evidence.seen import (
-    OTHERS,
-    OWN,
     ClassPairs,
     Edges,
     Inside,
     Lists,
     Seen,
 )
+from opis_cli.evidence.suspects import OTHERS, OWN
 from opis_cli.machine import resident_memory
 from opis_cli.records import Floats, Ints
 

@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 from opis_cli.counting.plan import Plan
 from opis_cli.records import Ints
 
-OWN, OTHERS = 3, 20
-"""Nearest rows of the same class, and of other classes, that are kept for each row."""
-
 
 class Lists(NamedTuple):
     """The nearest rows of each row, by falling score; in a tie the lower source row is nearer.

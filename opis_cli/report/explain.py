@@ -16,7 +16,7 @@ from opis_cli.evidence import chains, class_pairs, hardest, merges
 from opis_cli.evidence.exact import first_of_lists
 from opis_cli.evidence.neighbours import neighbours
 from opis_cli.evidence.scan import scan
-from opis_cli.evidence.suspects import suspects
+from opis_cli.evidence.suspects import find_suspects
 from opis_cli.evidence.what_if import Counted, what_if
 from opis_cli.machine import processors
 from opis_cli.records import Embeddings, Ints, PairCounts
@@ -135,7 +135,9 @@ def explain(
     )
     of_class = None if asked.of_class is None else _code_of(embeddings, asked.of_class)
     limits = asked.top, asked.per_class_pair, of_class
-    judged = suspects(neighbours(seen))
+    judged = find_suspects(neighbours(seen))
+    suspect = np.full(len(codes), None, object)
+    suspect[judged.label], suspect[judged.outlier] = "label", "outlier"
     to_merge = merges.to_merge(seen)
     found = tables.Found(
         embeddings=embeddings,
@@ -145,13 +147,13 @@ def explain(
         own=first_of_lists(embeddings, plan, seen.own, genuine=True),
         others=first_of_lists(embeddings, plan, seen.others, genuine=False),
         score=judged.score,
-        suspect=judged.kind,
+        suspect=suspect,
         to_merge=to_merge,
         chains=chains.chains(seen),
         copies=chains.copies(seen),
         parts=chains.parts(seen),
     )
-    labels = np.sort(plan.rows.order[judged.kind == "label"])
+    labels = np.sort(plan.rows.order[judged.label])
     counted = Counted(embeddings, settings, plan, counts)
     facts = _facts(run, found, asked, threshold)
     changed = _what_if(run, counted, labels, to_merge, threshold, threads)

@@ -11,7 +11,7 @@ from opis_cli.evidence.class_pairs import pairs_between
 from opis_cli.evidence.exact import distances_of
 from opis_cli.evidence.hardest import Hardest
 from opis_cli.evidence.seen import Seen
-from opis_cli.records import Embeddings, Ints
+from opis_cli.records import Embeddings, Floats, Ints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ class Found:
     rejects: Hardest
     own: tuple[Doubles, Ints]
     others: tuple[Doubles, Ints]
-    score: Doubles
+    score: Floats
     suspect: NDArray[Any]
     to_merge: Ints
     chains: Chains

@@ -166,7 +166,8 @@ def _suspects(table: "pd.DataFrame", facts: Facts, shown: Sequence[str]) -> list
     ]
     if not rows:
         return []
-    title = f"Suspect rows: {facts.suspect_labels:,} labels, {facts.outliers:,} outliers"
+    labels = _several(facts.suspect_labels, "label", "labels")
+    title = f"Suspect rows: {labels}, {_several(facts.outliers, 'outlier', 'outliers')}"
     heads = ("  row", "class", "", "nearest own", "nearest other", *("" for _ in shown))
     return [_table(title, heads, rows, 3)]
 
@@ -184,7 +185,8 @@ def _groups(facts: Facts) -> list[RenderableType]:
     if chains.groups:
         lines.append(
             f"chains up to {number(chains.threshold, 4)}: {chains.mixed:,} mix classes; the "
-            f"largest has {chains.largest_rows:,} rows of {chains.largest_classes:,} classes"
+            f"largest has {chains.largest_rows:,} rows of "
+            f"{_several(chains.largest_classes, 'class', 'classes')}"
         )
     return [Text(line[0].upper() + line[1:], no_wrap=True, overflow="ellipsis") for line in lines]
 
@@ -204,8 +206,11 @@ def _what_if(facts: Facts) -> list[RenderableType]:
     found, rows = facts.what_if, []
     for name, outcome in (
         ("now", found.now),
-        (f"{facts.suspect_labels:,} suspect labels left out", found.without_suspects),
-        (f"{facts.merges:,} class pairs merged", found.merged),
+        (
+            f"without {_several(facts.suspect_labels, 'suspect', 'suspects')}",
+            found.without_suspects,
+        ),
+        (f"{_several(facts.merges, 'class pair', 'class pairs')} merged", found.merged),
         ("both", found.both),
     ):
         if outcome is not None:
@@ -225,6 +230,10 @@ def _figures(found: Outcome, metric: str) -> tuple[str, ...]:
         rate(found.recommended_far),
         rate(found.recommended_frr),
     )
+
+
+def _several(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def _first(table: "pd.DataFrame") -> list[dict[Any, Any]]:

@@ -174,7 +174,7 @@ def percents(shares: Any) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--first-seed", type=int, default=100)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("sets", nargs="*", default=list(SETS))
     given = parser.parse_args()

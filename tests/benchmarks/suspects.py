@@ -14,6 +14,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def main() -> None:
     given = parser.parse_args()
     seeds = range(given.first_seed, given.first_seed + given.seeds)
     with ProcessPoolExecutor(given.processes) as pool:
-        trials = dict(zip(given.sets, pool.map(trial, given.sets, [seeds] * 99), strict=False))
+        trials = dict(zip(given.sets, pool.map(trial, given.sets, repeat(seeds)), strict=True))
     methods = list(dict.fromkeys(key[0] for figures, _ in trials.values() for key in figures))
     for place, title in ((0, "average precision"), (1, "precision at the number planted")):
         print(f"\n{title}, percent, of 2 / 5 / 10 % planted\n")

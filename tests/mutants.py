@@ -185,6 +185,35 @@ MUTANTS = (
         "quarter = (high - low) / 400",
         ("test_decimals.py::test_a_threshold_lies_in_the_middle_half_of_a_gap",),
     ),
+    # Evidence.
+    Mutant(
+        "a row helps to spread its own class",
+        "evidence/suspects.py",
+        "drawn(without,",
+        "drawn(twice[kept.classes] / 2,",
+        ("evidence/test_suspects.py::test_the_score_is_the_formula",),
+    ),
+    Mutant(
+        "a class counts once for each of its rows",
+        "evidence/suspects.py",
+        "there[:, column] & ~same[:, :column].any(axis=1)",
+        "there[:, column]",
+        ("evidence/test_suspects.py::test_the_score_is_the_formula",),
+    ),
+    Mutant(
+        "rows that were not kept are at no distance",
+        "evidence/suspects.py",
+        "+ missing * farthest",
+        "",
+        ("evidence/test_suspects.py::test_rows_that_were_not_kept_count_as_the_farthest_kept",),
+    ),
+    Mutant(
+        "the farthest row makes its own fence",
+        "evidence/suspects.py",
+        ', method="lower"',
+        "",
+        ("evidence/test_suspects.py::test_an_outlier_by_hand",),
+    ),
     # Scoring.
     Mutant(
         "own thresholds are judged on the half on which they are chosen",

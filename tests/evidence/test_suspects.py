@@ -1,6 +1,7 @@
 """Suspect labels and outliers: by hand, by the formula, and on clusters with planted errors."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -195,6 +196,7 @@ def test_an_outlier_by_hand():
     usual = [10.0] * 19 + [14.0]
     assert of([*usual, 22.0]) == []
     assert of([*usual, 22.1]) == [20]
+    assert of([*usual[1:], 22.1]) == [19]
     # 1.5 times the median is the least.
     assert of([10.0] * 20 + [15.0]) == []
     assert of([10.0] * 20 + [15.1]) == [20]
@@ -240,6 +242,15 @@ def test_chunks_of_rows_change_nothing(monkeypatch):
     whole = suspects_of(vectors, labels)
     monkeypatch.setattr("opis_cli.evidence.suspects._CHUNK", 7)
     np.testing.assert_allclose(suspects_of(vectors, labels).score, whole.score, atol=1e-9)
+
+
+def test_rows_that_were_not_kept_count_as_the_farthest_kept():
+    vectors, labels = clusters(8, sizes=(5, 8), dim=3, apart=1.0)
+    whole, part = kept_of(vectors, labels, others=8), kept_of(vectors, labels, others=2)
+    second = whole.nearest_others[:, 1:2]
+    capped = replace(whole, nearest_others=np.minimum(whole.nearest_others, second))
+    np.testing.assert_allclose(label_score(part), label_score(capped), atol=1e-9)
+    assert np.abs(label_score(part) - label_score(whole)).max() > 1e-6
 
 
 def test_a_lone_row_amid_another_class_scores_high_and_one_by_itself_does_not():

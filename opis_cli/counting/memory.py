@@ -35,9 +35,12 @@ def memory_needed(embeddings: Embeddings, settings: Settings) -> int:
     return int(resident_memory() + rows + tally + max(_SCORING_BYTES, threads * _WORKER_BYTES))
 
 
-def refuse_memory(embeddings: Embeddings, settings: Settings) -> None:
-    """Raise a ``SettingsError`` if the work needs more memory than the limit."""
-    needed = memory_needed(embeddings, settings)
+def refuse_memory(embeddings: Embeddings, settings: Settings, further: int = 0) -> None:
+    """Raise a ``SettingsError`` if the work needs more memory than the limit.
+
+    ``further`` is the number of bytes that the work holds beside those of a count.
+    """
+    needed = memory_needed(embeddings, settings) + further
     limit = settings.memory_limit_bytes
     if limit is not None and needed > limit:
         raise SettingsError(

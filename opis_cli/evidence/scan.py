@@ -37,7 +37,16 @@ _SIDE, _NUMPY_SIDE = 1_024, 512
 _PENDING = 1 << 21
 """Class pairs, or edges, that are collected before they are merged."""
 
+_BYTES_OF_ROW, _BYTES_OF_WORKER = 1_500, 40_000_000
+"""Memory that evidence takes for each row, most of it for the score of suspects, and each worker."""
+
 Advance = Callable[[int], None]
+
+
+def memory_of(rows: int, threads: int) -> int:
+    """Estimate the bytes that evidence holds, beside those that a count holds."""
+    lists = 8 * (OWN + OTHERS) + 8
+    return rows * _BYTES_OF_ROW + threads * (rows * lists + _BYTES_OF_WORKER)
 
 
 def scan(

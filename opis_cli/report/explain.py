@@ -15,7 +15,7 @@ from opis_cli.errors import InputError, SettingsError
 from opis_cli.evidence import chains, class_pairs, hardest, merges
 from opis_cli.evidence.exact import first_of_lists
 from opis_cli.evidence.neighbours import neighbours
-from opis_cli.evidence.scan import scan
+from opis_cli.evidence.scan import memory_of, scan
 from opis_cli.evidence.suspects import find_suspects
 from opis_cli.evidence.what_if import Counted, what_if
 from opis_cli.machine import processors
@@ -106,8 +106,8 @@ def explain(
         There is no threshold, or the work needs more memory than the limit.
     """
     settings, counts = run.settings, run.counts
-    refuse_memory(embeddings, settings)
     threads = settings.threads or processors()
+    refuse_memory(embeddings, settings, memory_of(len(embeddings.labels), threads))
     plan = plan_pairs(embeddings, settings, threads)
     threshold = threshold_of(run, asked.threshold)
     index = chains.chain_index(counts)

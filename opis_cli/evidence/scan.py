@@ -38,7 +38,7 @@ _PENDING = 1 << 21
 """Class pairs, or edges, that are collected before they are merged."""
 
 _BYTES_OF_ROW, _BYTES_OF_WORKER = 1_500, 40_000_000
-"""Memory that evidence takes for each row, most of it for the score of suspects, and each worker."""
+"""Memory that evidence takes for each row, mostly for the score of suspects, and each worker."""
 
 Advance = Callable[[int], None]
 

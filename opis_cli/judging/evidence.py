@@ -9,8 +9,9 @@ import numpy as np
 from opis_cli.judging.limits import Limit
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import Evidence
+from opis_cli.report.input_warnings import ROWS_NAMED
 from opis_cli.scoring.operating import Operating
-from opis_cli.text import number
+from opis_cli.text import first_of, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +61,11 @@ def suspect_rows(limit: Limit, evidence: Evidence) -> tuple[int, int, str]:
     found, rows = int(kinds.notna().sum()), len(kinds)
     # Rounded first, as binary fractions are not exact: 29 % of 100 rows would be 28.
     allowed = math.floor(round(limit.amount * (rows if limit.relative else 1), 9))
-    return found, allowed, f"{labels:,} suspect labels and {outliers:,} outliers of {rows:,} rows"
+    remark = f"{labels:,} suspect labels and {outliers:,} outliers of {rows:,} rows"
+    if found and "gallery" not in evidence.rows:
+        worst = evidence.rows[kinds.notna()].sort_values("score", ascending=False, kind="stable")
+        remark += f": rows {first_of(worst['row'].head(ROWS_NAMED).tolist(), found)}"
+    return found, allowed, remark
 
 
 def can_explain(name: str, run: Evaluation) -> bool:

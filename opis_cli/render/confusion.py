@@ -8,6 +8,8 @@ from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
@@ -22,10 +24,14 @@ _MOST = 24
 """Most classes of the picture."""
 _NAME = 20
 """Most characters of a name."""
-_CELL, _LARGEST_CELL, _LETTER = 0.27, 0.6, 0.078
-"""Sides of the least and of the largest cell, and width of a letter of a name, in inches."""
+_FONT, _GAP = 9, 0.06
+"""Size of the names in points, and their distance from the cells in inches."""
+_CELL, _LARGEST_CELL = 0.27, 0.6
+"""Sides of the least and of the largest cell in inches."""
 _WIDTH = 6.4
-"""Least width of the picture in inches, for its title."""
+"""Least width of the panel in inches, for the title."""
+_MARGIN, _TITLE, _BAR = 0.2, 0.6, 0.8
+"""Space at the sides, for the title and for the colour bar, in inches."""
 _COLORS = "Blues"
 
 Matrix = NDArray[np.float64]
@@ -49,36 +55,65 @@ def confusion(evidence: Evidence) -> Figure:
     names = _most_confused(table["class_a"].tolist(), table["class_b"].tolist())
     inside = table[table["class_a"].isin(names) & table["class_b"].isin(names)]
     one, two = (inside[end].map(names.index).to_numpy() for end in ("class_a", "class_b"))
-    accepted = _symmetric(len(names), one, two, inside["accepted"].to_numpy(np.float64))
-    pairs = _symmetric(len(names), one, two, inside["pairs"].to_numpy(np.float64))
-    merge = _symmetric(len(names), one, two, (inside["suggestion"] == "merge").to_numpy(np.float64))
+    accepted = _symmetric(len(names), one, two, inside["accepted"].to_numpy())
+    pairs = _symmetric(len(names), one, two, inside["pairs"].to_numpy())
+    merge = _symmetric(len(names), one, two, (inside["suggestion"] == "merge").to_numpy())
     rates = np.divide(accepted, pairs, out=np.zeros_like(pairs), where=pairs > 0)
     order = _seriated(rates)
     grid = np.ix_(order, order)
 
     side = float(np.clip(4.2 / len(names), _CELL, _LARGEST_CELL))
     texts = [printable(plain(names[place], _NAME)) for place in order]
-    across = side * len(names) + _LETTER * max(map(len, texts)) + 0.3
-    figure = new_figure(max(across, _WIDTH), side * len(names) + 1.5)
-    axes = figure.subplots()
-    axes.set(aspect="equal", anchor="W")
-    axes.axis("off")
-    axes.set(xlim=(0, max(across, _WIDTH - 0.2) / side), ylim=(len(names) + 0.1, -0.1))
-    colors = _cells(axes, rates[grid], accepted[grid], merge[grid] > 0, side)
+    names_end = max((place + 1) * side + _width(text) for place, text in enumerate(texts))
+    figure, axes, below = _panels(side, len(names), names_end)
+    cells = _cells(axes, rates[grid], accepted[grid], merge[grid] > 0, side)
     for place, text in enumerate(texts):
         axes.text(
-            place + 0.2, place + 0.5, text, va="center_baseline", fontsize=9, parse_math=False
+            place + _GAP / side,
+            place + 0.5,
+            text,
+            va="center_baseline",
+            fontsize=_FONT,
+            parse_math=False,
         )
-    bar = figure.colorbar(
-        colors, ax=axes, location="bottom", shrink=0.5, anchor=(0.0, 0.0), aspect=28, pad=0.02
-    )
-    bar.ax.xaxis.set_major_formatter(lambda value, _: rate(value))
+    bar = figure.colorbar(cells, cax=below, orientation="horizontal")
+    bar.locator = MaxNLocator(4)
+    bar.formatter = FuncFormatter(lambda value, _: rate(value))
     bar.outline.set_visible(False)
-    bar.set_label("share of the pairs of two classes that is accepted", fontsize=8, loc="left")
+    bar.set_label("accepted share of the pairs of two classes", fontsize=8, loc="left")
     bar.ax.tick_params(labelsize=8)
     share = float(inside["accepted"].sum()) / facts.false_accepts
     axes.set_title(_title(evidence, len(names), share), loc="left", fontsize=10)
     return figure
+
+
+def _width(text: str) -> float:
+    """Return the width of a name in inches."""
+    # A dollar sign without a backslash would begin a formula.
+    path = TextPath((0, 0), text.replace("$", r"\$"), size=_FONT)
+    return float(path.get_extents().width) / 72
+
+
+def _panels(side: float, count: int, names_end: float) -> tuple[Figure, Axes, Axes]:
+    """Make a figure with a panel for the cells and their names, and one for the colour bar.
+
+    A unit of the panel is a cell, which is a square of ``side`` inches. The names end at
+    ``names_end`` inches.
+    """
+    width = max(names_end, _WIDTH)
+    height = side * count
+    whole = width + 2 * _MARGIN, _TITLE + height + _BAR
+    figure = new_figure(*whole)
+    figure.set_layout_engine("none")
+
+    def panel(left: float, bottom: float, across: float, up: float) -> Axes:
+        inches = left / whole[0], bottom / whole[1], across / whole[0], up / whole[1]
+        return figure.add_axes(inches)
+
+    axes = panel(_MARGIN, _BAR, width, height)
+    axes.set(xlim=(0, width / side), ylim=(count, 0))
+    axes.axis("off")
+    return figure, axes, panel(_MARGIN, _BAR - 0.3, _WIDTH / 2, 0.12)
 
 
 def _title(evidence: Evidence, shown: int, share: float) -> str:
@@ -102,7 +137,7 @@ def _most_confused(left: list[Any], right: list[Any]) -> list[Any]:
     return list(names)
 
 
-def _symmetric(count: int, one: Ints, two: Ints, values: Matrix) -> Matrix:
+def _symmetric(count: int, one: Ints, two: Ints, values: NDArray[Any]) -> Matrix:
     matrix = np.zeros((count, count))
     matrix[one, two] = matrix[two, one] = values
     return matrix
@@ -141,7 +176,7 @@ def _cells(
         color = "white" if scaled(rates[row, column]) > 0.55 else "black"
         place = column + 0.5, row + 0.5
         axes.text(*place, text, ha="center", va="center_baseline", fontsize=size, color=color)
-    suggested = list(zip(*np.nonzero(np.tril(merge, -1)), strict=True))
+    suggested = np.argwhere(np.tril(merge, -1)).tolist()
     for row, column in suggested:
         frame = Rectangle((column, row), 1, 1, fill=False, edgecolor=WORST, linewidth=1.5, zorder=3)
         axes.add_patch(frame)

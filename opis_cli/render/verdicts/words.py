@@ -118,7 +118,8 @@ def pair_lines(check: Check) -> list[str]:
     lines = []
     for pair in check.pairs:
         rows, one, two, distance, *shown = pair_cells(pair)
-        lines.append(", ".join([f"rows {rows}: {one} and {two}, distance {distance}", *shown]))
+        classes = f"both {one}" if pair.class_a == pair.class_b else f"{one} and {two}"
+        lines.append(", ".join([f"rows {rows}: {classes}, distance {distance}", *shown]))
     return [f"{pairs_title(check)}:", *lines]
 
 

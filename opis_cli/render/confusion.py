@@ -159,7 +159,7 @@ def _cells(
     rows, columns = np.tril_indices(len(rates), -1)
     scaled = Normalize(0, float(rates.max()))
     cells = PatchCollection(
-        [Rectangle((column, row), 1, 1) for row, column in zip(rows, columns, strict=True)],
+        [Rectangle(place, 1, 1) for place in zip(columns.tolist(), rows.tolist(), strict=True)],
         cmap=_COLORS,
         norm=scaled,
         edgecolor="white",

@@ -51,17 +51,23 @@ class Run(Evaluation):
     ----------
     counts : PairCounts
     report : Report
+    folder : Path, optional
+        The folder that the run was read from.
     embeddings : Embeddings, optional
         The rows, if they were given as arrays.
     """
 
     embeddings: Embeddings | None = field(default=None, repr=False, compare=False)
 
-    def plot(self, kind: str = "utility") -> "Figure":
-        """Return a matplotlib Figure of a kind in ``plots.KINDS``: ``utility``, ``roc``, ..."""
+    def plot(self, kind: str = "utility", *, evidence: "Evidence | None" = None) -> "Figure":
+        """Return a matplotlib Figure of a kind in ``plots.KINDS``: ``utility``, ``roc``, ...
+
+        The kind ``confusion`` draws ``evidence``, which ``explain`` returns. By default it is the
+        evidence in the folder of the run.
+        """
         from opis_cli.render.plots import draw
 
-        return draw(self, kind)
+        return draw(self, kind, evidence)
 
     def explain(
         self,
@@ -219,7 +225,7 @@ def load_run(path: str | Path) -> Run:
     if not is_run(path):
         raise RunError(f"{path}: no run is there (a folder that --out wrote has a {REPORT_FILE})")
     report = load_report(path)
-    run = Run(load_counts(path / COUNTS_FILE), report)
+    run = Run(load_counts(path / COUNTS_FILE), report, path)
     try:
         settings = run.settings
         # A report of an older schema lacks newer settings, which then have their defaults.

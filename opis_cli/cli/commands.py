@@ -17,7 +17,15 @@ from opis_cli.cli.options import (
     Source,
     settings_as_options,
 )
-from opis_cli.cli.shared import asked_of, evaluate_source, print_json, run_of, settings_of, show
+from opis_cli.cli.shared import (
+    asked_of,
+    evaluate_source,
+    need_run,
+    print_json,
+    run_of,
+    settings_of,
+    show,
+)
 
 app = typer.Typer(
     name="opis",
@@ -109,17 +117,19 @@ def plot(
         ),
     ] = None,
     kind: Annotated[
-        str, typer.Option(help="utility, rates, det, roc, histogram or classes.")
+        str, typer.Option(help="utility, rates, det, roc, histogram, classes or confusion.")
     ] = "utility",
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
     """Draw the curves of a run as PNG, SVG or PDF."""
     from opis_cli.render.pictures import check_picture, save_figure
-    from opis_cli.render.plots import check_kind
+    from opis_cli.render.plots import FROM_EVIDENCE, check_kind
 
     file = output or Path(f"{check_kind(kind)}.png")
     check_picture(file)
+    if kind in FROM_EVIDENCE:
+        need_run(run_or_source, f"the plot of {kind}")
     run = run_of(run_or_source, config, quiet)
     save_figure(run.plot(kind), file)
     if not quiet:

@@ -9,9 +9,9 @@ import typer
 
 from opis_cli.cli.commands import app
 from opis_cli.cli.options import Config, Given, Json, Quiet, options_in_place_of
-from opis_cli.cli.shared import evaluate_source, on_github, print_json, settings_of, show
+from opis_cli.cli.shared import evaluate_source, need_run, on_github, print_json, settings_of, show
 from opis_cli.config import CONFIG_FILE, load_config
-from opis_cli.judging.limits import RULES, Rule
+from opis_cli.judging.limits import RULES, SUSPECTS, Rule
 from opis_cli.settings import Settings
 from opis_cli.values import parse_number
 
@@ -29,7 +29,7 @@ Judged = Annotated[
 def _limit(rule: Rule) -> Any:
     """The option of a limit."""
     about = f"{rule.about[0].upper()}{rule.about[1:]}."
-    if rule.against_baseline:
+    if rule.share_of:
         return Annotated[str | None, typer.Option(help=about, metavar="N|N%")]
     return Annotated[float | None, typer.Option(help=about, metavar="N", parser=parse_number)]
 
@@ -138,6 +138,8 @@ def _judge(
     from opis_cli.run import is_run, load_run
 
     demands = read_demands(load_config(config).get("gate", {}), flags, str(config or CONFIG_FILE))
+    if demands.need_evidence:
+        need_run(path, f"--{SUSPECTS}")
     deployed = demands.threshold if demands.threshold is not None else settings.threshold
     settings = replace(settings, threshold=deployed)
     # The baseline first: it costs nothing to refuse one before the work.

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console, RenderableType
 
 from opis_cli.config import load_config, merge
+from opis_cli.errors import RunError
 from opis_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,6 +49,23 @@ def run_of(run_or_source: str, config: Path | None, quiet: bool) -> "Run":
     if is_run(Path(run_or_source)):
         return load_run(run_or_source)
     return evaluate_source(run_or_source, settings_of(config, {}), quiet)
+
+
+def need_run(path: str, what: str) -> None:
+    """Refuse a source, before it is counted, where ``what`` needs a run with evidence.
+
+    Raises
+    ------
+    RunError
+        The path is no run.
+    """
+    from opis_cli.run import is_run
+
+    if not is_run(Path(path)):
+        raise RunError(
+            f"{path}: {what} needs a run with evidence: `opis evaluate SOURCE --out RUN`, then "
+            "`opis explain RUN`"
+        )
 
 
 def print_json(record: Any) -> None:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from opis_cli.judging.changes import Change
+from opis_cli.judging.evidence import ErrorPair, suspect_rows
 from opis_cli.judging.limits import DEFAULT_CONFIDENCE, Demands, Limit, Unit
 from opis_cli.records import Curve
 from opis_cli.report.evaluation import Evaluation
+from opis_cli.report.evidence import Evidence
 from opis_cli.scoring.operating import Operating
 from opis_cli.statistics import bootstrap
 from opis_cli.statistics.family import holm, share_within
@@ -33,7 +35,7 @@ class Check:
         Distance of the deciding number from the limit. It is negative if the check fails. The
         deciding number is the value or, against a baseline with a confidence, the lower limit of
         the interval.
-    unit : {"number", "rate", "distance"}
+    unit : {"number", "rate", "distance", "pairs", "rows"}
     least : bool
         Whether the value must be at least the limit.
     remark : str
@@ -51,6 +53,8 @@ class Check:
         p-value: share of the draws of classes in which the worsening stays within the limit.
     detectable : float or None
         Smallest worsening that this number of classes could have shown.
+    pairs : tuple of ErrorPair
+        Pairs that explain why the limit does not hold, from the evidence of the run.
     """
 
     name: str
@@ -67,11 +71,21 @@ class Check:
     confidence: float | None = None
     p: float | None = None
     detectable: float | None = None
+    pairs: tuple[ErrorPair, ...] = ()
+
+
+def suspects(limit: Limit, evidence: Evidence) -> Check:
+    """Check the limit on suspect rows."""
+    value, allowed, remark = suspect_rows(limit, evidence)
+    return _check(dataclasses.replace(limit, amount=allowed, relative=False), value, remark)
 
 
 def absolute(limit: Limit, run: Evaluation, at: Operating | None) -> Check:
     """Check a limit on a figure of the run itself."""
-    value, remark, name = _figure(limit, run, at)
+    return _check(limit, *_figure(limit, run, at))
+
+
+def _check(limit: Limit, value: float | None, remark: str, name: int | str | None = None) -> Check:
     margin = None
     if value is not None:
         margin = value - limit.amount if limit.rule.least else limit.amount - value
@@ -108,6 +122,8 @@ def _figure(
         return value, _defined(value, alone, worst), None
     if name == "min-recall-at-1":
         return report.recall_at_1, _defined(report.recall_at_1, "scored pairs have no rows"), None
+    if name == "max-label-conflicts":
+        return *_conflicts(run), None
     if at is None:
         return None, "undefined: the run recommends no threshold; give --threshold", None
     if name == "max-far":
@@ -134,6 +150,20 @@ def no_classes(run: Evaluation) -> str:
 
 def _defined(value: float | None, why: str, otherwise: str = "") -> str:
     return f"undefined: {why}" if value is None else otherwise
+
+
+def _conflicts(run: Evaluation) -> tuple[int | None, str]:
+    """Return the number of pairs of equal rows with different labels, and a remark."""
+    found = run.report.duplicates
+    if found is None:
+        return None, "undefined: no equal rows were looked for"
+    if run.report.schema_version < _CONFLICTS_SINCE:
+        return None, "undefined: an older opis did not count them; evaluate the source again"
+    return found.conflicts, f"of {found.pairs:,} pairs of equal rows"
+
+
+_CONFLICTS_SINCE = 3
+"""Schema of the first reports that count the pairs of equal rows with different labels."""
 
 
 def _where(run: Evaluation, counted_at: float | None, exact: bool) -> str:

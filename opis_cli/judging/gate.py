@@ -3,11 +3,12 @@
 Other modules compute the figures.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 import opis_cli
+from opis_cli.errors import RunError
 from opis_cli.judging import changes
 from opis_cli.judging.changes import (
     ClassChange,
@@ -17,14 +18,16 @@ from opis_cli.judging.changes import (
     have_units,
     operating_of,
 )
-from opis_cli.judging.checks import Check, absolute, worsenings
-from opis_cli.judging.limits import DEFAULT_CONFIDENCE, Demands
+from opis_cli.judging.checks import Check, absolute, suspects, worsenings
+from opis_cli.judging.evidence import can_explain, error_pairs, evidence_note
+from opis_cli.judging.limits import DEFAULT_CONFIDENCE, SUSPECTS, Demands, Limit
 from opis_cli.report.evaluation import Evaluation
+from opis_cli.report.evidence import Evidence, no_evidence
 from opis_cli.report.threshold_file import read_threshold
 from opis_cli.scoring.operating import Operating
 from opis_cli.settings import Compares
 from opis_cli.statistics import bootstrap
-from opis_cli.text import as_known, rate, shown
+from opis_cli.text import as_known, plain, rate, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ def judge(
     threshold: str | None = None,
     baseline: Evaluation | None = None,
     path: str = "",
+    evidence: Evidence | None = None,
     seed: int = 0,
     replicates: int = bootstrap.REPLICATES,
 ) -> Verdict:
@@ -111,6 +115,8 @@ def judge(
         The run that ``demands.baseline`` names.
     path : str
         Name of the run in the verdict.
+    evidence : Evidence, optional
+        What ``explain`` found. By default it is the evidence in the folder of the run.
     seed, replicates : int
         Seed and number of draws of the bootstrap over classes.
 
@@ -118,6 +124,8 @@ def judge(
     ------
     SettingsError
         The threshold has another metric, or the runs cannot be compared.
+    RunError
+        A limit needs evidence, and the run has none of its own.
     """
     deployed = None if run.report.deployed is None else run.report.deployed.threshold
     if threshold is not None:
@@ -132,10 +140,12 @@ def judge(
         confidence = demands.confidence or DEFAULT_CONFIDENCE
         changed = changes.figure_changes(run, baseline, draws, confidence=confidence, at=both)
         worse = worsenings(changed, draws, demands)
-    checks = tuple(
-        worse[limit.rule.name] if limit.rule.against_baseline else absolute(limit, run, at)
-        for limit in demands.limits
-    )
+    if demands.need_evidence:
+        evidence = run.evidence(evidence)
+        if evidence is None:
+            raise no_evidence(run.folder, f"--{SUSPECTS}")
+    checks = tuple(_check(limit, run, at, worse, evidence) for limit in demands.limits)
+    checks, behind = _explained(checks, demands, run, at, evidence)
     tested = sum(check.p is not None for check in worse.values())
     return Verdict(
         passed=all(check.passed for check in checks),
@@ -153,8 +163,51 @@ def judge(
         family=demands.family,
         false_alarm=_false_alarm(demands, tested),
         figures=_figures(run, at),
-        notes=_notes(run, baseline, demands, at) + _chance(demands, tested),
+        notes=_notes(run, baseline, demands, at) + _chance(demands, tested) + behind,
     )
+
+
+def _check(
+    limit: Limit,
+    run: Evaluation,
+    at: Operating | None,
+    worse: dict[str, Check],
+    evidence: Evidence | None,
+) -> Check:
+    if limit.rule.against_baseline:
+        return worse[limit.rule.name]
+    if limit.rule.name == SUSPECTS and evidence is not None:
+        return suspects(limit, evidence)
+    return absolute(limit, run, at)
+
+
+def _explained(
+    checks: tuple[Check, ...],
+    demands: Demands,
+    run: Evaluation,
+    at: Operating | None,
+    evidence: Evidence | None,
+) -> tuple[tuple[Check, ...], tuple[str, ...]]:
+    """Return the checks, with the pairs behind those that failed, and notes on these pairs."""
+    failed = [one.name for one in checks if not one.passed and can_explain(one.name, run)]
+    if not failed:
+        return checks, ()
+    try:
+        evidence = run.evidence(evidence)
+    except RunError as error:
+        # The verdict stands without the pairs.
+        return checks, (f"No pairs are named: {plain(error, 200)}.",)
+    if evidence is None:
+        return checks, ()
+    found = tuple(
+        replace(check, pairs=error_pairs(limit, run, at, evidence))
+        if check.name in failed
+        else check
+        for limit, check in zip(demands.limits, checks, strict=True)
+    )
+    lacking = any(not one.pairs for one in found if one.name in failed)
+    note = evidence_note(evidence, at, lacking=lacking)
+    return found, (note,) if note else ()
 
 
 def _check_comparable(

@@ -13,7 +13,7 @@ from opis_cli.errors import SettingsError
 from opis_cli.files import write_text
 from opis_cli.values import parse_number, unknown
 
-Unit = Literal["number", "rate", "distance"]
+Unit = Literal["number", "rate", "distance", "pairs", "rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Rule:
         Name of the option, without the leading dashes.
     about : str
         Description of the limited figure.
-    unit : {"number", "rate", "distance"}
-        Unit of the figure.
+    unit : {"number", "rate", "distance", "pairs", "rows"}
+        Unit of the figure. Pairs and rows are counted.
     least : bool
         Whether the figure must be at least the limit. Otherwise it must be at most the limit.
     against_baseline : bool
@@ -49,7 +49,16 @@ class Rule:
         """The name with underscores, as a Python identifier."""
         return self.name.replace("-", "_")
 
+    @property
+    def share_of(self) -> str:
+        """What a percentage is a share of; empty if the limit cannot be such a share."""
+        if self.against_baseline:
+            return "the baseline's"
+        return "the rows" if self.unit == "rows" else ""
 
+
+SUSPECTS = "max-suspects"
+"""The limit that is judged from the evidence of a run."""
 RULES = (
     Rule("max-opis", "OPIS, how much the classes differ", "number", "0.02"),
     Rule("max-eps-opis", "worst classes against the rest, eps-OPIS", "number", "0.1"),
@@ -65,6 +74,8 @@ RULES = (
     ),
     Rule("max-class-far", "FAR of the worst class at the threshold", "rate", "0.05"),
     Rule("max-class-frr", "FRR of the worst class at the threshold", "rate", "0.9"),
+    Rule("max-label-conflicts", "pairs of equal rows with different labels", "pairs", "0"),
+    Rule(SUSPECTS, "suspect rows that `opis explain` found, or as 1% of the rows", "rows", '"1%"'),
     Rule(
         "max-opis-increase",
         "rise of OPIS, absolute or as 5% of the baseline's",
@@ -102,7 +113,7 @@ class Limit:
     amount : float
         The value, not negative.
     relative : bool
-        Whether the value is a share of the baseline's figure. Otherwise it is absolute.
+        Whether the value is a share (see ``Rule.share_of``). Otherwise it is absolute.
     """
 
     rule: Rule
@@ -132,6 +143,11 @@ class Demands:
     confidence: float | None
     family: bool = False
     threshold: str | None = None
+
+    @property
+    def need_evidence(self) -> bool:
+        """Whether a limit is judged from what ``opis explain`` found."""
+        return any(limit.rule.name == SUSPECTS for limit in self.limits)
 
 
 def read_demands(table: dict[str, Any], flags: dict[str, Any], file: str = "opis.toml") -> Demands:
@@ -186,23 +202,23 @@ def read_demands(table: dict[str, Any], flags: dict[str, Any], file: str = "opis
 
 
 def _limit(rule: Rule, where: str, value: Any) -> Limit:
-    """Read one limit from a number, or from a percentage if it is against a baseline."""
+    """Read one limit from a number, or from a percentage if it may be a share."""
     text = value.strip() if isinstance(value, str) else None
-    relative = rule.against_baseline and text is not None and text.endswith("%")
+    relative = bool(rule.share_of) and text is not None and text.endswith("%")
+    share = f" or a percentage of {rule.share_of}, such as 5%" if rule.share_of else ""
     try:
         is_share = text is not None and text.endswith("%")
-        if isinstance(value, bool) or (
-            text is not None and not (rule.against_baseline or is_share)
-        ):
+        if isinstance(value, bool) or (text is not None and not (rule.share_of or is_share)):
             raise ValueError
         amount = float(value) if text is None else parse_number(text)
     except (TypeError, ValueError, OverflowError):
-        share = " or a percentage of the baseline's, such as 5%" if rule.against_baseline else ""
         raise SettingsError(f"{where} is {str(value)[:40]!r}; it must be a number{share}") from None
     if not (math.isfinite(amount) and amount >= 0):
         raise SettingsError(f"{where} is {value}; it must be finite and not negative")
     if rule.unit == "rate" and not relative and amount > 1:
         raise SettingsError(f"{where} is {value}; a rate lies between 0 and 1")
+    if rule.unit in ("pairs", "rows") and not relative and amount != int(amount):
+        raise SettingsError(f"{where} is {value}; it must be a whole number{share}")
     return Limit(rule, amount, relative)
 
 

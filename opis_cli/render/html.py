@@ -20,7 +20,17 @@ from opis_cli.judging.gate import Outcome, Verdict
 from opis_cli.judging.limits import Unit
 from opis_cli.render.plots import draw
 from opis_cli.render.price import price_sentence
-from opis_cli.render.verdicts.words import cells, evidence, figure, headline, signed, subject
+from opis_cli.render.verdicts.words import (
+    cells,
+    evidence,
+    figure,
+    headline,
+    pair_cells,
+    pair_heads,
+    pairs_title,
+    signed,
+    subject,
+)
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.axis import exact_to
 from opis_cli.scoring.deployed import Deployed
@@ -73,6 +83,11 @@ def page(outcome: Outcome) -> str:
         headline=headline(verdict),
         subject=subject(verdict),
         checks=[(check, cells(check), evidence(check)) for check in verdict.checks],
+        explained=[
+            (check, pairs_title(check), pair_heads(check), list(map(pair_cells, check.pairs)))
+            for check in verdict.checks
+            if check.pairs
+        ],
         figure=figure,
         signed=signed,
         price=None if price is None else price_sentence(price, run.report),

@@ -39,7 +39,9 @@ from opis_cli.render.axes import (
     veil_estimates,
     view,
 )
+from opis_cli.render.confusion import confusion
 from opis_cli.report.evaluation import Evaluation
+from opis_cli.report.evidence import Evidence, no_evidence
 from opis_cli.scoring import curves
 from opis_cli.scoring.curves import class_rates
 from opis_cli.scoring.opis import trapezoid_weights
@@ -47,7 +49,9 @@ from opis_cli.statistics.intervals import mean_band
 from opis_cli.statistics.jackknife import LEVEL, spread
 from opis_cli.text import rate, shown
 
-KINDS = ("utility", "rates", "det", "roc", "histogram", "classes")
+KINDS = ("utility", "rates", "det", "roc", "histogram", "classes", "confusion")
+FROM_EVIDENCE = ("confusion",)
+"""Kinds that need the evidence of a run."""
 
 _BINS = 120
 """Bins of the histogram."""
@@ -60,13 +64,13 @@ _PROBIT_TICKS = np.array(
 )
 
 
-def draw(run: Evaluation, kind: str = "utility") -> Figure:
+def draw(run: Evaluation, kind: str = "utility", evidence: Evidence | None = None) -> Figure:
     """Draw a picture of a run.
 
     Parameters
     ----------
     run : Evaluation
-    kind : {"utility", "rates", "det", "roc", "histogram", "classes"}
+    kind : {"utility", "rates", "det", "roc", "histogram", "classes", "confusion"}
         - ``utility``: utility of every class and pooled rates against the threshold.
         - ``rates``: FAR and FRR of every class against the threshold.
         - ``det``: pooled FRR against FAR on normal-deviate axes, with intervals.
@@ -74,6 +78,9 @@ def draw(run: Evaluation, kind: str = "utility") -> Figure:
         - ``histogram``: distances of genuine and of impostor pairs.
         - ``classes``: FAR and FRR of every class at the deployed threshold, if one was given,
           else at the recommended one.
+        - ``confusion``: false accepts between the classes of the most confused class pairs.
+    evidence : Evidence, optional
+        For ``confusion``. By default it is the evidence in the folder of the run.
 
     Returns
     -------
@@ -84,7 +91,11 @@ def draw(run: Evaluation, kind: str = "utility") -> Figure:
     ------
     SettingsError
         There is no such kind.
+    RunError
+        The run has no evidence, and the kind needs it.
     """
+    if check_kind(kind) in FROM_EVIDENCE:
+        return _confusion(run, evidence)
     drawers: dict[str, Callable[[Evaluation], Figure]] = {
         "utility": _utility,
         "rates": _rates,
@@ -93,7 +104,7 @@ def draw(run: Evaluation, kind: str = "utility") -> Figure:
         "histogram": _histogram,
         "classes": _classes,
     }
-    return drawers[check_kind(kind)](run)
+    return drawers[kind](run)
 
 
 def check_kind(kind: str) -> str:
@@ -107,6 +118,13 @@ def check_kind(kind: str) -> str:
     if kind not in KINDS:
         raise SettingsError(f"there is no plot {kind!r}; the kinds are {', '.join(KINDS)}")
     return kind
+
+
+def _confusion(run: Evaluation, evidence: Evidence | None) -> Figure:
+    found = run.evidence(evidence)
+    if found is None:
+        raise no_evidence(run.folder, "the plot of confusion")
+    return confusion(found)
 
 
 def _utility(run: Evaluation) -> Figure:

@@ -1,13 +1,16 @@
 """Pair counts and the report on them, with methods that compute more figures from both."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from opis_cli.errors import RunError
 from opis_cli.records import Curve, PairCounts
+from opis_cli.report.evidence import FOLDER, Evidence, load_evidence
 from opis_cli.report.records import Report
 from opis_cli.report.threshold_file import read_threshold
 from opis_cli.scoring import curves
@@ -32,10 +35,13 @@ class Evaluation:
     ----------
     counts : PairCounts
     report : Report
+    folder : Path, optional
+        The folder that the run was read from.
     """
 
     counts: PairCounts
     report: Report
+    folder: Path | None = field(default=None, repr=False, compare=False)
 
     @property
     def settings(self) -> Settings:
@@ -192,6 +198,28 @@ class Evaluation:
         if threshold is not None:
             table.attrs |= dataclasses.asdict(self.rates(threshold))
         return table
+
+    def evidence(self, given: Evidence | None = None) -> Evidence | None:
+        """Return the evidence of the run: what is given or, without it, what is in its folder.
+
+        The result is None if there is neither.
+
+        Raises
+        ------
+        RunError
+            A file of it is damaged, or it is the evidence of another run.
+        """
+        found = given
+        if found is None and self.folder is not None and (self.folder / FOLDER).exists():
+            found = load_evidence(self.folder / FOLDER)
+        own = self.report.source.sha256, self.settings.metric
+        if found is not None and (found.facts.source_sha256, found.facts.metric) != own:
+            name = "RUN" if self.folder is None else self.folder
+            raise RunError(
+                f"the evidence is of another run (its source or metric differs); explain this run "
+                f"again: opis explain {name}"
+            )
+        return found
 
     def _operating(self, threshold: float | str) -> Operating:
         """Compute the rates at a threshold on the user's scale."""

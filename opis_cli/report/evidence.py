@@ -212,6 +212,15 @@ class Evidence:
     rows: "pd.DataFrame"
     components: "pd.DataFrame"
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The columns whose values stand beside each pair."""
+        return tuple(
+            name.removesuffix("_a")
+            for name in self.pairs.columns
+            if name.endswith("_a") and name not in ("row_a", "class_a")
+        )
+
 
 def save_evidence(evidence: Evidence, folder: Path) -> None:
     """Write evidence as a folder, in place of one that is there. It is written whole or not at all.
@@ -263,3 +272,13 @@ def load_evidence(folder: Path) -> Evidence:
             f"{folder}: damaged evidence ({error}); explain the run again: opis explain RUN"
         ) from None
     return Evidence(facts=facts, **tables)
+
+
+def no_evidence(run: Path | None, what: str) -> RunError:
+    """Return the error for a run that lacks the evidence that ``what`` needs.
+
+    ``run`` is the folder of the run, if it was read from one.
+    """
+    if run is None:
+        return RunError(f"{what} needs evidence; give what `explain` of the run returns: evidence=")
+    return RunError(f"{run}: {what} needs evidence; run `opis explain {run}` first")

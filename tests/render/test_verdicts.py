@@ -1,5 +1,6 @@
 """A verdict's reports, read by the programs they are for; names from the data stay text."""
 
+import dataclasses
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -13,6 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from rich.console import Console
 
 import opis_cli as opis
+from opis_cli.judging.evidence import KINDS
 from opis_cli.judging.gate import Outcome, judge
 from opis_cli.judging.limits import RULES, Demands, Limit
 from opis_cli.judging.models import compare
@@ -35,7 +37,19 @@ HOSTILE = (
 
 def hostile_run(spread, **settings):
     vectors, labels = data.blobs(240, len(HOSTILE), spread=spread)
+    # Two equal rows with different labels.
+    vectors[np.flatnonzero(labels != labels[0])[0]] = vectors[0]
     return opis.evaluate(vectors, np.array(HOSTILE, object)[labels], **settings)
+
+
+def hostile_evidence(run):
+    """Evidence with a shown column of hostile texts, in which every row is suspect."""
+    found = run.explain(threshold=0.5)
+    texts = [HOSTILE[place % len(HOSTILE)] for place in range(len(found.pairs))]
+    shown = {f"{HOSTILE[0]}_a": texts, f"{HOSTILE[0]}_b": texts[::-1]}
+    return dataclasses.replace(
+        found, pairs=found.pairs.assign(**shown), rows=found.rows.assign(suspect="label")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +63,15 @@ def failed(failing):
     limits = tuple(Limit(rule, 1.0 if rule.least else 0.0) for rule in RULES)
     demands = Demands(limits, "old | <b>run</b>", 0.9)
     old = hostile_run(0.5)
-    return judge(failing, demands, baseline=old, path="new `run`", threshold="0.5", replicates=50)
+    return judge(
+        failing,
+        demands,
+        baseline=old,
+        path="new `run`",
+        threshold="0.5",
+        evidence=hostile_evidence(failing),
+        replicates=50,
+    )
 
 
 # The attributes and children that the schema junit-10.xsd of Jenkins allows and requires.
@@ -77,13 +99,14 @@ def test_junit_holds_to_the_published_schema_and_other_parsers_read_it(failed, t
             assert re.fullmatch(r"\d+\.\d{1,3}", element.attrib["time"])
     (tmp_path / "junit.xml").write_text(text, encoding="utf-8")
     (suite,) = JUnitXml.fromfile(str(tmp_path / "junit.xml"))
-    assert (suite.tests, suite.failures, suite.errors) == (12, 12, 0)
+    assert (suite.tests, suite.failures, suite.errors) == (14, 14, 0)
     names = [case.name for case in suite]
-    assert names == [check.name for check in failed.checks] and len(set(names)) == 12
+    assert names == [check.name for check in failed.checks] and len(set(names)) == 14
     for case, check in zip(suite, failed.checks, strict=True):
         (failure,) = case.result
         assert failure.message == failure.text
         assert failure.message.startswith(f"{check.name}: ")
+        assert failure.text.count("\nrows ") == len(check.pairs)
     properties = {one.name: float(one.value) for one in suite.properties()}
     assert properties["opis"] == pytest.approx(failed.figures["opis"])
 
@@ -121,7 +144,7 @@ def test_metrics_are_openmetrics(failed):
     }
     assert samples["opis"] == pytest.approx(failed.figures["opis"], abs=1e-8)
     assert samples["opis_frr"] == pytest.approx(failed.figures["frr"], abs=1e-8)
-    assert samples["opis_failed_checks"] == 12
+    assert samples["opis_failed_checks"] == 14
     assert text.endswith("\n# EOF\n") and "e-" not in text
 
 
@@ -147,6 +170,11 @@ def test_json_keeps_names_as_they_are(failed):
     named = [check["class"] for check in verdict["checks"] if check["class"] is not None]
     assert named and set(named) <= set(HOSTILE)
     assert verdict["passed"] is False and verdict["judged"]["kind"] == "deployed"
+    found = {check["name"]: check["pairs"] for check in verdict["checks"]}
+    assert {name for name, pairs in found.items() if pairs} == set(KINDS)
+    pair = found["max-far"][0]
+    assert {pair["class_a"], pair["class_b"]} <= set(HOSTILE)
+    assert set(pair["columns"]) == {HOSTILE[0]} and set(pair["columns"][HOSTILE[0]]) <= set(HOSTILE)
 
 
 def test_the_terminal_shows_no_control_characters(failed, failing, capsys):

@@ -27,11 +27,7 @@ _GAP, _NARROWEST = 2, 6
 def evidence_summary(evidence: Evidence, out: Path | None = None) -> RenderableType:
     """Return the evidence at a glance: a sentence, the five worst of each kind, and "what if"."""
     facts = evidence.facts
-    shown = [
-        name.removesuffix("_a")
-        for name in evidence.pairs.columns
-        if name.endswith("_a") and name not in ("row_a", "class_a")
-    ]
+    shown = evidence.shown
     parts: list[RenderableType] = [*_sentences(facts)]
     parts += _class_pairs(evidence.class_pairs, facts.of_class)
     for kind, title in (
@@ -102,7 +98,9 @@ class _Fitted:
         yield table
 
 
-def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> Group:
+def fitted_table(
+    title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], left: int
+) -> Group:
     """Return a titled table, with ``left`` columns of text in front of the figures."""
     return Group(Text(title, style="bold cyan"), _Fitted(heads, list(rows), left))
 
@@ -127,7 +125,7 @@ def _class_pairs(table: "pd.DataFrame", of_class: str | None) -> list[Renderable
     if not rows:
         return []
     heads = ("  class", "and class", "accepted", "of pairs", "closest", "")
-    return [_table("Confused classes", heads, rows, 2)]
+    return [fitted_table("Confused classes", heads, rows, 2)]
 
 
 def _pairs(table: "pd.DataFrame", title: str, shown: Sequence[str]) -> list[RenderableType]:
@@ -144,7 +142,7 @@ def _pairs(table: "pd.DataFrame", title: str, shown: Sequence[str]) -> list[Rend
     if not rows:
         return []
     heads = ("  rows", "class", "and class", "distance", *("" for _ in shown for _ in "ab"))
-    return [_table(title, heads, rows, 3)]
+    return [fitted_table(title, heads, rows, 3)]
 
 
 def _suspects(table: "pd.DataFrame", facts: Facts, shown: Sequence[str]) -> list[RenderableType]:
@@ -169,7 +167,7 @@ def _suspects(table: "pd.DataFrame", facts: Facts, shown: Sequence[str]) -> list
     labels = _several(facts.suspect_labels, "label", "labels")
     title = f"Suspect rows: {labels}, {_several(facts.outliers, 'outlier', 'outliers')}"
     heads = ("  row", "class", "", "nearest own", "nearest other", *("" for _ in shown))
-    return [_table(title, heads, rows, 3)]
+    return [fitted_table(title, heads, rows, 3)]
 
 
 def _groups(facts: Facts) -> list[RenderableType]:
@@ -218,7 +216,7 @@ def _what_if(facts: Facts) -> list[RenderableType]:
     if len(rows) == 1:
         return []
     heads = ("", "FAR", "FRR", "OPIS", "recommended", "FAR", "FRR")
-    return [_table("What if", heads, rows, 1)]
+    return [fitted_table("What if", heads, rows, 1)]
 
 
 def _figures(found: Outcome, metric: str) -> tuple[str, ...]:

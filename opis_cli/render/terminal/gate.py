@@ -12,7 +12,18 @@ from opis_cli.judging.gate import Verdict
 from opis_cli.judging.limits import Unit
 from opis_cli.judging.models import Comparison, Difference
 from opis_cli.render.terminal.blocks import class_table, marked
-from opis_cli.render.verdicts.words import cells, evidence, figure, headline, signed, subject
+from opis_cli.render.terminal.evidence import fitted_table
+from opis_cli.render.verdicts.words import (
+    cells,
+    evidence,
+    figure,
+    headline,
+    pair_cells,
+    pair_heads,
+    pairs_title,
+    signed,
+    subject,
+)
 from opis_cli.report.records import Report
 from opis_cli.scoring.opis import SCALES
 from opis_cli.text import number, plain, rate
@@ -33,6 +44,12 @@ def verdict(found: Verdict, report: Report) -> RenderableType:
         Text(),
         _checks(found),
     ]
+    for check in found.checks:
+        if check.pairs:
+            rows = [("  " + first, *rest) for first, *rest in map(pair_cells, check.pairs)]
+            shown = [""] * (len(rows[0]) - 4)
+            heads = ("  rows", *pair_heads(check)[1:4], *shown)
+            parts += [Text(), fitted_table(f"{check.name}: {pairs_title(check)}", heads, rows, 3)]
     if found.baseline is not None and found.baseline.most_worse:
         parts += [Text(), _classes("lost", found.baseline.most_worse, report)]
     parts += [Text(f"! {note}", style="yellow") for note in found.notes]

@@ -7,7 +7,7 @@ part of it are escaped as GitHub prescribes.
 from collections.abc import Iterator
 
 from opis_cli.judging.gate import Outcome, Verdict
-from opis_cli.render.verdicts.words import sentence
+from opis_cli.render.verdicts.words import pair_lines, sentence
 
 MOST_ANNOTATIONS = 10
 """Most annotations that a step may have."""
@@ -33,7 +33,8 @@ def annotations(verdict: Verdict) -> Iterator[str]:
     fits = len(failed) <= MOST_ANNOTATIONS
     for check in failed if fits else failed[: MOST_ANNOTATIONS - 1]:
         title = _property(f"opis gate: {check.name}")
-        yield f"::error title={title}::{_data(sentence(check))}"
+        text = "\n".join([sentence(check), *pair_lines(check)])
+        yield f"::error title={title}::{_data(text)}"
     if not fits:
         rest = ", ".join(check.name for check in failed[MOST_ANNOTATIONS - 1 :])
         yield f"::error title=opis gate::{_data(f'and {rest}')}"

@@ -3,7 +3,7 @@
 import re
 
 from opis_cli.judging.gate import Outcome
-from opis_cli.render.verdicts.words import sentence
+from opis_cli.render.verdicts.words import pair_lines, sentence
 from opis_cli.text import plain
 
 # Characters that XML 1.0 does not allow. `plain` replaces only the control characters among them.
@@ -17,8 +17,8 @@ def junit(outcome: Outcome) -> str:
     verdict = outcome.verdict
     suite = TestSuite(_xml(f"opis gate {plain(verdict.run, 120)}"))
     suite.timestamp = verdict.created[:19]
-    told = {"confidence": verdict.confidence, "false_alarm": verdict.false_alarm}
-    for name, value in (verdict.figures | told).items():
+    judged_by = {"confidence": verdict.confidence, "false_alarm": verdict.false_alarm}
+    for name, value in (verdict.figures | judged_by).items():
         if value is not None:
             suite.add_property(name, f"{value:.9g}")
     for check in verdict.checks:
@@ -26,7 +26,8 @@ def junit(outcome: Outcome) -> str:
         if not check.passed:
             # Some programs show the message and others the text, and few show the properties. So
             # message and text both hold everything.
-            text = _xml(" ".join([sentence(check) + ".", *verdict.notes]))
+            told = " ".join([sentence(check) + ".", *verdict.notes])
+            text = _xml("\n".join([told, *pair_lines(check)]))
             failure = Failure(text, "limit")
             failure.text = text
             case.result = [failure]

@@ -3,7 +3,15 @@
 import re
 
 from opis_cli.judging.gate import Outcome
-from opis_cli.render.verdicts.words import cells, evidence, headline, subject
+from opis_cli.render.verdicts.words import (
+    cells,
+    evidence,
+    headline,
+    pair_cells,
+    pair_heads,
+    pairs_title,
+    subject,
+)
 from opis_cli.text import number, plain
 
 # A dot before a letter could be part of an address, which some renderers turn into a link.
@@ -20,6 +28,13 @@ def markdown(outcome: Outcome) -> str:
         remark = ". ".join(text for text in (check.remark, evidence(check)) if text)
         row = ["✅" if check.passed else "❌", check.name, *cells(check), remark]
         lines.append("| " + " | ".join(map(_escaped, row)) + " |")
+    for check in verdict.checks:
+        if check.pairs:
+            heads = pair_heads(check)
+            lines += ["", f"{check.name}: {pairs_title(check)}", ""]
+            lines += ["| " + " | ".join(map(_escaped, heads)) + " |", "|---" * len(heads) + "|"]
+            for pair in check.pairs:
+                lines.append("| " + " | ".join(map(_escaped, pair_cells(pair))) + " |")
     if verdict.baseline is not None and verdict.baseline.most_worse:
         one, many = report.source.one, report.source.many.capitalize()
         lines += ["", f"{many} that lost most (mean utility over the calibration range):", ""]

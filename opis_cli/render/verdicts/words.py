@@ -5,6 +5,7 @@ Class names come from the data. Every name that is shown is kept on one line and
 
 from opis_cli import decimals
 from opis_cli.judging.checks import Check
+from opis_cli.judging.evidence import ErrorPair
 from opis_cli.judging.gate import Verdict
 from opis_cli.judging.limits import Unit
 from opis_cli.text import number, on_scale, plain, rate
@@ -19,6 +20,8 @@ def figure(value: float | None, unit: Unit, *, points: bool = False) -> str:
     """
     if value is None:
         return "–"
+    if unit in ("pairs", "rows"):
+        return f"{value:,.0f}"
     if unit == "distance":
         return number(value, 4) if points else decimals.text(value)
     if unit == "number":
@@ -64,6 +67,60 @@ def sentence(check: Check) -> str:
     parts = [f"{check.name}: {value}, limit {limit}, margin {margin}"]
     parts += [text for text in (check.remark, evidence(check)) if text]
     return ". ".join(parts)
+
+
+_PAIRS = {
+    "max-far": "Closest false accepts",
+    "max-class-frr": "Farthest false rejects of the classes beyond the limit",
+    "max-label-conflicts": "Equal rows with different labels",
+}
+_VALUE = 60
+"""Most characters of a shown value."""
+
+
+def pairs_title(check: Check) -> str:
+    """Return what the pairs behind a failed check are."""
+    return _PAIRS[check.name]
+
+
+def pair_heads(check: Check) -> tuple[str, ...]:
+    """Return the heads of ``pair_cells``."""
+    shown = [plain(name, _VALUE) for name in check.pairs[0].columns]
+    return (
+        "rows",
+        "class",
+        "and class",
+        "distance",
+        *(name for one in shown for name in (one, "")),
+    )
+
+
+def pair_cells(pair: ErrorPair) -> tuple[str, ...]:
+    """Return rows, classes, distance and shown values of a pair as text."""
+    second = f"gallery {pair.row_b}" if pair.in_gallery else f"{pair.row_b}"
+    return (
+        f"{pair.row_a}, {second}",
+        plain(pair.class_a),
+        plain(pair.class_b) if pair.class_a != pair.class_b else "same",
+        number(pair.distance, 3),
+        *(
+            "–" if one is None else plain(one, _VALUE)
+            for both in pair.columns.values()
+            for one in both
+        ),
+    )
+
+
+def pair_lines(check: Check) -> list[str]:
+    """Return the pairs behind a failed check, a line each under a title; empty without pairs."""
+    if not check.pairs:
+        return []
+    lines = []
+    for pair in check.pairs:
+        rows, one, two, distance, *shown = pair_cells(pair)
+        classes = f"both {one}" if pair.class_a == pair.class_b else f"{one} and {two}"
+        lines.append(", ".join([f"rows {rows}: {classes}, distance {distance}", *shown]))
+    return [f"{pairs_title(check)}:", *lines]
 
 
 def headline(verdict: Verdict) -> str:

@@ -1,0 +1,151 @@
+"""What the evidence of a run tells a gate: suspect rows, and the pairs behind a failed limit."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from opis_cli.judging.limits import Limit
+from opis_cli.report.evaluation import Evaluation
+from opis_cli.report.evidence import Evidence
+from opis_cli.report.input_warnings import ROWS_NAMED
+from opis_cli.scoring.operating import Operating
+from opis_cli.text import first_of, number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KINDS = {
+    "max-far": "false_accept",
+    "max-class-frr": "false_reject",
+    "max-label-conflicts": "false_accept",
+}
+"""The kind of the pairs that explain a failed limit, by the limit's name."""
+MOST_PAIRS = 10
+"""Most pairs that are named for a limit."""
+_EQUAL = 1e-12
+"""Largest distance of equal rows, which rounding in float64 leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPair:
+    """Two rows that the threshold judges wrongly.
+
+    Attributes
+    ----------
+    row_a, row_b : int
+        Their numbers in the source, from 0.
+    in_gallery : bool
+        Whether ``row_b`` is the number of a gallery row.
+    class_a, class_b : int or str
+        Their labels as in the data.
+    distance : float
+    columns : dict
+        The two values of each column that ``opis explain --show-columns`` named, as text or None.
+    """
+
+    row_a: int
+    row_b: int
+    in_gallery: bool
+    class_a: int | str
+    class_b: int | str
+    distance: float
+    columns: dict[str, tuple[str | None, str | None]]
+
+
+def suspect_rows(limit: Limit, evidence: Evidence) -> tuple[int, int, str]:
+    """Return the number of suspect rows, the most that the limit allows, and a remark."""
+    kinds = evidence.rows["suspect"]
+    labels, outliers = (int((kinds == kind).sum()) for kind in ("label", "outlier"))
+    found, rows = int(kinds.notna().sum()), len(kinds)
+    # Rounded first, as binary fractions are not exact: 29 % of 100 rows would be 28.
+    allowed = math.floor(round(limit.amount * (rows if limit.relative else 1), 9))
+    remark = f"{labels:,} suspect labels and {outliers:,} outliers of {rows:,} rows"
+    if found and "gallery" not in evidence.rows:
+        worst = evidence.rows[kinds.notna()].sort_values("score", ascending=False, kind="stable")
+        remark += f": rows {first_of(worst['row'].head(ROWS_NAMED).tolist(), found)}"
+    return found, allowed, remark
+
+
+def can_explain(name: str, run: Evaluation) -> bool:
+    """Return whether pairs of the evidence can say why a limit does not hold."""
+    # The evidence is by class, not by group.
+    return name in KINDS and (name != "max-class-frr" or run.settings.group_column is None)
+
+
+def error_pairs(
+    limit: Limit, run: Evaluation, at: Operating | None, evidence: Evidence
+) -> tuple[ErrorPair, ...]:
+    """Return the pairs of the evidence that explain best why a limit does not hold.
+
+    They are the closest false accepts, or the farthest false rejects of the classes beyond the
+    limit, the worst class first. All are errors at the judged threshold.
+    """
+    kind = KINDS[limit.rule.name]
+    table = evidence.pairs[evidence.pairs["kind"] == kind]
+    if limit.rule.name == "max-label-conflicts":
+        table = table[table["distance"] <= _EQUAL]
+    elif at is not None and at.threshold != evidence.facts.threshold:
+        accepted = table["distance"] <= at.threshold
+        table = table[accepted == (kind == "false_accept")]
+    if limit.rule.name == "max-class-frr" and at is not None:
+        table = _worst_first(table, limit, run, at)
+    in_gallery = run.settings.gallery is not None
+    return tuple(
+        _pair(row, evidence.shown, in_gallery) for row in table.head(MOST_PAIRS).to_dict("records")
+    )
+
+
+def _worst_first(
+    table: "pd.DataFrame", limit: Limit, run: Evaluation, at: Operating
+) -> "pd.DataFrame":
+    """Return the pairs of classes whose FRR exceeds the limit, those of the worst class first."""
+    names = run.counts.class_names[run.consistency.classes].tolist()
+    order = np.argsort(-at.classes.frr, kind="stable")
+    failing = [str(names[place]) for place in order if at.classes.frr[place] > limit.amount]
+    rank = {name: place for place, name in enumerate(failing)}
+    ranks = table["class_a"].astype(str).map(rank)
+    return table[ranks.notna()].loc[ranks.dropna().sort_values(kind="stable").index]
+
+
+def _pair(row: dict[Any, Any], shown: tuple[str, ...], in_gallery: bool) -> ErrorPair:
+    def text(value: object) -> str | None:
+        return value if isinstance(value, str) else None
+
+    return ErrorPair(
+        row_a=int(row["row_a"]),
+        row_b=int(row["row_b"]),
+        in_gallery=in_gallery,
+        class_a=row["class_a"],
+        class_b=row["class_b"],
+        distance=float(row["distance"]),
+        columns={name: (text(row[f"{name}_a"]), text(row[f"{name}_b"])) for name in shown},
+    )
+
+
+def evidence_note(evidence: Evidence, at: Operating | None, *, lacking: bool) -> str:
+    """Return what a reader must know about the named pairs; empty if there is nothing.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    at : Operating or None
+        Where the rates are judged.
+    lacking : bool
+        Whether the evidence has no pair for one of the limits that do not hold.
+    """
+    facts, parts = evidence.facts, []
+    if at is not None and at.threshold != facts.threshold:
+        parts.append(
+            f"The evidence is of another threshold, {number(facts.threshold, 8)}; the pairs that "
+            f"it names are errors at {number(at.threshold, 8)} too"
+        )
+    if facts.of_class is not None:
+        parts.append("The evidence lists pairs of one class only")
+    if lacking:
+        parts.append("The evidence lists no pair for a limit that does not hold")
+    if not parts:
+        return ""
+    again = "" if at is None else f" --threshold {at.threshold!r}"
+    return ". ".join(parts) + f". `opis explain RUN{again}` lists them anew."

@@ -1,0 +1,186 @@
+"""Draw the class pairs with most false accepts, as a matrix that puts confused classes together."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+
+from opis_cli.errors import SettingsError
+from opis_cli.records import Ints
+from opis_cli.render.axes import WORST, new_figure
+from opis_cli.report.evidence import Evidence
+from opis_cli.text import human_count, number, plain, printable, rate, scale
+
+_MOST = 24
+"""Most classes of the picture."""
+_NAME = 20
+"""Most characters of a name."""
+_FONT, _GAP = 9, 0.06
+"""Size of the names in points, and their distance from the cells in inches."""
+_CELL, _LARGEST_CELL = 0.27, 0.6
+"""Sides of the least and of the largest cell in inches."""
+_WIDTH = 6.4
+"""Least width of the panel in inches, for the title."""
+_MARGIN, _TITLE, _BAR = 0.2, 0.6, 0.8
+"""Space at the sides, for the title and for the colour bar, in inches."""
+_COLORS = "Blues"
+
+Matrix = NDArray[np.float64]
+
+
+def confusion(evidence: Evidence) -> Figure:
+    """Draw the false accepts between the classes of the most confused class pairs.
+
+    Raises
+    ------
+    SettingsError
+        There is no false accept.
+    """
+    facts, table = evidence.facts, evidence.class_pairs
+    table = table[table["accepted"] > 0]
+    if not len(table):
+        raise SettingsError(
+            f"there is no false accept at {scale(facts.metric)} {number(facts.threshold, 8)}, so "
+            "no classes are confused; explain a larger threshold: opis explain RUN --threshold T"
+        )
+    names = _most_confused(table["class_a"].tolist(), table["class_b"].tolist())
+    inside = table[table["class_a"].isin(names) & table["class_b"].isin(names)]
+    one, two = (inside[end].map(names.index).to_numpy() for end in ("class_a", "class_b"))
+    accepted = _symmetric(len(names), one, two, inside["accepted"].to_numpy())
+    pairs = _symmetric(len(names), one, two, inside["pairs"].to_numpy())
+    merge = _symmetric(len(names), one, two, (inside["suggestion"] == "merge").to_numpy())
+    rates = np.divide(accepted, pairs, out=np.zeros_like(pairs), where=pairs > 0)
+    order = _seriated(rates)
+    grid = np.ix_(order, order)
+
+    side = float(np.clip(4.2 / len(names), _CELL, _LARGEST_CELL))
+    texts = [printable(plain(names[place], _NAME)) for place in order]
+    names_end = max((place + 1) * side + _width(text) for place, text in enumerate(texts))
+    figure, axes, below = _panels(side, len(names), names_end)
+    cells = _cells(axes, rates[grid], accepted[grid], merge[grid] > 0, side)
+    for place, text in enumerate(texts):
+        axes.text(
+            place + _GAP / side,
+            place + 0.5,
+            text,
+            va="center_baseline",
+            fontsize=_FONT,
+            parse_math=False,
+        )
+    bar = figure.colorbar(cells, cax=below, orientation="horizontal")
+    bar.locator = MaxNLocator(4)
+    bar.formatter = FuncFormatter(lambda value, _: rate(value))
+    bar.outline.set_visible(False)
+    bar.set_label("accepted share of the pairs of two classes", fontsize=8, loc="left")
+    bar.ax.tick_params(labelsize=8)
+    share = float(inside["accepted"].sum()) / facts.false_accepts
+    axes.set_title(_title(evidence, len(names), share), loc="left", fontsize=10)
+    return figure
+
+
+def _width(text: str) -> float:
+    """Return the width of a name in inches."""
+    # A dollar sign without a backslash would begin a formula.
+    path = TextPath((0, 0), text.replace("$", r"\$"), size=_FONT)
+    return float(path.get_extents().width) / 72
+
+
+def _panels(side: float, count: int, names_end: float) -> tuple[Figure, Axes, Axes]:
+    """Make a figure with a panel for the cells and their names, and one for the colour bar.
+
+    A unit of the panel is a cell, which is a square of ``side`` inches. The names end at
+    ``names_end`` inches.
+    """
+    width = max(names_end, _WIDTH)
+    height = side * count
+    whole = width + 2 * _MARGIN, _TITLE + height + _BAR
+    figure = new_figure(*whole)
+    figure.set_layout_engine("none")
+
+    def panel(left: float, bottom: float, across: float, up: float) -> Axes:
+        inches = left / whole[0], bottom / whole[1], across / whole[0], up / whole[1]
+        return figure.add_axes(inches)
+
+    axes = panel(_MARGIN, _BAR, width, height)
+    axes.set(xlim=(0, width / side), ylim=(count, 0))
+    axes.axis("off")
+    return figure, axes, panel(_MARGIN, _BAR - 0.3, _WIDTH / 2, 0.12)
+
+
+def _title(evidence: Evidence, shown: int, share: float) -> str:
+    facts = evidence.facts
+    classes = evidence.rows["class"].nunique()
+    of = f"these {shown:,} of {classes:,} classes" if shown < classes else f"all {shown:,} classes"
+    return (
+        f"{rate(share)} of all {facts.false_accepts:,} false accepts are between {of}\n"
+        f"at {scale(facts.metric)} {number(facts.threshold, 8)}; a cell has their number"
+    )
+
+
+def _most_confused(left: list[Any], right: list[Any]) -> list[Any]:
+    """Return the classes of the first class pairs, as many as the picture has room for."""
+    names: dict[Any, None] = {}
+    for pair in zip(left, right, strict=True):
+        new = [name for name in pair if name not in names]
+        if len(names) + len(new) > _MOST:
+            break
+        names |= dict.fromkeys(new)
+    return list(names)
+
+
+def _symmetric(count: int, one: Ints, two: Ints, values: NDArray[Any]) -> Matrix:
+    matrix = np.zeros((count, count))
+    matrix[one, two] = matrix[two, one] = values
+    return matrix
+
+
+def _seriated(rates: Matrix) -> Ints:
+    """Return an order of the classes in which those that are confused stand together."""
+    near = np.sqrt(rates)
+    apart = 1 - near / near.max()
+    np.fill_diagonal(apart, 0.0)
+    tree = linkage(squareform(apart, checks=False), "average", optimal_ordering=True)
+    return np.asarray(leaves_list(tree), np.int64)
+
+
+def _cells(
+    axes: Axes, rates: Matrix, accepted: Matrix, merge: NDArray[np.bool_], side: float
+) -> PatchCollection:
+    """Draw the cells below the diagonal, with their numbers; return them for the colour bar."""
+    rows, columns = np.tril_indices(len(rates), -1)
+    scaled = Normalize(0, float(rates.max()))
+    cells = PatchCollection(
+        [Rectangle(place, 1, 1) for place in zip(columns.tolist(), rows.tolist(), strict=True)],
+        cmap=_COLORS,
+        norm=scaled,
+        edgecolor="white",
+        linewidth=1,
+    )
+    cells.set_array(rates[rows, columns])
+    axes.add_collection(cells, autolim=False)
+    size = float(np.clip(26 * side, 6, 10))
+    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+        count = accepted[row, column]
+        if not count:
+            continue
+        text = f"{count:.0f}" if count < 1_000 else human_count(count).replace(" ", "")
+        color = "white" if scaled(rates[row, column]) > 0.55 else "black"
+        place = column + 0.5, row + 0.5
+        axes.text(*place, text, ha="center", va="center_baseline", fontsize=size, color=color)
+    suggested = np.argwhere(np.tril(merge, -1)).tolist()
+    for row, column in suggested:
+        frame = Rectangle((column, row), 1, 1, fill=False, edgecolor=WORST, linewidth=1.5, zorder=3)
+        axes.add_patch(frame)
+    if suggested:
+        frame.set_label("may be one class")
+        axes.legend(loc="upper right", fontsize=8, frameon=False)
+    return cells

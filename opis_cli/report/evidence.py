@@ -1,5 +1,6 @@
 """The evidence behind the rates of a run: its record, and its files in the folder ``evidence``."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -252,10 +253,13 @@ def check_folder(folder: Path) -> None:
     Raises
     ------
     RunError
-        The folder exists, and holds no evidence.
+        The folder exists and holds no evidence, or nothing can be written there.
     """
     if folder.exists() and not (folder / FACTS_FILE).is_file():
         raise RunError(f"{folder}: exists and holds no evidence; choose another folder")
+    parent = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise RunError(f"{folder}: cannot be written; choose another folder with --out DIR")
 
 
 def load_evidence(folder: Path) -> Evidence:

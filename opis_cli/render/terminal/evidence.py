@@ -99,17 +99,19 @@ class _Fitted:
         def excess(of: Sequence[int]) -> int:
             return sum(of) + _GAP * len(of) - options.max_width
 
-        least = [min(w, _NARROWEST) if k in texts else w for k, w in enumerate(widths)]
+        # Row numbers stand among the texts, and they are figures.
+        short = {k for k in texts if any(cell.strip(" ,0123456789") for cell in columns[k][1:])}
+        least = [min(w, _NARROWEST) if k in short else w for k, w in enumerate(widths)]
         shown = len(widths)
         while shown > len(widths) - self.behind and excess(least[:shown]) > 0:
             shown -= 1
         widths = widths[:shown]
-        texts &= set(range(shown))
-        while excess(widths) > 0:
-            widest = max(texts, key=widths.__getitem__)
-            if widths[widest] <= _NARROWEST:
-                break
+        short = {k for k in short if k < shown and widths[k] > _NARROWEST}
+        while excess(widths) > 0 and short:
+            widest = max(short, key=widths.__getitem__)
             widths[widest] -= 1
+            if widths[widest] <= _NARROWEST:
+                short.remove(widest)
         table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim", pad_edge=False)
         for place, width in enumerate(widths):
             table.add_column(

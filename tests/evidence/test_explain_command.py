@@ -1,7 +1,9 @@
 """``opis explain`` as a user runs it: sources that moved, columns of any type, small inputs."""
 
+import contextlib
 import datetime
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +11,9 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+
+from opis_cli.pipeline import evaluate_file
+from opis_cli.settings import Settings
 
 FILES = {"evidence.json", "pairs.parquet", "class_pairs.parquet", "rows.parquet"}
 FILES |= {"components.parquet"}
@@ -60,15 +65,23 @@ def opis(cli):
     return run
 
 
+@pytest.fixture(scope="module")
+def evaluated_once(tmp_path_factory):
+    """Runs of rows and of scored pairs, with the sources beside them, that tests leave alone."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    with contextlib.chdir(folder):
+        rows().to_parquet("rows.parquet")
+        scored().to_parquet("pairs.parquet")
+        evaluate_file("rows.parquet", Settings(max_far=0.05)).save("of_rows")
+        asked = Settings(pairs=True, group_column="left,right", max_far=0.05)
+        evaluate_file("pairs.parquet", asked).save("of_pairs")
+    return folder
+
+
 @pytest.fixture
-def evaluated(opis, tmp_path):
-    """Runs of rows and of scored pairs, with the sources beside them."""
-    rows().to_parquet(tmp_path / "rows.parquet")
-    scored().to_parquet(tmp_path / "pairs.parquet")
-    opis("evaluate", "rows.parquet", "--max-far", "0.05", "--out", "of_rows", "-q")
-    words = ("--pairs", "--group-column", "left,right", "--max-far", "0.05")
-    opis("evaluate", "pairs.parquet", *words, "--out", "of_pairs", "-q")
-    return tmp_path
+def evaluated(evaluated_once, tmp_path):
+    """These runs and sources, in a folder of the test's own."""
+    return shutil.copytree(evaluated_once, tmp_path, dirs_exist_ok=True)
 
 
 def evidence(folder):
@@ -92,7 +105,7 @@ def test_columns_of_any_type_are_shown_as_text(evaluated, opis):
             assert row[f"nasty_{side}"] == NASTY
             assert row[f"label_{side}"] == str(own["label"])
             some = row[f"some_{side}"]
-            assert pd.isna(some) if own["some"] is None else some == own["some"]
+            assert pd.isna(some) if pd.isna(own["some"]) else some == own["some"]
     dashes = opis("explain", "of_rows", "--show-columns", "some")
     assert "–" in dashes and "None" not in dashes and "nan" not in dashes
 
@@ -165,18 +178,18 @@ def test_an_interrupt_leaves_nothing(evaluated):
         "sys.argv = ['opis', 'explain', 'of_pairs']\n__main__.main()"
     )
     before = sorted(evaluated.rglob("*"))
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=evaluated,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout.readline() == "looking\n"
-    process.send_signal(signal.SIGINT)
-    assert process.wait() == 130
-    assert process.stderr.read() == "opis: interrupted\n"
+    ) as process:
+        assert process.stdout.readline() == "looking\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+        assert process.stderr.read() == "opis: interrupted\n"
     assert sorted(evaluated.rglob("*")) == before
 
 

@@ -150,7 +150,7 @@ class Embeddings:
         Number of bad rows that were left out on request.
     source : Source
     columns : mapping of names to Column
-        The columns that settings name.
+        The columns that settings name, and those to show.
     gallery_rows : int, optional
         Number of gallery rows. They are the last rows, and the rows before them are the queries.
     ignored_rows : int

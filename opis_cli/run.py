@@ -89,7 +89,7 @@ class Run(Evaluation):
         threshold : float, or path of a threshold.json, optional
             By default the recommended threshold.
         of_class : str, optional
-            Name of a class, for pairs with a row of it.
+            Name of a class, for pairs with a row of it. For scored pairs, of a group.
         top, per_class_pair : int
             Most pairs of a kind to list, and most of one pair of classes.
         show_columns : sequence of str
@@ -109,10 +109,14 @@ class Run(Evaluation):
             The source is not there or has changed, or there is no such class or threshold.
         """
         from opis_cli.report.explain import Asked, explain
-        from opis_cli.report.source import rows_of
+        from opis_cli.report.explain_scored import explain_scored
+        from opis_cli.report.source import rows_of, table_of
 
         given = None if threshold is None else str(threshold)
         asked = Asked(given, top, per_class_pair, of_class, tuple(show_columns))
+        if self.settings.pairs:
+            with table_of(self.report, self.settings, self.counts.class_names, source) as table:
+                return explain_scored(self, table, asked, progress)
         rows = self.embeddings
         if rows is None or source is not None:
             rows = rows_of(self.report, self.settings, source, asked.show_columns)

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from opis_cli import decimals
 
+SCORED = ("distance", "score")
+"""Metrics of scored pairs, which are scales of the user's own."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -39,7 +41,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 def scale(metric: str) -> str:
     """Return the name of a metric's scale: ``cosine distance``, ``distance``, ``score``."""
-    if metric in ("distance", "score"):
+    if metric in SCORED:
         return metric
     return "Hamming distance" if metric == "hamming" else f"{metric} distance"
 

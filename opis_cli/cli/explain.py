@@ -23,7 +23,9 @@ def explain(
     ] = None,
     of_class: Annotated[
         str | None,
-        typer.Option("--class", help="Only pairs with a row of this class.", metavar="NAME"),
+        typer.Option(
+            "--class", help="Only pairs with a row of this class, or group.", metavar="NAME"
+        ),
     ] = None,
     top: Annotated[int, typer.Option(help="Most pairs of a kind to list.", metavar="N")] = 1_000,
     per_class_pair: Annotated[

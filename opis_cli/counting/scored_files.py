@@ -14,6 +14,7 @@ from opis_cli.counting.trial_lists import conversion
 from opis_cli.embeddings import arrow
 from opis_cli.embeddings.columns import check_file, choose, reading, show
 from opis_cli.embeddings.folders import part_files
+from opis_cli.embeddings.texts import as_texts
 from opis_cli.errors import InputError
 from opis_cli.records import Ints
 
@@ -33,6 +34,8 @@ class Batch:
     ----------
     scores : ndarray of shape (n,), float64
     genuine : ndarray of shape (n,), bool
+    rows : ndarray of shape (n,), int64
+        Row number of each pair, from 0, in all files together.
     groups : list of ndarrays of shape (n,), int64
         Group of the pairs, or of each side of the pairs, as indices into the names of the table.
     unscored_genuine : ndarray of shape (m,), bool
@@ -45,6 +48,7 @@ class Batch:
 
     scores: NDArray[np.float64]
     genuine: NDArray[np.bool_]
+    rows: Ints
     groups: list[Ints]
     unscored_genuine: NDArray[np.bool_]
     unscored_groups: list[Ints]
@@ -97,14 +101,56 @@ class Table:
         InputError
             A file is damaged, a column is of another type, or there is a bad row.
         """
+        start = 0
         for path in self.files:
             row = 0
             for raw in _raw(path, [self.score, self.genuine, *self.groups], self.batch_rows):
-                yield self._batch(raw, path, row, drop)
+                yield self._batch(raw, path, row, start, drop)
                 row += len(raw)
+            start += row
 
-    def _batch(self, raw: Any, path: Path, row: int, drop: bool) -> Batch:
-        """Turn the columns of a raw batch into arrays without bad rows."""
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse columns that are not in the files.
+
+        Raises
+        ------
+        InputError
+            The message names the columns that there are.
+        """
+        for path in self.files:
+            _check_columns(path, _column_names(path), names)
+
+    def texts(self, names: Sequence[str], rows: Ints) -> list[list[str | None]]:
+        """Read some columns of some pairs as text: for each column a list, null where it is null.
+
+        Parameters
+        ----------
+        names : sequence of str
+        rows : ndarray of shape (n,), int64
+            Row numbers in ascending order, each once.
+
+        Raises
+        ------
+        InputError
+            A file is damaged, or has no such column.
+        """
+        found: list[list[str | None]] = [[] for _ in names]
+        start = 0
+        for path in self.files:
+            for raw in _raw(path, names, self.batch_rows):
+                first, last = np.searchsorted(rows, [start, start + len(raw)])
+                some = raw.take(rows[first:last] - start)
+                for values, name in zip(found, names, strict=True):
+                    values += as_texts(some.column(some.schema.get_field_index(name))).to_pylist()
+                start += len(raw)
+        return found
+
+    def _batch(self, raw: Any, path: Path, row: int, start: int, drop: bool) -> Batch:
+        """Turn the columns of a raw batch into arrays without bad rows.
+
+        ``row`` is the number of its first row in its file, and ``start`` that of the first row of
+        the file.
+        """
 
         def column(name: str) -> Any:
             return raw.column(raw.schema.get_field_index(name))
@@ -133,6 +179,7 @@ class Table:
         return Batch(
             scores=scores[good],
             genuine=genuine[good],
+            rows=start + row + np.flatnonzero(good),
             groups=[codes[good] for codes in groups],
             unscored_genuine=genuine[unscored],
             unscored_groups=[codes[unscored] for codes in groups],
@@ -158,6 +205,7 @@ def open_table(
     genuine: str | None,
     group: str | None,
     batch_rows: int,
+    names: NDArray[Any] | None = None,
 ) -> Table:
     """Find the columns of scored pairs.
 
@@ -170,6 +218,8 @@ def open_table(
         Name of a column, or two names with a comma between, one for each side of a pair.
     batch_rows : int
         Number of pairs to read at a time.
+    names : ndarray of shape (K,), optional
+        Names of the groups, sorted. Without them, the columns of groups are read to find them.
 
     Raises
     ------
@@ -183,12 +233,14 @@ def open_table(
     scores = choose(columns, score, SCORE_NAMES, "score", files[0])
     where = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1]}"
     groups = _group_columns(columns, group, files[0])
+    if names is None:
+        names = _group_names(files, scores, groups, where, batch_rows)
     return Table(
         files=files,
         score=scores,
         genuine=choose(columns, genuine, GENUINE_NAMES, "label", files[0], "column 'genuine'"),
         groups=groups,
-        names=_group_names(files, scores, groups, where, batch_rows),
+        names=names,
         where=where,
         rows=sum(map(_rows, files)),
         batch_rows=batch_rows,

@@ -5,7 +5,7 @@ a label, and (unless ``Reading.paired`` is False) there are genuine and impostor
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -44,6 +44,8 @@ class Reading:
     columns : mapping of names to bool
         Further columns to read from the files of the labels. The value says whether a row without a
         value in this column is bad.
+    show_columns : sequence of str
+        Columns to read from these files as text, whatever their type, to show them.
     metric : {"cosine", "euclidean", "hamming"}
         Under cosine a vector of zeros is a bad row. Under Hamming vectors are bits.
     on_bad_rows : {"error", "drop"}
@@ -64,6 +66,7 @@ class Reading:
     embedding_column: str | None = None
     label_column: str | None = None
     columns: Mapping[str, bool] = field(default_factory=dict)
+    show_columns: Sequence[str] = ()
     metric: str = "cosine"
     on_bad_rows: str = "error"
     paired: bool = True

@@ -17,6 +17,7 @@ from opis_cli.embeddings.sampling import Sample
 from opis_cli.embeddings.shard import Shard
 from opis_cli.embeddings.sources import Given, all_fetched, fetched, parts_of
 from opis_cli.embeddings.tables import Tables, is_table
+from opis_cli.embeddings.texts import join_texts
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.machine import resident_memory
 from opis_cli.records import Embeddings, Numbers, Source
@@ -35,21 +36,18 @@ def read_as(path: Given, settings: Settings, show_columns: Sequence[str] = ()) -
     path : path, or sequence of paths
     settings : Settings
     show_columns : sequence of str
-        Further columns to read. A row may lack a value in them.
+        Further columns to read, as text. A row may lack a value in them.
 
     Raises
     ------
     InputError
         See ``read``; or queries and gallery do not fit together.
     """
-    further = dict.fromkeys(show_columns, False)
-    asked = Reading.of(settings)
-    asked = replace(asked, columns=further | dict(asked.columns))
+    asked = replace(Reading.of(settings), show_columns=show_columns)
     queries = read(path, asked, labels=settings.labels)
     if settings.gallery is None:
         return queries
-    asked = Reading.of(settings, gallery=True)
-    asked = replace(asked, columns=further | dict(asked.columns))
+    asked = replace(Reading.of(settings, gallery=True), show_columns=show_columns)
     return with_gallery(queries, read(settings.gallery, asked, labels=settings.gallery_labels))
 
 
@@ -94,9 +92,9 @@ def read(
         sizes = [shard.rows(asked.embedding_column) for shard in shards]
         expected = _expected(sizes, len(holders))
 
-        def joined(column: str | None) -> arrow.Array:
+        def chunks_of(column: str | None) -> list[arrow.Array]:
             """Read the labels, or a further column, of all rows."""
-            chunks = [
+            return [
                 chunk
                 for holder, size in zip(holders, expected, strict=True)
                 for chunk in (
@@ -105,18 +103,21 @@ def read(
                     else holder.column(column, size)
                 )
             ]
-            return arrow.join_labels(chunks, where if column is None else _of(where, column))
 
-        plain = joined(None)
-        others = {name: joined(name) for name in asked.columns}
+        plain = arrow.join_labels(chunks_of(None), where)
+        others = {
+            name: arrow.join_labels(chunks_of(name), _of(where, name)) for name in asked.columns
+        }
+        shown = {name: join_texts(chunks_of(name)) for name in asked.show_columns}
         if asked.max_pairs is not None:
             check_lengths(len(plain), sum(sizes), where)
         sample = Sample.of(plain, where, asked.max_pairs, asked.seed, asked.ignored_label)
         if sample is not None:
             plain = sample.labels
-            others = {
-                name: sample.take(values, _of(where, name)) for name, values in others.items()
-            }
+            others, shown = (
+                {name: sample.take(values, _of(where, name)) for name, values in some.items()}
+                for some in (others, shown)
+            )
         but = None if labels_files else shards[0].label_name(asked.label_column)
         if asked.memory_limit is not None:
             rows = sum(sizes) if sample is None else len(sample.rows)
@@ -140,7 +141,7 @@ def read(
             ),
             asked,
             labels_path=where,
-            columns=others,
+            columns=shown | others,
             sample=sample,
         )
     source = replace(found.source, path=" ".join(parts), parts=parts if len(parts) > 1 else ())

@@ -105,7 +105,7 @@ def _listed(
     key = rounded(distances, rows) if closest else -rounded(distances, rows)
     place = np.lexsort((pairs[1], pairs[0], key))
     pairs, distances = pairs[:, place], distances[place]
-    kept = _rank_within(np.sort(embeddings.labels[pairs], axis=0)) < limit
+    kept = rank_within(np.sort(embeddings.labels[pairs], axis=0)) < limit
     return Hardest(pairs[0, kept][:top], pairs[1, kept][:top], distances[kept][:top])
 
 
@@ -139,7 +139,7 @@ def _candidates(
         yield np.stack([part[i], right[j]])
 
 
-def _rank_within(groups: Ints) -> Ints:
+def rank_within(groups: Ints) -> Ints:
     """Return the rank of each column among the equal columns before it, shape (P,)."""
     if not groups.shape[1]:
         return np.zeros(0, np.int64)

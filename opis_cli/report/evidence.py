@@ -1,5 +1,6 @@
 """The evidence behind the rates of a run: its record, and its files in the folder ``evidence``."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from opis_cli.evidence.class_pairs import Concentration
 from opis_cli.files import replacing
 from opis_cli.quantities import Amount, Share
 from opis_cli.report.report_json import from_json, to_json
+from opis_cli.text import SCORED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,6 +133,9 @@ class WhatIf:
 class Facts:
     """Figures of the evidence, as in ``evidence.json``.
 
+    The last seven are about rows. They are null for scored pairs, where ``class`` stands for the
+    group.
+
     Attributes
     ----------
     opis_version, created : str
@@ -150,13 +155,13 @@ class Facts:
         Number of class pairs with most false accepts that ``leading_share`` speaks of.
     leading_share : float | None
         Their share of all false accepts.
-    suspect_labels, outliers : int
+    suspect_labels, outliers : int | None
         Rows whose label is suspect, and rows far beyond all others.
-    merges, splits : int
+    merges, splits : int | None
         Pairs of classes that may be one, and classes that may be two.
-    conflicts : Conflicts
-    chains : ChainFacts
-    what_if : WhatIf
+    conflicts : Conflicts | None
+    chains : ChainFacts | None
+    what_if : WhatIf | None
     """
 
     opis_version: str
@@ -172,18 +177,27 @@ class Facts:
     concentration: Concentration
     leading: int
     leading_share: Share | None
-    suspect_labels: int
-    outliers: int
-    merges: int
-    splits: int
-    conflicts: Conflicts
-    chains: ChainFacts
-    what_if: WhatIf
+    suspect_labels: int | None = None
+    outliers: int | None = None
+    merges: int | None = None
+    splits: int | None = None
+    conflicts: Conflicts | None = None
+    chains: ChainFacts | None = None
+    what_if: WhatIf | None = None
+
+    @property
+    def of_scores(self) -> bool:
+        """Whether the pairs are scored pairs, which have no rows and no vectors."""
+        return self.metric in SCORED
 
 
 @dataclass(frozen=True)
 class Evidence:
     """The pairs, the classes and the rows behind the rates at a threshold.
+
+    Of scored pairs, ``row_a`` is the row of the pair and ``row_b`` is null, the classes are the
+    groups of the two sides (null without groups), and a distance is a score or a distance as in
+    the file. The tables of rows and of their groups are empty.
 
     Attributes
     ----------
@@ -248,10 +262,13 @@ def check_folder(folder: Path) -> None:
     Raises
     ------
     RunError
-        The folder exists, and holds no evidence.
+        The folder exists and holds no evidence, or nothing can be written there.
     """
     if folder.exists() and not (folder / FACTS_FILE).is_file():
         raise RunError(f"{folder}: exists and holds no evidence; choose another folder")
+    parent = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise RunError(f"{folder}: cannot be written; choose another folder with --out DIR")
 
 
 def load_evidence(folder: Path) -> Evidence:

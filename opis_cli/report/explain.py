@@ -1,16 +1,19 @@
 """Explain a run: find the pairs, the classes and the rows behind its rates at a threshold."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import opis_cli
 from opis_cli.counting.memory import refuse_memory
 from opis_cli.counting.plan import plan_pairs
+from opis_cli.embeddings.columns import show
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.evidence import chains, class_pairs, hardest, merges
 from opis_cli.evidence.exact import first_of_lists
@@ -106,6 +109,7 @@ def explain(
         There is no threshold, or the work needs more memory than the limit.
     """
     settings, counts = run.settings, run.counts
+    _check_columns(asked.show_columns, embeddings.columns)
     threads = settings.threads or processors()
     refuse_memory(embeddings, settings, memory_of(len(embeddings.labels), threads))
     plan = plan_pairs(embeddings, settings, threads)
@@ -133,7 +137,7 @@ def explain(
         advance=advance,
         memory_limit=settings.memory_limit_bytes,
     )
-    of_class = None if asked.of_class is None else _code_of(embeddings, asked.of_class)
+    of_class = code_of(embeddings.class_names, asked.of_class)
     limits = asked.top, asked.per_class_pair, of_class
     judged = find_suspects(neighbours(seen))
     suspect = np.full(len(codes), None, object)
@@ -167,6 +171,24 @@ def explain(
     )
 
 
+def _check_columns(wanted: Sequence[str], there: Iterable[str]) -> None:
+    """Refuse a column to show that was not read. Of arrays, only columns of settings are kept.
+
+    Raises
+    ------
+    InputError
+        The message names the columns that are there.
+    """
+    names = list(there)
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        columns = f"the columns are {show(names)}" if names else "there are none"
+        raise InputError(
+            f"--show-columns: no column {missing[0]!r}; {columns}. "
+            "Of arrays, opis keeps only the columns that a setting names; write the rows to a file"
+        )
+
+
 def threshold_of(run: Evaluation, given: str | None) -> float:
     """Return the threshold to explain, as a distance.
 
@@ -185,9 +207,17 @@ def threshold_of(run: Evaluation, given: str | None) -> float:
     return run.report.recommendation.threshold
 
 
-def _code_of(embeddings: Embeddings, name: str) -> int:
-    """Return the code of a class by its name as text."""
-    names = [str(one) for one in embeddings.class_names.tolist()]
+def code_of(class_names: NDArray[Any], name: str | None) -> int | None:
+    """Return the code of a class by its name as text, or None if there is no name.
+
+    Raises
+    ------
+    InputError
+        There is no such class.
+    """
+    if name is None:
+        return None
+    names = [str(one) for one in class_names.tolist()]
     if name not in names:
         near = get_close_matches(name, names, 1)
         hint = f"; did you mean {plain(near[0])!r}?" if near else ""
@@ -252,15 +282,32 @@ def _outcome(counts: PairCounts, settings: Settings, threshold: float) -> Outcom
     )
 
 
-def _facts(run: Evaluation, found: tables.Found, asked: Asked, threshold: float) -> Facts:
-    """Compute the figures, all but those of "what if"."""
-    seen, metric = found.seen, run.settings.metric
-    accepted = np.sort(seen.confused.accepted)[::-1]
-    total = int(accepted.sum())
-    leading = min(_LEADING, len(accepted))
-    pairs = class_pairs.all_class_pairs(seen.plan, seen.codes)
-    joined, groups = found.chains, found.chains.groups
-    in_groups = int(groups.rows.sum())
+def facts_of_errors(
+    run: Evaluation,
+    asked: Asked,
+    threshold: float,
+    accepted: Ints,
+    class_pairs_there: int,
+    errors: tuple[int, int],
+) -> Facts:
+    """Compute the figures that all runs have.
+
+    Parameters
+    ----------
+    run : Evaluation
+    asked : Asked
+    threshold : float
+        A distance.
+    accepted : ndarray of shape (M,), int64
+        Number of false accepts of each pair of classes that has some.
+    class_pairs_there : int
+        Number of pairs of classes that are compared.
+    errors : (int, int)
+        Number of false accepts and of false rejects.
+    """
+    metric = run.settings.metric
+    falling = np.sort(accepted)[::-1]
+    leading = min(_LEADING, len(falling))
     return Facts(
         opis_version=opis_cli.__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -270,18 +317,36 @@ def _facts(run: Evaluation, found: tables.Found, asked: Asked, threshold: float)
         top=asked.top,
         per_class_pair=asked.per_class_pair,
         of_class=asked.of_class,
-        false_accepts=total,
-        false_rejects=int(seen.inside.rejected.sum()),
-        concentration=class_pairs.concentration(seen.confused.accepted, pairs),
+        false_accepts=errors[0],
+        false_rejects=errors[1],
+        concentration=class_pairs.concentration(accepted, class_pairs_there),
         leading=leading,
-        leading_share=float(accepted[:leading].sum()) / total if total else None,
+        leading_share=float(falling[:leading].sum()) / errors[0] if leading else None,
+    )
+
+
+def _facts(run: Evaluation, found: tables.Found, asked: Asked, threshold: float) -> Facts:
+    """Compute the figures, all but those of "what if"."""
+    seen = found.seen
+    accepted = seen.confused.accepted
+    joined, groups = found.chains, found.chains.groups
+    in_groups = int(groups.rows.sum())
+    return dataclasses.replace(
+        facts_of_errors(
+            run,
+            asked,
+            threshold,
+            accepted,
+            class_pairs.all_class_pairs(seen.plan, seen.codes),
+            (int(accepted.sum()), int(seen.inside.rejected.sum())),
+        ),
         suspect_labels=int(np.count_nonzero(found.suspect == "label")),
         outliers=int(np.count_nonzero(found.suspect == "outlier")),
         merges=len(found.to_merge),
         splits=len(np.unique(found.parts.codes[found.parts.split])),
         conflicts=_conflicts(found),
         chains=ChainFacts(
-            threshold=as_known(joined.threshold, metric),
+            threshold=as_known(joined.threshold, run.settings.metric),
             groups=len(groups.first),
             mixed=int(np.count_nonzero(groups.classes > 1)),
             largest_rows=int(groups.rows.max(initial=0)),
@@ -289,7 +354,6 @@ def _facts(run: Evaluation, found: tables.Found, asked: Asked, threshold: float)
             purity=float((groups.purity * groups.rows).sum() / in_groups) if in_groups else None,
             articulation_rows=None if joined.articulation is None else len(joined.articulation),
         ),
-        what_if=WhatIf(Outcome(0.0, 0.0, None, None, None, None), None, None, None),
     )
 
 

@@ -1,13 +1,21 @@
 """Read the source of a run again, and make sure that it is the same."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
+
+from opis_cli.counting.scored_files import Table, open_table
+from opis_cli.counting.sizes import SIZES
 from opis_cli.embeddings.clean import ARRAYS
+from opis_cli.embeddings.folders import digest_of
 from opis_cli.embeddings.read import read_as
-from opis_cli.embeddings.sources import Given, is_address
+from opis_cli.embeddings.sources import Given, all_fetched, is_address
 from opis_cli.errors import InputError
 from opis_cli.records import Embeddings
-from opis_cli.report.records import Report
+from opis_cli.report.records import Report, SourceFacts
 from opis_cli.settings import Settings
 
 
@@ -32,25 +40,74 @@ def rows_of(
         The source is not there, or has another checksum.
     """
     facts = report.source
-    if source is None:
-        source = facts.path if Path(facts.path).exists() else facts.path.split(" ")
-        missing = [part for part in _parts(source) if not _is_there(part)]
-        if facts.path == ARRAYS or missing:
-            what = "is in no file" if facts.path == ARRAYS else f"is not at {missing[0]}"
-            raise InputError(
-                f"the source of the run {what}, and its vectors are needed again; give it: "
-                "--source FILE"
-            )
-    embeddings = read_as(source, settings, show_columns)
+    embeddings = read_as(_given(facts, source), settings, show_columns)
     found = embeddings.source
     gallery = None if found.gallery is None else found.gallery.sha256
     digests = (found.sha256, found.labels_sha256, gallery)
     if digests != (facts.sha256, facts.labels_sha256, facts.gallery_sha256):
-        raise InputError(
-            f"{found.path}: not the rows that the run was counted from (the checksum differs); "
-            "give the same files with --source, or evaluate these"
-        )
+        raise _changed(found.path, "rows")
     return embeddings
+
+
+@contextmanager
+def table_of(
+    report: Report, settings: Settings, names: NDArray[Any], source: Given | None
+) -> Iterator[Table]:
+    """Open the scored pairs that a run was counted from. They can be read in the context.
+
+    Parameters
+    ----------
+    report : Report
+    settings : Settings
+    names : ndarray of shape (K,)
+        Names of the groups.
+    source : path, or list of paths, optional
+        As for ``rows_of``.
+
+    Raises
+    ------
+    InputError
+        The source is not there, or has another checksum.
+    """
+    with all_fetched(_given(report.source, source)) as files:
+        table = open_table(
+            files,
+            settings.score_column,
+            settings.label_column,
+            settings.group_column,
+            SIZES.batch_rows,
+            names,
+        )
+        if digest_of(table.files) != report.source.sha256:
+            raise _changed(table.where, "pairs")
+        yield table
+
+
+def _given(facts: SourceFacts, source: Given | None) -> Given:
+    """Return where the source is: where the user says, or else where it was.
+
+    Raises
+    ------
+    InputError
+        It is no longer there.
+    """
+    if source is not None:
+        return source
+    source = facts.path if Path(facts.path).exists() else facts.path.split(" ")
+    missing = [part for part in _parts(source) if not _is_there(part)]
+    if facts.path == ARRAYS or missing:
+        what = "is in no file" if facts.path == ARRAYS else f"is not at {missing[0]}"
+        raise InputError(
+            f"the source of the run {what}, and it is needed again; give it: --source FILE"
+        )
+    return source
+
+
+def _changed(path: str, what: str) -> InputError:
+    return InputError(
+        f"{path}: not the {what} that the run was counted from (the checksum differs); give the "
+        "same files with --source, or evaluate these"
+    )
 
 
 def _parts(source: Given) -> list[str]:

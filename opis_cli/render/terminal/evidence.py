@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +20,8 @@ _SHOWN = 5
 """Most lines of a kind."""
 _NAME, _VALUE = 24, 28
 """Most characters of a name, and of a shown value."""
+_OWN, _ROW_OWN = 6, 10
+"""Columns of the tables of pairs and of rows in front of the shown ones."""
 _GAP, _NARROWEST = 2, 6
 """Characters between columns, and the narrowest that a text becomes."""
 
@@ -27,15 +29,15 @@ _GAP, _NARROWEST = 2, 6
 def evidence_summary(evidence: Evidence, out: Path | None = None) -> RenderableType:
     """Return the evidence at a glance: a sentence, the five worst of each kind, and "what if"."""
     facts = evidence.facts
-    shown = evidence.shown
+    shown = list(evidence.pairs.columns[_OWN:])
     parts: list[RenderableType] = [*_sentences(facts)]
-    parts += _class_pairs(evidence.class_pairs, facts.of_class)
+    parts += _class_pairs(evidence.class_pairs, facts)
     for kind, title in (
         ("false_accept", "Closest false accepts"),
         ("false_reject", "Farthest false rejects"),
     ):
-        parts += _pairs(evidence.pairs[evidence.pairs["kind"] == kind], title, shown)
-    parts += _suspects(evidence.rows, facts, shown)
+        parts += _pairs(evidence.pairs[evidence.pairs["kind"] == kind], title, facts, shown)
+    parts += _suspects(evidence.rows, facts)
     parts += _groups(facts)
     parts += _what_if(facts)
     if out is not None:
@@ -58,63 +60,89 @@ def _sentences(facts: Facts) -> list[Text]:
         pairs = "pair makes" if facts.leading == 1 else "pairs make"
         lines.append(
             Text(
-                f"  {facts.leading} of {found.class_pairs:,} class {pairs} "
+                f"  {facts.leading} of {found.class_pairs:,} {_kind(facts)} {pairs} "
                 f"{rate(facts.leading_share)} of the false accepts; {found.half:,} make half."
             )
         )
     return lines
 
 
+def _kind(facts: Facts) -> str:
+    """Return what the classes of the evidence are."""
+    return "group" if facts.of_scores else "class"
+
+
 @dataclass(frozen=True)
 class _Fitted:
     """A table that shortens its texts, and never its figures, to fit the terminal.
+
+    If that is not enough, it leaves out the last columns of text.
 
     Attributes
     ----------
     heads : sequence of str
     rows : list of sequences of str
-    left : int
-        Number of columns of text in front of the figures. Columns without a head are text too.
+    left, behind : int
+        Number of columns of text in front of the figures, and behind them.
     """
 
     heads: Sequence[str]
     rows: list[Sequence[str]]
     left: int
+    behind: int
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        texts = [place for place, head in enumerate(self.heads) if place < self.left or head == ""]
-        widths = [max(map(len, column)) for column in zip(self.heads, *self.rows, strict=True)]
-        table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim", pad_edge=False)
-        while sum(widths) + _GAP * len(widths) > options.max_width:
-            widest = max(texts, key=widths.__getitem__)
-            if widths[widest] <= _NARROWEST:
-                break
+        columns = list(zip(self.heads, *self.rows, strict=True))
+        widths = [max(map(len, column)) for column in columns]
+        texts = set(range(self.left)) | set(range(len(widths) - self.behind, len(widths)))
+
+        def excess(of: Sequence[int]) -> int:
+            return sum(of) + _GAP * len(of) - options.max_width
+
+        # Row numbers stand among the texts, and they are figures.
+        short = {k for k in texts if any(cell.strip(" ,0123456789") for cell in columns[k][1:])}
+        least = [min(w, _NARROWEST) if k in short else w for k, w in enumerate(widths)]
+        shown = len(widths)
+        while shown > len(widths) - self.behind and excess(least[:shown]) > 0:
+            shown -= 1
+        widths = widths[:shown]
+        short = {k for k in short if k < shown and widths[k] > _NARROWEST}
+        while excess(widths) > 0 and short:
+            widest = max(short, key=widths.__getitem__)
             widths[widest] -= 1
-        for place, (head, width) in enumerate(zip(self.heads, widths, strict=True)):
-            justify: JustifyMethod = "left" if place in texts else "right"
-            table.add_column(head, justify=justify, no_wrap=True, overflow="ellipsis", width=width)
+            if widths[widest] <= _NARROWEST:
+                short.remove(widest)
+        table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim", pad_edge=False)
+        for place, width in enumerate(widths):
+            table.add_column(
+                Text(self.heads[place]),
+                justify="left" if place in texts else "right",
+                no_wrap=True,
+                overflow="ellipsis",
+                width=width,
+            )
         for row in self.rows:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(cell) for cell in row[:shown]))
         yield table
 
 
 def fitted_table(
-    title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], left: int
+    title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], left: int, behind: int = 0
 ) -> Group:
-    """Return a titled table, with ``left`` columns of text in front of the figures."""
-    return Group(Text(title, style="bold cyan"), _Fitted(heads, list(rows), left))
+    """Return a titled table, with some columns of text in front of the figures and behind them."""
+    return Group(Text(title, style="bold cyan"), _Fitted(heads, list(rows), left, behind))
 
 
-def _class_pairs(table: "pd.DataFrame", of_class: str | None) -> list[RenderableType]:
-    if of_class is not None:
-        mine = (table["class_a"].astype(str) == of_class) | (
-            table["class_b"].astype(str) == of_class
+def _class_pairs(table: "pd.DataFrame", facts: Facts) -> list[RenderableType]:
+    if facts.of_class is not None:
+        mine = (table["class_a"].astype(str) == facts.of_class) | (
+            table["class_b"].astype(str) == facts.of_class
         )
         table = table[mine]
     rows = [
         (
             "  " + plain(row["class_a"], _NAME),
-            plain(row["class_b"], _NAME),
+            _other(row),
             f"{row['accepted']:,}",
             f"{row['pairs']:,}",
             number(row["least_distance"], 3),
@@ -124,28 +152,41 @@ def _class_pairs(table: "pd.DataFrame", of_class: str | None) -> list[Renderable
     ]
     if not rows:
         return []
-    heads = ("  class", "and class", "accepted", "of pairs", "closest", "")
-    return [fitted_table("Confused classes", heads, rows, 2)]
+    kind = _kind(facts)
+    heads = (f"  {kind}", f"and {kind}", "accepted", "of pairs", "closest", "")
+    title = "Confused groups" if facts.of_scores else "Confused classes"
+    return [fitted_table(title, heads, rows, 2, 1)]
 
 
-def _pairs(table: "pd.DataFrame", title: str, shown: Sequence[str]) -> list[RenderableType]:
+def _pairs(
+    table: "pd.DataFrame", title: str, facts: Facts, shown: Sequence[str]
+) -> list[RenderableType]:
+    named = bool(table["class_a"].notna().all())
     rows = [
         (
-            f"  {row['row_a']}, {row['row_b']}",
-            plain(row["class_a"], _NAME),
-            plain(row["class_b"], _NAME) if row["class_a"] != row["class_b"] else "same",
+            f"  {row['row_a']}" if facts.of_scores else f"  {row['row_a']}, {row['row_b']}",
+            *((plain(row["class_a"], _NAME), _other(row)) if named else ()),
             number(row["distance"], 3),
-            *(_cell(row[f"{name}_{side}"]) for name in shown for side in "ab"),
+            *(_cell(row[name]) for name in shown),
         )
         for row in _first(table)
     ]
     if not rows:
         return []
-    heads = ("  rows", "class", "and class", "distance", *("" for _ in shown for _ in "ab"))
-    return [fitted_table(title, heads, rows, 3)]
+    kind, unit = _kind(facts), facts.metric if facts.of_scores else "distance"
+    classes = (kind, f"and {kind}") if named else ()
+    heads = ("  row" if facts.of_scores else "  rows", *classes, unit)
+    heads += tuple(plain(name, _VALUE) for name in shown)
+    return [fitted_table(title, heads, rows, 1 + len(classes), len(shown))]
 
 
-def _suspects(table: "pd.DataFrame", facts: Facts, shown: Sequence[str]) -> list[RenderableType]:
+def _other(row: dict[Any, Any]) -> str:
+    """Return the second class of a pair, in few words if it is the first one."""
+    return "same" if row["class_a"] == row["class_b"] else plain(row["class_b"], _NAME)
+
+
+def _suspects(table: "pd.DataFrame", facts: Facts) -> list[RenderableType]:
+    shown = [name for name in table.columns[_ROW_OWN:] if name != "gallery"]
     table = table[table["suspect"].notna()]
     if facts.of_class is not None:
         table = table[table["class"].astype(str) == facts.of_class]
@@ -158,7 +199,7 @@ def _suspects(table: "pd.DataFrame", facts: Facts, shown: Sequence[str]) -> list
             else f"of {plain(row['other_class'], _NAME)}?",
             number(_known(row["own_distance"]), 3),
             number(_known(row["other_distance"]), 3),
-            *(_cell(row[name]) for name in shown if name in row),
+            *(_cell(row[name]) for name in shown),
         )
         for row in _first(table.sort_values("score", ascending=False, kind="stable"))
     ]
@@ -166,21 +207,22 @@ def _suspects(table: "pd.DataFrame", facts: Facts, shown: Sequence[str]) -> list
         return []
     labels = _several(facts.suspect_labels, "label", "labels")
     title = f"Suspect rows: {labels}, {_several(facts.outliers, 'outlier', 'outliers')}"
-    heads = ("  row", "class", "", "nearest own", "nearest other", *("" for _ in shown))
-    return [fitted_table(title, heads, rows, 3)]
+    named = [plain(name, _VALUE) for name in shown]
+    heads = ("  row", "class", "", "nearest own", "nearest other", *named)
+    return [fitted_table(title, heads, rows, 3, len(shown))]
 
 
 def _groups(facts: Facts) -> list[RenderableType]:
     """Say in a line each: conflicts, classes to merge or to split, and chains."""
     chains, lines = facts.chains, list[str]()
-    if facts.conflicts.conflicts:
+    if facts.conflicts is not None and facts.conflicts.conflicts:
         lines.append(_conflicts(facts.conflicts))
     if facts.merges or facts.splits:
         lines.append(
             f"pairs of classes that may be one: {facts.merges:,}; classes that may be two: "
             f"{facts.splits:,}"
         )
-    if chains.groups:
+    if chains is not None and chains.groups:
         lines.append(
             f"chains up to {number(chains.threshold, 4)}: {chains.mixed:,} mix classes; the "
             f"largest has {chains.largest_rows:,} rows of "
@@ -202,6 +244,8 @@ def _conflicts(found: Conflicts) -> str:
 
 def _what_if(facts: Facts) -> list[RenderableType]:
     found, rows = facts.what_if, []
+    if found is None:
+        return []
     for name, outcome in (
         ("now", found.now),
         (
@@ -230,8 +274,8 @@ def _figures(found: Outcome, metric: str) -> tuple[str, ...]:
     )
 
 
-def _several(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
+def _several(count: int | None, one: str, many: str) -> str:
+    return f"{count or 0:,} {one if count == 1 else many}"
 
 
 def _first(table: "pd.DataFrame") -> list[dict[Any, Any]]:
@@ -243,4 +287,4 @@ def _known(value: float) -> float | None:
 
 
 def _cell(value: object) -> str:
-    return "–" if value is None else plain(value, _VALUE)
+    return "–" if value is None or value != value else plain(value, _VALUE)

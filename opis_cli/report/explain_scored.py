@@ -1,0 +1,156 @@
+"""Explain a run of scored pairs: find the pairs and the groups behind its rates at a threshold."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opis_cli.counting.scored_files import Table
+from opis_cli.errors import SettingsError
+from opis_cli.evidence.scored import GroupPairs, Pairs, SeenPairs, Wanted, look
+from opis_cli.records import Ints
+from opis_cli.report.evaluation import Evaluation
+from opis_cli.report.evidence import Evidence
+from opis_cli.report.explain import Asked, Progress, code_of, facts_of_errors, threshold_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Names = NDArray[Any]
+_ROWS = {
+    "row": "int64",
+    "class": "object",
+    "own_distance": "float64",
+    "own_row": "Int64",
+    "other_distance": "float64",
+    "other_row": "Int64",
+    "other_class": "object",
+    "suspect": "object",
+    "score": "float64",
+    "chain": "Int64",
+}
+_COMPONENTS = {
+    "kind": "object",
+    "component": "int64",
+    "rows": "int64",
+    "classes": "int64",
+    "class": "object",
+    "purity": "float64",
+    "suggestion": "object",
+}
+"""Columns of the tables that are empty, with their types."""
+
+
+def explain_scored(
+    run: Evaluation,
+    table: Table,
+    asked: Asked,
+    progress: Progress = lambda done, total: None,
+) -> Evidence:
+    """Look at all scored pairs of a run once more, and find what is behind its rates.
+
+    Parameters
+    ----------
+    run : Evaluation
+    table : Table
+        The pairs that the run was counted from.
+    asked : Asked
+    progress : callable
+        Called with (pairs read, pairs in all).
+
+    Raises
+    ------
+    InputError
+        The group or a column is not there, or the pairs cannot be read.
+    SettingsError
+        There is no threshold, a class is given where the pairs have no groups, or the work needs
+        more memory than the limit.
+    """
+    settings, names = run.settings, run.counts.class_names
+    threshold = threshold_of(run, asked.threshold)
+    if asked.of_class is not None and not table.groups:
+        raise SettingsError(
+            "--class: these pairs have no groups; evaluate them with --group-column"
+        )
+    table.check(asked.show_columns)
+    sign = -1 if settings.metric == "score" else 1
+    done = 0
+
+    def advance(pairs: int) -> None:
+        nonlocal done
+        done += pairs
+        progress(done, run.report.source.rows)
+
+    seen = look(
+        table,
+        sign,
+        threshold,
+        Wanted(asked.top, asked.per_class_pair, code_of(names, asked.of_class)),
+        drop=settings.on_bad_rows == "drop",
+        memory_limit=settings.memory_limit_bytes,
+        advance=advance,
+    )
+    errors = seen.false_accepts, seen.false_rejects
+    compared = len(seen.confused.pairs)
+    confused = seen.confused.some(seen.confused.accepted > 0)
+    return Evidence(
+        facts=facts_of_errors(run, asked, threshold, confused.accepted, compared, errors),
+        pairs=_pairs_table(seen, table, names, sign, asked.show_columns),
+        class_pairs=_class_pairs_table(confused, names, sign),
+        rows=_empty(_ROWS),
+        components=_empty(_COMPONENTS),
+    )
+
+
+def _pairs_table(
+    seen: SeenPairs, table: Table, names: Names, sign: int, show_columns: tuple[str, ...]
+) -> "pd.DataFrame":
+    """Return the hardest pairs, with the shown columns of their rows."""
+    import pandas as pd
+
+    pairs = Pairs.joined([seen.accepts, seen.rejects])
+    count = len(pairs.rows)
+    kinds = ["false_accept"] * len(seen.accepts.rows) + ["false_reject"] * len(seen.rejects.rows)
+    found = pd.DataFrame(
+        {
+            "kind": pd.array(kinds, "object"),
+            "row_a": pairs.rows,
+            "row_b": pd.array([None] * count, "Int64"),
+            "class_a": _named(names, pairs.groups[:, 0]),
+            "class_b": _named(names, pairs.groups[:, 1]),
+            "distance": sign * pairs.distances,
+        }
+    )
+    if show_columns:
+        rows, place = np.unique(pairs.rows, return_inverse=True)
+        for name, texts in zip(show_columns, table.texts(show_columns, rows), strict=True):
+            found[f"{name}_a"] = pd.array([texts[k] for k in place.tolist()], "object")
+    return found
+
+
+def _class_pairs_table(confused: GroupPairs, names: Names, sign: int) -> "pd.DataFrame":
+    """Return the pairs of groups with false accepts, those with most of them first."""
+    import pandas as pd
+
+    confused = confused.some(np.argsort(-confused.accepted, kind="stable"))
+    return pd.DataFrame(
+        {
+            "class_a": _named(names, confused.groups[:, 0]),
+            "class_b": _named(names, confused.groups[:, 1]),
+            "accepted": confused.accepted,
+            "pairs": confused.pairs,
+            "least_distance": sign * confused.least,
+            "suggestion": np.full(len(confused.pairs), None, object),
+        }
+    )
+
+
+def _named(names: Names, codes: Ints) -> Names:
+    """Return the names of groups; null where the pairs have none."""
+    return names[codes] if len(names) else np.full(len(codes), None, object)
+
+
+def _empty(columns: dict[str, str]) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})

@@ -40,6 +40,8 @@ class Batch:
         Group of the pairs, or of each side of the pairs, as indices into the names of the table.
     unscored_genuine : ndarray of shape (m,), bool
         Whether each pair that has no score is genuine. These pairs are not among the n others.
+    unscored_rows : ndarray of shape (m,), int64
+        Row number of each of these pairs.
     unscored_groups : list of ndarrays of shape (m,), int64
         Groups of these pairs.
     dropped : int
@@ -51,6 +53,7 @@ class Batch:
     rows: Ints
     groups: list[Ints]
     unscored_genuine: NDArray[np.bool_]
+    unscored_rows: Ints
     unscored_groups: list[Ints]
     dropped: int
 
@@ -182,6 +185,7 @@ class Table:
             rows=start + row + np.flatnonzero(good),
             groups=[codes[good] for codes in groups],
             unscored_genuine=genuine[unscored],
+            unscored_rows=start + row + np.flatnonzero(unscored),
             unscored_groups=[codes[unscored] for codes in groups],
             dropped=len(wrong),
         )

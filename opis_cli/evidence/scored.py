@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli.counting.scored_files import Batch, Table
+from opis_cli.counting.scored_files import Table
 from opis_cli.errors import SettingsError
 from opis_cli.evidence.hardest import rank_within
 from opis_cli.machine import resident_memory
@@ -146,6 +146,7 @@ def look(
     wanted: Wanted,
     *,
     drop: bool,
+    reject: bool = False,
     memory_limit: int | None = None,
     advance: Callable[[int], None] = lambda pairs: None,
 ) -> SeenPairs:
@@ -161,6 +162,8 @@ def look(
     wanted : Wanted
     drop : bool
         Whether bad rows are left out.
+    reject : bool
+        Whether pairs without a score count, as pairs that are infinitely far from each other.
     memory_limit : int, optional
         Bytes that the process may hold.
     advance : callable
@@ -177,29 +180,37 @@ def look(
     false_accepts = false_rejects = held = 0
     parts = [GroupPairs.empty()]
     for batch in table.batches(drop=drop):
-        pairs = Pairs(batch.rows, sign * batch.scores, _groups(batch))
+        pairs, genuine = (
+            Pairs(batch.rows, sign * batch.scores, _sides(batch.groups, batch.rows)),
+            batch.genuine,
+        )
+        if reject:
+            rows = batch.unscored_rows
+            further = Pairs(rows, np.full(len(rows), np.inf), _sides(batch.unscored_groups, rows))
+            pairs = Pairs.joined([pairs, further])
+            genuine = np.concatenate([genuine, batch.unscored_genuine])
         accepted = pairs.distances.astype(np.float32) <= np.float32(threshold)
-        wrong = accepted & ~batch.genuine, ~accepted & batch.genuine
+        wrong = accepted & ~genuine, ~accepted & genuine
         false_accepts += int(np.count_nonzero(wrong[0]))
         false_rejects += int(np.count_nonzero(wrong[1]))
         accepts = _hardest(accepts, pairs.some(wrong[0]), wanted, closest=True)
         rejects = _hardest(rejects, pairs.some(wrong[1]), wanted, closest=False)
         if batch.groups:
-            parts.append(_by_groups(pairs.some(~batch.genuine), accepted[~batch.genuine]))
+            parts.append(_by_groups(pairs.some(~genuine), accepted[~genuine]))
             held += len(parts[-1].pairs)
         if held > max(_HELD, len(parts[0].pairs)):
             _refuse_memory(held + len(parts[0].pairs), memory_limit)
             parts, held = [GroupPairs.joined(parts)], 0
-        advance(len(batch.rows))
+        advance(len(pairs.rows))
     confused = GroupPairs.joined(parts)
     return SeenPairs(accepts, rejects, false_accepts, false_rejects, confused)
 
 
-def _groups(batch: Batch) -> Ints:
+def _sides(groups: Sequence[Ints], rows: Ints) -> Ints:
     """Return the group of each side of the pairs, shape (n, 2)."""
-    if not batch.groups:
-        return np.full((len(batch.rows), 2), -1)
-    return np.stack([batch.groups[0], batch.groups[-1]], axis=1)
+    if not groups:
+        return np.full((len(rows), 2), -1)
+    return np.stack([groups[0], groups[-1]], axis=1)
 
 
 def _by_groups(impostor: Pairs, accepted: Flags) -> GroupPairs:

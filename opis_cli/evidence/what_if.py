@@ -17,6 +17,7 @@ from opis_cli.counting import engines, halves
 from opis_cli.counting.plan import Pass, Plan, passes_of, plan_pairs, spans_of
 from opis_cli.counting.rows import Rows
 from opis_cli.counting.tally import Tally
+from opis_cli.errors import InputError
 from opis_cli.records import Embeddings, Ints, PairCounts
 from opis_cli.settings import Settings
 
@@ -85,6 +86,8 @@ def what_if(
         counts = _without(replace(counted, counts=counts), out, engine, threads)
     if len(merged):
         counts = _merged(replace(counted, counts=counts), out, merged)
+    if not counts.genuine_total or not counts.impostor_total:
+        raise InputError("no genuine or no impostor pair is left")
     there = counts.sizes > 0
     return replace(
         counts,

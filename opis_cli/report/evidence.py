@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 FOLDER = "evidence"
 FACTS_FILE = "evidence.json"
-TABLES = ("pairs", "class_pairs", "rows", "components")
+TABLES = {
+    "pairs": ("kind", "row_a", "row_b", "class_a", "class_b", "distance"),
+    "class_pairs": ("class_a", "class_b", "accepted", "pairs", "least_distance", "suggestion"),
+    "rows": ("row", "class", "own_distance", "other_distance", "other_class", "suspect", "score"),
+    "components": ("kind", "component", "rows", "classes", "class", "purity", "suggestion"),
+}
+"""The tables, and columns that each of them has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +290,9 @@ def load_evidence(folder: Path) -> Evidence:
     try:
         facts = from_json(Facts, (folder / FACTS_FILE).read_text(encoding="utf-8"))
         tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+        for name, columns in TABLES.items():
+            if missing := set(columns) - set(tables[name]):
+                raise KeyError(f"{name}.parquet has no column {min(missing)}")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(
             f"{folder}: damaged evidence ({error}); explain the run again: opis explain RUN"

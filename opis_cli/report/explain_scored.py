@@ -87,6 +87,7 @@ def explain_scored(
         threshold,
         Wanted(asked.top, asked.per_class_pair, code_of(names, asked.of_class)),
         drop=settings.on_bad_rows == "drop",
+        reject=settings.without_score == "reject",
         memory_limit=settings.memory_limit_bytes,
         advance=advance,
     )
@@ -118,7 +119,8 @@ def _pairs_table(
             "row_b": pd.array([None] * count, "Int64"),
             "class_a": _named(names, pairs.groups[:, 0]),
             "class_b": _named(names, pairs.groups[:, 1]),
-            "distance": sign * pairs.distances,
+            # A pair without a score has none to show.
+            "distance": np.where(np.isfinite(pairs.distances), sign * pairs.distances, np.nan),
         }
     )
     if show_columns:

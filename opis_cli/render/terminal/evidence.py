@@ -166,7 +166,7 @@ def _pairs(
         (
             f"  {row['row_a']}" if facts.of_scores else f"  {row['row_a']}, {row['row_b']}",
             *((plain(row["class_a"], _NAME), _other(row)) if named else ()),
-            number(row["distance"], 3),
+            number(_known(row["distance"]), 3),
             *(_cell(row[name]) for name in shown),
         )
         for row in _first(table)

@@ -97,7 +97,7 @@ MUTANTS = (
     Mutant(
         "rows that float32 cannot tell apart are not settled in float64",
         "counting/nearest.py",
-        "slack = plan.rows, 4 * ROUNDING * plan.rows.scale",
+        "slack = plan.rows, 4 * plan.rows.rounding",
         "slack = plan.rows, 0.0",
         ("counting/test_engines.py::test_the_nearest_row_is_told_where_float32_cannot[numpy]",),
     ),
@@ -140,8 +140,8 @@ MUTANTS = (
     Mutant(
         "the threshold at a FRR is the next one where it ties",
         "counting/calibration.py",
-        "return int(np.argmax(frr <= bound))",
-        "return int(np.argmax(frr < bound))",
+        "index = int(np.argmax(frr <= bound))",
+        "index = int(np.argmax(frr < bound))",
         (
             "counting/test_calibration.py::"
             "test_a_bound_on_frr_means_the_smallest_threshold_that_meets_it",

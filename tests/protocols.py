@@ -26,6 +26,8 @@ def rows_of(settings: Settings):
     vectors, labels = data.signs(ROWS, 13, 24, seed=4)
     rng = np.random.default_rng(2)
     columns = {"tenant": np.arange(ROWS) // 100, "camera": rng.integers(0, 5, ROWS)}
+    if settings.metric == "hamming":
+        vectors = np.sign(vectors)
     vectors[50], vectors[77] = vectors[20], vectors[20]  # copies: 50 is of another class
     labels[77] = labels[20]
     if settings.gallery is None:

@@ -148,7 +148,8 @@ class CalibrationRange:
         Largest threshold of the range, a distance of settings.metric. Null for scored pairs
         without groups that cannot resolve the range.
     points : int
-        Number of thresholds with counts by class in the range, including its ends.
+        Number of thresholds with counts by class in the range, including its ends. 0 without a
+        range.
     contains_recommendation : bool | None
         Whether the recommended threshold lies in the range. Null if there is no threshold or no
         range.
@@ -159,7 +160,7 @@ class CalibrationRange:
     high: Amount
     threshold_low: float | None
     threshold_high: float | None
-    points: Several
+    points: Count
     contains_recommendation: bool | None
 
 

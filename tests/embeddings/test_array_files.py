@@ -107,8 +107,6 @@ def test_wrong_arrays(path):
         read(write(path, embeddings=VECTORS, labels=VECTORS))
     with refused("3 labels for 4 vectors"):
         read(write(path, embeddings=VECTORS, labels=LABELS[:3]))
-    with refused("'bool'"):
-        read(write(path, embeddings=VECTORS > 0, labels=LABELS))
 
 
 def test_damaged_files(path):

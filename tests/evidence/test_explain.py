@@ -19,7 +19,9 @@ class Naive:
 
     def __init__(self, embeddings, settings):
         self.labels = embeddings.labels
-        vectors = embeddings.vectors.astype(np.float64)
+        bits = settings.metric == "hamming"
+        vectors = np.unpackbits(embeddings.vectors, axis=1) if bits else embeddings.vectors
+        vectors = vectors.astype(np.float64)
         if settings.metric == "cosine":
             vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         count = len(vectors)
@@ -36,7 +38,7 @@ class Naive:
             square = float(((vectors[i] - vectors[j]) ** 2).sum())
             distance = square**0.5
             if settings.metric != "euclidean":
-                distance = square / 2 if settings.metric == "cosine" else round(square * 16)
+                distance = square / 2 if settings.metric == "cosine" else square
             self.pairs.append((i, j, round(distance, 9)))
 
     def genuine(self, i, j):
@@ -116,7 +118,7 @@ def test_confused_classes_have_all_their_pairs_and_the_least_distance(explained)
         between[key] = between.get(key, 0) + 1
         if accepted(d, evidence):
             numbers[key] = numbers.get(key, 0) + 1
-            least[key] = min(least.get(key, 9), d)
+            least[key] = min(least.get(key, np.inf), d)
     table = evidence.class_pairs[evidence.class_pairs["accepted"] > 0]
     keys = list(zip(table["class_a"], table["class_b"], strict=True))
     assert dict(zip(keys, table["accepted"], strict=True)) == numbers
@@ -136,7 +138,7 @@ def test_each_row_has_its_nearest_rows(explained):
     for i, j, d in naive.pairs:
         for one, other in ((i, j), (j, i)):
             key = one, bool(naive.genuine(i, j))
-            nearest[key] = min(nearest.get(key, (9, 0)), (d, other))
+            nearest[key] = min(nearest.get(key, (np.inf, 0)), (d, other))
     for genuine, name in ((True, "own"), (False, "other")):
         for row in range(len(rows)):
             distance, other = nearest.get((row, genuine), (None, None))

@@ -1,8 +1,8 @@
 """Look at a block of scores, compiled: find the few pairs to keep, without a branch for the others.
 
 A score is looked at if it is accepted at one of the two cuts, or if it may enter the list of
-nearest rows of one of its two rows. ``_flag`` tells that for all scores of a row, as a byte each,
-and ``_keep`` looks at the flagged ones. The pairs of a row with its own class are all looked at.
+nearest rows of one of its two rows. ``flag`` tells that for all scores of a block, as a byte each,
+and ``look`` looks at the flagged ones. The pairs of a row with its own class are all looked at.
 """
 
 from typing import Any, NamedTuple
@@ -63,7 +63,7 @@ class Kept(NamedTuple):
     parents : ndarray of shape (N,), int32
         Forest of accepted genuine pairs. A row that is its own parent is a root, and the root is
         the lowest row of its tree.
-    flags : ndarray of shape (width + 8,), uint8
+    flags : ndarray of shape (height, width + 8), uint8
     number, best, touched : ndarrays of shape (width,)
         Accepted pairs of the run at hand with each run of columns, their highest score, and a
         column of each run that has any.
@@ -154,18 +154,26 @@ def join_all(parents: Any, others: Any) -> None:
 
 
 @compiled
-def _flag(scores: Any, i: Any, width: Any, worst: Any, j0: Any, limit: Any, flags: Any) -> None:
-    """Flag the scores of row ``i`` that reach a limit, or the worst of the list of their column."""
-    for j in range(width):
-        score = scores[i, j]
-        flags[j] = (score >= limit) | (score >= worst[j0 + j])
+def flag(scores: Any, width: Any, i0: Any, j0: Any, low: Any, worst: Any, flags: Any) -> None:
+    """Flag the scores of a block that reach ``low``, or the worst of the list of a row of theirs.
+
+    This is apart from ``look``, because LLVM uses vector instructions here only if few arrays are
+    about. Flags behind the last column are 0.
+    """
+    columns = worst[j0 : j0 + width]
+    for i in range(scores.shape[0]):
+        limit = min(low, worst[i0 + i])
+        row, marks = scores[i], flags[i]
+        for j in range(width):
+            marks[j] = (row[j] >= limit) | (row[j] >= columns[j])
+        marks[width:] = 0
 
 
 @compiled
 def look(
     scores: Any, width: Any, i0: Any, j0: Any, diagonal: Any, known: Known, kept: Kept
 ) -> tuple[int, int]:
-    """Look at the pairs of the rows from ``i0`` with the columns from ``j0``.
+    """Look at the flagged pairs of the rows from ``i0`` with the columns from ``j0``.
 
     If ``diagonal``, only the pairs of a row with a later one are looked at.
 
@@ -191,7 +199,6 @@ def look(
     keys, numbers, bests, lefts, rights = kept.listed
     edge_one, edge_two, edge_scores = kept.edges
     last_place = other_scores.shape[1] - 1
-    low = min(cut, chain_cut)
     listed, edges, touches = 0, 0, 0
     for i in range(scores.shape[0]):
         row = i0 + i
@@ -216,16 +223,14 @@ def look(
             if score >= chain_cut:
                 edge_one[edges], edge_two[edges], edge_scores[edges] = row, column, score
                 edges += 1
-        _flag(scores, i, width, worst, j0, min(low, worst[row]), flags)
-        # Columns that are not asked for, and the rest of the last word, are not flagged.
-        flags[:start] = 0
-        flags[own_start:own_end] = 0
-        flags[width : width + 8] = 0
+        # Columns that are not asked for are not flagged.
+        flags[i, :start] = 0
+        flags[i, own_start:own_end] = 0
         for word in range(start // 8, (width + 7) // 8):
-            if words[word] == 0:
+            if words[i, word] == 0:
                 continue
             for j in range(8 * word, 8 * word + 8):
-                if flags[j] == 0:
+                if flags[i, j] == 0:
                     continue
                 score, column = scores[i, j], j0 + j
                 if score <= veto:

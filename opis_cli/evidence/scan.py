@@ -34,7 +34,7 @@ from opis_cli.records import Floats, Ints
 
 _SIDE, _NUMPY_SIDE = 1_024, 512
 """Rows on a side of the tiles."""
-_PENDING = 1 << 21
+_PENDING = 1 << 22
 """Class pairs, or edges, that are collected before they are merged."""
 
 _BYTES_OF_ROW, _BYTES_OF_WORKER = 1_500, 40_000_000
@@ -161,7 +161,7 @@ class _Edges:
     def add(self, part: Edges) -> None:
         self.parts.append(part)
         self.size += len(part.one)
-        if self.size > 4 * _PENDING + 2 * self.count:
+        if self.size > 2 * _PENDING + 2 * self.count:
             forest = spanning_forest(self.merged(), self.count)
             self.parts, self.size = [forest], len(forest.one)
             self.whole = False
@@ -306,7 +306,7 @@ def _kept(look_numba: Any, count: int, classes: int) -> Any:
         distances=inside.distances,
         least=inside.least,
         parents=np.arange(count, dtype=np.int32),
-        flags=np.zeros(_SIDE + 8, np.uint8),
+        flags=np.zeros((_SIDE, _SIDE + 8), np.uint8),
         number=np.zeros(_SIDE, np.int32),
         best=np.zeros(_SIDE, np.float32),
         best_left=np.zeros(_SIDE, np.int32),
@@ -339,5 +339,7 @@ def _look(
         subtract_halves(scores, rows.half_squares[left], rows.half_squares[right])
     if plan.shared is not None:
         veto(scores, plan.shared[left], plan.shared[right], rows.veto_score)
+    low = min(known.cut, known.chain_cut)
+    look_numba.flag(scores, width, tile.a, tile.c, low, kept.worst, kept.flags)
     listed, edges = look_numba.look(scores, width, tile.a, tile.c, tile.a == tile.c, known, kept)
     return int(listed), int(edges)

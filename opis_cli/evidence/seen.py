@@ -96,18 +96,31 @@ class ClassPairs(NamedTuple):
     @classmethod
     def joined(cls, parts: Sequence["ClassPairs"]) -> "ClassPairs":
         """Add up the numbers of equal keys, and take the best of their scores. Keys are sorted."""
-        if not parts:
+        if not sum(len(part.keys) for part in parts):
             nothing = np.zeros(0, np.int64)
             return cls(nothing, nothing, np.zeros(0, np.float32), nothing, nothing)
         keys, accepted, best, left, right = (
             np.concatenate(some) for some in zip(*parts, strict=True)
         )
-        order = np.lexsort((right, left, -best, keys))
-        starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
-        lead = order[starts]
-        numbers = accepted[order].astype(np.int64)
-        added = np.add.reduceat(numbers, starts) if len(starts) else numbers
-        return cls(keys[lead], added, best[lead], left[lead], right[lead])
+        order = np.argsort(keys)
+        keys, best = keys[order], best[order]
+        starts = np.flatnonzero(np.diff(keys, prepend=-1))
+        if len(starts) == len(keys):
+            whole = cls(keys, accepted[order], best, left[order], right[order])
+            return whole._replace(accepted=whole.accepted.astype(np.int64))
+        highest = np.maximum.reduceat(best, starts)
+        # Of equal scores, the pair of the lowest rows stands.
+        rows = left[order].astype(np.int64) << 32 | right[order].astype(np.int64)
+        sizes = np.diff(starts, append=len(keys))
+        rows[best < np.repeat(highest, sizes)] = np.iinfo(np.int64).max
+        rows = np.minimum.reduceat(rows, starts)
+        return cls(
+            keys[starts],
+            np.add.reduceat(accepted[order].astype(np.int64), starts),
+            highest,
+            (rows >> 32).astype(np.int32),
+            (rows & 0xFFFFFFFF).astype(np.int32),
+        )
 
 
 class Edges(NamedTuple):

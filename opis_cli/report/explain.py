@@ -338,7 +338,8 @@ def _facts(run: Evaluation, found: tables.Found, asked: Asked, threshold: float)
             threshold,
             accepted,
             class_pairs.all_class_pairs(seen.plan, seen.codes),
-            (int(accepted.sum()), int(seen.inside.rejected.sum())),
+            _errors(run.counts, threshold)
+            or (int(accepted.sum()), int(seen.inside.rejected.sum())),
         ),
         suspect_labels=int(np.count_nonzero(found.suspect == "label")),
         outliers=int(np.count_nonzero(found.suspect == "outlier")),
@@ -355,6 +356,19 @@ def _facts(run: Evaluation, found: tables.Found, asked: Asked, threshold: float)
             articulation_rows=None if joined.articulation is None else len(joined.articulation),
         ),
     )
+
+
+def _errors(counts: PairCounts, threshold: float) -> tuple[int, int] | None:
+    """Return the false accepts and false rejects of the run, or None if they were not counted there.
+
+    The look at all pairs multiplies other blocks than the count. So its own numbers may differ by
+    pairs within a rounding of the threshold.
+    """
+    place = counts.grid.index_at(threshold)
+    if counts.grid.thresholds[place] != threshold:
+        return None
+    rejected = counts.genuine_total - int(counts.pooled_genuine[place])
+    return int(counts.pooled_impostor[place]), rejected
 
 
 def _conflicts(found: tables.Found) -> Conflicts:

@@ -5,7 +5,7 @@ the parts above it. ::
 
     embeddings/   files, arrays                      --> Embeddings
     counting/     Embeddings, or scored pairs        --> PairCounts
-    evidence/     Embeddings, Plan               --> the pairs, classes and rows behind the rates
+    evidence/     Embeddings, PairCounts             --> the pairs and rows behind the rates
     scoring/      PairCounts                         --> curves, OPIS, rates, Recommendation
     statistics/   PairCounts, draws of classes       --> intervals, bounds with confidence
     report/       all of these                       --> Report, Evaluation, tables, threshold.json

@@ -359,7 +359,7 @@ def _facts(run: Evaluation, found: tables.Found, asked: Asked, threshold: float)
 
 
 def _errors(counts: PairCounts, threshold: float) -> tuple[int, int] | None:
-    """Return the false accepts and false rejects of the run, or None if they were not counted there.
+    """Return the false accepts and false rejects of the run, or None if none were counted there.
 
     The look at all pairs multiplies other blocks than the count. So its own numbers may differ by
     pairs within a rounding of the threshold.

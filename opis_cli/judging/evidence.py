@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from opis_cli import decimals
 from opis_cli.judging.limits import Limit
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import Evidence
 from opis_cli.report.input_warnings import ROWS_NAMED
 from opis_cli.scoring.operating import Operating
-from opis_cli.text import first_of, number
+from opis_cli.text import as_known, first_of, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,24 +35,28 @@ class ErrorPair:
 
     Attributes
     ----------
-    row_a, row_b : int
-        Their numbers in the source, from 0.
+    row_a : int
+        Number of the first row in the source, from 0, or of a scored pair.
+    row_b : int or None
+        Number of the second row. None for a scored pair.
     in_gallery : bool
         Whether ``row_b`` is the number of a gallery row.
-    class_a, class_b : int or str
-        Their labels as in the data.
+    class_a, class_b : int, str or None
+        Their labels as in the data, or the groups of a scored pair, if it has groups.
     distance : float
+        The score or distance of a scored pair.
     columns : dict
         The two values of each column that ``opis explain --show-columns`` named, as text or None.
+        A scored pair has one value.
     """
 
     row_a: int
-    row_b: int
+    row_b: int | None
     in_gallery: bool
-    class_a: int | str
-    class_b: int | str
+    class_a: int | str | None
+    class_b: int | str | None
     distance: float
-    columns: dict[str, tuple[str | None, str | None]]
+    columns: dict[str, tuple[str | None, ...]]
 
 
 def suspect_rows(limit: Limit, evidence: Evidence) -> tuple[int, int, str]:
@@ -86,15 +91,15 @@ def error_pairs(
     table = evidence.pairs[evidence.pairs["kind"] == kind]
     if limit.rule.name == "max-label-conflicts":
         table = table[table["distance"] <= _EQUAL]
-    elif at is not None and at.threshold != evidence.facts.threshold:
-        accepted = table["distance"] <= at.threshold
+    elif at is not None and not _is_at(evidence, at):
+        sign = -1 if evidence.facts.metric == "score" else 1
+        accepted = sign * table["distance"] <= at.threshold
         table = table[accepted == (kind == "false_accept")]
     if limit.rule.name == "max-class-frr" and at is not None:
         table = _worst_first(table, limit, run, at)
     in_gallery = run.settings.gallery is not None
-    return tuple(
-        _pair(row, evidence.shown, in_gallery) for row in table.head(MOST_PAIRS).to_dict("records")
-    )
+    rows = table.head(MOST_PAIRS).to_dict("records")
+    return tuple(_pair(row, evidence.shown, in_gallery, run.settings.pairs) for row in rows)
 
 
 def _worst_first(
@@ -109,19 +114,34 @@ def _worst_first(
     return table[ranks.notna()].loc[ranks.dropna().sort_values(kind="stable").index]
 
 
-def _pair(row: dict[Any, Any], shown: tuple[str, ...], in_gallery: bool) -> ErrorPair:
+def _pair(
+    row: dict[Any, Any], columns: tuple[str, ...], in_gallery: bool, scored: bool
+) -> ErrorPair:
     def text(value: object) -> str | None:
         return value if isinstance(value, str) else None
 
     return ErrorPair(
         row_a=int(row["row_a"]),
-        row_b=int(row["row_b"]),
+        row_b=None if scored else int(row["row_b"]),
         in_gallery=in_gallery,
-        class_a=row["class_a"],
-        class_b=row["class_b"],
+        class_a=_known(row["class_a"]),
+        class_b=_known(row["class_b"]),
         distance=float(row["distance"]),
-        columns={name: (text(row[f"{name}_a"]), text(row[f"{name}_b"])) for name in shown},
+        columns={
+            name: tuple(text(row[f"{name}_{side}"]) for side in ("a" if scored else "ab"))
+            for name in columns
+        },
     )
+
+
+def _known(value: Any) -> int | str | None:
+    """Return the name of a class, or None for a null of a table."""
+    return value if isinstance(value, str) or value == value else None
+
+
+def _is_at(evidence: Evidence, at: Operating) -> bool:
+    """Return whether evidence is of the threshold at which rates are judged."""
+    return as_known(at.threshold, evidence.facts.metric) == evidence.facts.threshold
 
 
 def evidence_note(evidence: Evidence, at: Operating | None, *, lacking: bool) -> str:
@@ -136,10 +156,10 @@ def evidence_note(evidence: Evidence, at: Operating | None, *, lacking: bool) ->
         Whether the evidence has no pair for one of the limits that do not hold.
     """
     facts, parts = evidence.facts, []
-    if at is not None and at.threshold != facts.threshold:
+    if at is not None and not _is_at(evidence, at):
         parts.append(
-            f"The evidence is of another threshold, {number(facts.threshold, 8)}; the pairs that "
-            f"it names are errors at {number(at.threshold, 8)} too"
+            f"The evidence is of another threshold, {decimals.text(facts.threshold)}; the pairs "
+            f"that it names are errors at {shown(at.threshold, facts.metric)} too"
         )
     if facts.of_class is not None:
         parts.append("The evidence lists pairs of one class only")
@@ -147,5 +167,5 @@ def evidence_note(evidence: Evidence, at: Operating | None, *, lacking: bool) ->
         parts.append("The evidence lists no pair for a limit that does not hold")
     if not parts:
         return ""
-    again = "" if at is None else f" --threshold {at.threshold!r}"
+    again = "" if at is None else f" --threshold {shown(at.threshold, facts.metric)}"
     return ". ".join(parts) + f". `opis explain RUN{again}` lists them anew."

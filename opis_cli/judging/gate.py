@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import opis_cli
-from opis_cli.errors import RunError
+from opis_cli.errors import RunError, SettingsError
 from opis_cli.judging import changes
 from opis_cli.judging.changes import (
     ClassChange,
@@ -140,6 +140,8 @@ def judge(
         confidence = demands.confidence or DEFAULT_CONFIDENCE
         changed = changes.figure_changes(run, baseline, draws, confidence=confidence, at=both)
         worse = worsenings(changed, draws, demands)
+    if demands.need_evidence and run.settings.pairs:
+        raise SettingsError(f"--{SUSPECTS} is for embeddings: scored pairs have no rows to suspect")
     if demands.need_evidence:
         evidence = run.evidence(evidence)
         if evidence is None:

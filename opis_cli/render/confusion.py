@@ -46,7 +46,9 @@ def confusion(evidence: Evidence) -> Figure:
         There is no false accept.
     """
     facts, table = evidence.facts, evidence.class_pairs
-    table = table[table["accepted"] > 0]
+    # Scored pairs have false accepts within a group too, which are no confusion of two.
+    ends = zip(table["class_a"].tolist(), table["class_b"].tolist(), strict=True)
+    table = table[(table["accepted"] > 0) & np.array([one != two for one, two in ends], bool)]
     if not len(table):
         raise SettingsError(
             f"there is no false accept at {scale(facts.metric)} {number(facts.threshold, 8)}, so "
@@ -118,8 +120,11 @@ def _panels(side: float, count: int, names_end: float) -> tuple[Figure, Axes, Ax
 
 def _title(evidence: Evidence, shown: int, share: float) -> str:
     facts = evidence.facts
-    classes = evidence.rows["class"].nunique()
-    of = f"these {shown:,} of {classes:,} classes" if shown < classes else f"all {shown:,} classes"
+    kind, classes = "classes", evidence.rows["class"].nunique()
+    if facts.of_scores:
+        ends = evidence.class_pairs["class_a"], evidence.class_pairs["class_b"]
+        kind, classes = "groups", len(set().union(*ends))
+    of = f"these {shown:,} of {classes:,} {kind}" if shown < classes else f"all {shown:,} {kind}"
     return (
         f"{rate(share)} of all {facts.false_accepts:,} false accepts are between {of}\n"
         f"at {scale(facts.metric)} {number(facts.threshold, 8)}; a cell has their number"

@@ -210,3 +210,54 @@ def test_the_command_reads_the_evidence_of_a_run(run, evidence, cli, tmp_path):
     (tmp_path / "run" / FOLDER / "rows.parquet").write_bytes(b"no table")
     damaged = cli("gate", "run", "--max-suspects", "5")
     assert damaged.returncode == 2 and "damaged evidence" in damaged.stderr
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """A run of scored pairs with evidence, and the table of its pairs."""
+    folder = tmp_path_factory.mktemp("scored")
+    rng = np.random.default_rng(0)
+    genuine = rng.random(3_000) < 0.1
+    table = pd.DataFrame(
+        {
+            "score": np.round(np.where(genuine, 2, 0) + rng.normal(0, 1, 3_000), 3),
+            "genuine": genuine,
+            "left": rng.choice(list("abc"), 3_000),
+            "right": rng.choice(list("abc"), 3_000),
+            "ident": [f"u{k}" for k in range(3_000)],
+        }
+    )
+    table.to_csv(folder / "pairs.csv", index=False)
+    opis.evaluate(folder / "pairs.csv", pairs=True, group_column="left,right").save(folder / "run")
+    run = opis.load_run(folder / "run")
+    save_evidence(run.explain(show_columns=["ident"], per_class_pair=9), folder / "run" / FOLDER)
+    return opis.load_run(folder / "run"), table
+
+
+@pytest.mark.parametrize("threshold", [None, "2"])
+def test_pairs_of_scores_are_named_by_row_score_and_groups(scored, threshold):
+    run, table = scored
+    verdict = judge(run, asked(max_far=0.0001), threshold=threshold)
+    check = only(verdict)
+    wrong = table[~table["genuine"]].sort_values("score", ascending=False, kind="stable").head(10)
+    assert [pair.row_a for pair in check.pairs] == wrong.index.tolist()
+    assert [pair.distance for pair in check.pairs] == wrong["score"].tolist()
+    assert {pair.row_b for pair in check.pairs} == {None}
+    assert [pair.columns["ident"] for pair in check.pairs] == [(one,) for one in wrong["ident"]]
+    assert ("of another threshold" in " ".join(verdict.notes)) == (threshold is not None)
+    assert "-2" not in " ".join(verdict.notes)
+
+
+def test_scored_pairs_have_no_suspect_rows(scored):
+    with pytest.raises(SettingsError, match="scored pairs have no rows"):
+        judge(scored[0], asked(max_suspects=1))
+
+
+def test_the_plot_of_groups_leaves_out_pairs_within_a_group(scored):
+    run, table = scored
+    title = run.plot("confusion").axes[0].get_title(loc="left")
+    at = run.report.recommendation.equivalents.score
+    wrong = table[~table["genuine"] & (table["score"] >= at)]
+    share = (wrong["left"] != wrong["right"]).mean()
+    number = f"{100 * share:.3g} % of all {len(wrong)} false accepts"
+    assert title.startswith(f"{number} are between all 3 groups")

@@ -47,9 +47,11 @@ def verdict(found: Verdict, report: Report) -> RenderableType:
     for check in found.checks:
         if check.pairs:
             rows = [("  " + first, *rest) for first, *rest in map(pair_cells, check.pairs)]
-            shown = [""] * (len(rows[0]) - 4)
-            heads = ("  rows", *pair_heads(check)[1:4], *shown)
-            parts += [Text(), fitted_table(f"{check.name}: {pairs_title(check)}", heads, rows, 3)]
+            first_head, *heads = pair_heads(check)
+            title = f"{check.name}: {pairs_title(check)}"
+            behind = len(heads) - 3
+            table = fitted_table(title, ("  " + first_head, *heads), rows, 3, behind)
+            parts += [Text(), table]
     if found.baseline is not None and found.baseline.most_worse:
         parts += [Text(), _classes("lost", found.baseline.most_worse, report)]
     parts += [Text(f"! {note}", style="yellow") for note in found.notes]

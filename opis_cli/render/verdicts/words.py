@@ -85,23 +85,29 @@ def pairs_title(check: Check) -> str:
 
 def pair_heads(check: Check) -> tuple[str, ...]:
     """Return the heads of ``pair_cells``."""
-    shown = [plain(name, _VALUE) for name in check.pairs[0].columns]
+    columns = check.pairs[0].columns
+    heads = [
+        head
+        for name, values in columns.items()
+        for head in (plain(name, _VALUE), *[""] * (len(values) - 1))
+    ]
     return (
         "rows",
         "class",
         "and class",
         "distance",
-        *(name for one in shown for name in (one, "")),
+        *heads,
     )
 
 
 def pair_cells(pair: ErrorPair) -> tuple[str, ...]:
     """Return rows, classes, distance and shown values of a pair as text."""
-    second = f"gallery {pair.row_b}" if pair.in_gallery else f"{pair.row_b}"
+    second = f", gallery {pair.row_b}" if pair.in_gallery else f", {pair.row_b}"
+    named = pair.class_a is not None and pair.class_a == pair.class_b
     return (
-        f"{pair.row_a}, {second}",
-        plain(pair.class_a),
-        plain(pair.class_b) if pair.class_a != pair.class_b else "same",
+        f"{pair.row_a}{'' if pair.row_b is None else second}",
+        "–" if pair.class_a is None else plain(pair.class_a),
+        "same" if named else "–" if pair.class_b is None else plain(pair.class_b),
         number(pair.distance, 3),
         *(
             "–" if one is None else plain(one, _VALUE)
@@ -118,8 +124,11 @@ def pair_lines(check: Check) -> list[str]:
     lines = []
     for pair in check.pairs:
         rows, one, two, distance, *shown = pair_cells(pair)
-        classes = f"both {one}" if pair.class_a == pair.class_b else f"{one} and {two}"
-        lines.append(", ".join([f"rows {rows}: {classes}, distance {distance}", *shown]))
+        of_rows = f"row {rows}" if pair.row_b is None else f"rows {rows}"
+        of_classes = f"both {one}, " if two == "same" else f"{one} and {two}, "
+        if pair.class_a is None:
+            of_classes = ""
+        lines.append(", ".join([f"{of_rows}: {of_classes}distance {distance}", *shown]))
     return [f"{pairs_title(check)}:", *lines]
 
 

@@ -68,6 +68,10 @@ def _products(codes: Ints, parts: Ints, plan: Plan, one: Ints, two: Ints) -> Int
         ones = np.ones(len(codes[rows]), np.int64)
         return csr_array((ones, (codes[rows], parts[rows])), shape=(classes, count))
 
+    if count == 1 and not plan.searching:
+        sizes = np.bincount(codes)
+        return np.asarray(sizes[one] * sizes[two])
+
     def both(left: csr_array, right: csr_array) -> Ints:
         return np.asarray(left[one].multiply(right[two]).sum(axis=1)).ravel()
 

@@ -35,8 +35,9 @@ from opis_cli.report.evidence import (
     WhatIf,
 )
 from opis_cli.report.threshold_file import read_threshold
-from opis_cli.scoring.operating import rates_at
+from opis_cli.scoring.operating import Operating, rates_at
 from opis_cli.scoring.opis import consistency_of
+from opis_cli.scoring.recommend import Recommendation
 from opis_cli.settings import Settings
 from opis_cli.statistics.confidence import recommended
 from opis_cli.text import as_known, plain
@@ -252,7 +253,8 @@ def _what_if(
     if between.sum() > MOST_MERGED * run.counts.impostor_total:
         to_merge = none[1]
     both = len(left_out) and len(to_merge)
-    now = _outcome(run.counts, run.settings, threshold)
+    chosen, rates = run.report.recommendation, rates_at(run.counts, threshold, run.settings.beta)
+    now = _outcome_of(rates, run.report.opis, chosen, run.settings)
     return WhatIf(
         now=now,
         without_suspects=outcome(left_out, none[1]),
@@ -271,11 +273,18 @@ def _outcome(counts: PairCounts, settings: Settings, threshold: float) -> Outcom
     except InputError:
         return Outcome(rates.far, rates.frr, None, None, None, None)
     chosen = recommended(counts, consistency, settings)
+    return _outcome_of(rates, consistency.opis, chosen, settings)
+
+
+def _outcome_of(
+    rates: Operating, opis: float | None, chosen: Recommendation, settings: Settings
+) -> Outcome:
+    """Put figures into an outcome."""
     at = chosen.threshold
     return Outcome(
         far=rates.far,
         frr=rates.frr,
-        opis=consistency.opis,
+        opis=opis,
         recommended=None if at is None else as_known(at, settings.metric),
         recommended_far=chosen.far,
         recommended_frr=chosen.frr,

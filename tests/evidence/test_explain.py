@@ -207,7 +207,7 @@ def test_classes_that_fall_into_parts(explained):
     first = groups(len(naive.labels), edges)
     tenant = np.zeros(len(first), int)
     if run.settings.within_column:
-        tenant = np.arange(len(first)) // 100
+        tenant = np.arange(len(first)) // 60
     wanted = {}
     for unit in set(zip(naive.labels, tenant, strict=True)):
         mine = (naive.labels == unit[0]) & (tenant == unit[1])

@@ -16,7 +16,7 @@ from opis_cli.settings import Settings
 
 FIELDS = ("sizes", "genuine", "impostor", "pooled_genuine", "pooled_impostor")
 NO_ROWS, NO_CLASSES = np.zeros(0, np.int64), np.zeros((0, 2), np.int64)
-LEFT_OUT = np.array([3, 20, 41, 50, 77, 100, 130, 131, 170, 200, 233, 259])
+LEFT_OUT = np.array([3, 20, 41, 50, 77, 90, 100, 101, 130, 142, 155])
 MERGED = np.array([[1, 2], [2, 5], [7, 9]])
 
 

@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 
 from opis_cli.errors import SettingsError
 from opis_cli.settings import ABOUT, Settings
-from opis_cli.values import plain_value, unknown
+from opis_cli.values import is_number, plain_value, unknown
 
 CONFIG_FILE = "opis.toml"
 CONFIG_TABLES = ("gate",)
@@ -59,17 +59,9 @@ def load_config(path: Path | None) -> dict[str, Any]:
 
 def _from_here(value: Any, file: Path) -> Any:
     """A path that a settings file names, from the folder of that file; other values as they are."""
-    if not isinstance(value, str) or "://" in value or _is_number(value):
+    if not isinstance(value, str) or "://" in value or is_number(value):
         return value
     return str(file.parent / value)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def merge(config: dict[str, Any], flags: dict[str, Any]) -> Settings:

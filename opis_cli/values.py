@@ -82,6 +82,15 @@ def parse_number(text: str) -> float:
     return float(text[:-1]) / 100 if text.endswith("%") else float(text)
 
 
+def is_number(text: str) -> bool:
+    """Return whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def unknown(what: str, name: str, known: Iterable[str], each: str) -> str:
     """The words for a name that is not known, with the one that was perhaps meant."""
     names = sorted(known)

@@ -177,17 +177,8 @@ def _accepted(
     sizes = chosen.sizes
     # Each half gets a label of its own, as if it were a class. Both galleries together get the last
     # label.
-    apart = np.repeat(
-        np.arange(sizes.size + 1), [*sizes.ravel(), sum(map(len, chosen.galleries))]
-    ).astype(np.int32)
-    some = replace(
-        rows,
-        vectors=rows.vectors[index],
-        half_squares=rows.half_squares[index],
-        labels=apart,
-        keys=apart,
-        order=rows.order[index],
-    )
+    apart = np.repeat(np.arange(sizes.size + 1), [*sizes.ravel(), sum(map(len, chosen.galleries))])
+    some = rows.some(index, apart, apart)
     vetoing = replace(some, vetoes=(rows.keys[index],))
     first, both = int(sizes[0].sum()), int(sizes.sum())
     middle = both + len(chosen.galleries[0])

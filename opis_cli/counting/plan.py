@@ -215,6 +215,18 @@ class Plan:
             pairs &= self.shared[one] != self.shared[other]
         return np.asarray(pairs)
 
+    def sides(self, one: Ints, two: Ints, *, apart: bool) -> Iterator[tuple[Ints, Ints]]:
+        """Yield the rows of two sets to compare, so that the first of them search in the second.
+
+        ``apart`` says that the two sets differ. Without a gallery they are yielded as they are.
+        """
+        if not self.searching:
+            yield one, two
+            return
+        yield one[one < self.queries], two[two >= self.queries]
+        if apart:
+            yield two[two < self.queries], one[one >= self.queries]
+
     def by_key(self, values: Ints | NDArray[np.bool_]) -> Ints:
         """Sum a number of each searching row over the rows of each key, shape (K,)."""
         total = np.bincount(self.keys, weights=values, minlength=len(self.names))

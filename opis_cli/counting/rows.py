@@ -33,7 +33,7 @@ Read ``Rows`` first, then ``cuts``, ``cuts_of`` and ``Codes``, and then ``prepar
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -137,6 +137,18 @@ class Rows:
         for codes in self.vetoes:
             found |= codes[one] == codes[two]
         return found
+
+    def some(self, index: Ints, labels: Ints, keys: Ints) -> "Rows":
+        """Return some of the rows, with other labels and keys; all three of the same length."""
+        return replace(
+            self,
+            vectors=self.vectors[index],
+            half_squares=self.half_squares[index],
+            labels=labels.astype(np.int32),
+            keys=keys.astype(np.int32),
+            order=self.order[index],
+            vetoes=tuple(codes[index] for codes in self.vetoes),
+        )
 
     @property
     def class_begins(self) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from opis_cli.embeddings.folders import part_files
 from opis_cli.embeddings.texts import as_texts
 from opis_cli.errors import InputError
 from opis_cli.records import Ints
+from opis_cli.values import is_number
 
 SCORE_NAMES = ("score", "distance")
 GENUINE_NAMES = ("genuine",)
@@ -325,11 +326,7 @@ def _refuse_data(names: Sequence[str], path: Path) -> None:
 
 
 def _is_value(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return text in (*YES, *NO, *MISSING)
-    return True
+    return is_number(text) or text in (*YES, *NO, *MISSING)
 
 
 def _is_parquet(path: Path) -> bool:

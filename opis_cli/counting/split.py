@@ -13,8 +13,6 @@ drawn at random until the rows are enough, so that the extra pairs cost little b
 in ``halves.py``, a half is presented to the engine as classes of their own.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from opis_cli.counting import engines
@@ -115,14 +113,7 @@ def count(
     labels = np.unique(
         rows.labels[index] + (int(rows.labels.max()) + 1) * side, return_inverse=True
     )
-    some = replace(
-        rows,
-        vectors=rows.vectors[index],
-        half_squares=rows.half_squares[index],
-        labels=labels[1].astype(np.int32),
-        keys=keys.astype(np.int32),
-        order=rows.order[index],
-    )
+    some = rows.some(index, labels[1], keys)
     grid, module = _grid(rows, counts), engines.load(engine_for(engine))
     tally = Tally.empty(some, grid)
     tiles = (

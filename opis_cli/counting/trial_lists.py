@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opis_cli.counting.scored_values import NO, YES
+from opis_cli.values import is_number
 
 _HEAD_BYTES = 1 << 16
 """Bytes at the beginning of a file by which its layout is told."""
@@ -94,15 +95,7 @@ def _kind(fields: tuple[str, ...]) -> str:
         return "b"
     if seen <= {*YES, *NO}:
         return "t"
-    return "n" if all(map(_is_number, seen)) else "w"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return "n" if all(map(is_number, seen)) else "w"
 
 
 def _advice(layout: _Layout, path: Path) -> str:

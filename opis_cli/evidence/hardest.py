@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli.counting.plan import Plan
 from opis_cli.evidence.exact import distances_of, rounded
 from opis_cli.evidence.seen import Seen
 from opis_cli.records import Embeddings, Floats, Ints
@@ -89,12 +88,10 @@ def _listed(
 ) -> Hardest:
     """Compare the rows of class pairs, of shape (M, 2), and list their hardest pairs."""
     rows, order = seen.plan.rows, seen.plan.rows.order
-    by_class = np.argsort(seen.codes, kind="stable")
-    starts = np.searchsorted(seen.codes[by_class], np.arange(seen.classes + 1))
+    of_class = seen.rows_by_class
     found: list[Ints] = [np.zeros((2, 0), np.int64)]
     for one, two in class_pairs.tolist():
-        first, second = (by_class[starts[k] : starts[k + 1]] for k in (one, two))
-        for left, right in _sides(seen.plan, first, second, apart=one != two):
+        for left, right in seen.plan.sides(of_class[one], of_class[two], apart=one != two):
             found += _candidates(seen, left, right, limit, closest=closest)
     places = np.concatenate(found, axis=1)
     distances = distances_of(embeddings, rows, *places)
@@ -107,16 +104,6 @@ def _listed(
     pairs, distances = pairs[:, place], distances[place]
     kept = rank_within(np.sort(embeddings.labels[pairs], axis=0)) < limit
     return Hardest(pairs[0, kept][:top], pairs[1, kept][:top], distances[kept][:top])
-
-
-def _sides(plan: Plan, one: Ints, two: Ints, *, apart: bool) -> Iterator[tuple[Ints, Ints]]:
-    """Yield the rows to multiply with each other, so that the first searches in the second."""
-    if not plan.searching:
-        yield one, two
-        return
-    yield one[one < plan.queries], two[two >= plan.queries]
-    if apart:
-        yield two[two < plan.queries], one[one >= plan.queries]
 
 
 def _candidates(

@@ -47,12 +47,12 @@ def to_merge(seen: Seen) -> Ints:
     pairs = np.concatenate(found)
     if exact or not len(pairs):
         return pairs
-    by_class = np.argsort(seen.codes, kind="stable")
-    starts = np.searchsorted(seen.codes[by_class], np.arange(seen.classes + 1))
+    of_class = seen.rows_by_class
     kept = np.zeros(len(pairs), np.bool_)
     for at, (one, two) in enumerate(pairs.tolist()):
-        left, right = (by_class[starts[k] : starts[k + 1]] for k in (one, two))
-        kept[at] = _mean_of(seen, left, right) <= max(within[one], within[two]) + margin
+        kept[at] = (
+            _mean_of(seen, of_class[one], of_class[two]) <= max(within[one], within[two]) + margin
+        )
     return pairs[kept]
 
 
@@ -84,10 +84,7 @@ def _means_between(seen: Seen) -> Iterator[tuple[int, Doubles]]:
 def _mean_of(seen: Seen, one: Ints, two: Ints) -> float:
     """Return the mean distance of the pairs of rows ``one`` and ``two``; inf without pairs."""
     plan, total, number = seen.plan, 0.0, 0
-    sides = [(one, two)]
-    if plan.searching:
-        sides = [(a[a < plan.queries], b[b >= plan.queries]) for a, b in ((one, two), (two, one))]
-    for left, right in sides:
+    for left, right in plan.sides(one, two, apart=True):
         step = max(1, _VALUES // max(len(right), 1))
         for start in range(0, len(left), step):
             part = left[start : start + step]

@@ -172,6 +172,12 @@ class Seen:
     all_edges: bool
 
     @property
+    def rows_by_class(self) -> list[Ints]:
+        """The rows of each class, in their order."""
+        order = np.argsort(self.codes, kind="stable")
+        return np.split(order, np.cumsum(np.bincount(self.codes, minlength=self.classes))[:-1])
+
+    @property
     def confused_codes(self) -> tuple[Ints, Ints]:
         """Codes of the two classes of each of the ``confused`` pairs."""
         return self.confused.keys // self.classes, self.confused.keys % self.classes

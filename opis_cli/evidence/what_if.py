@@ -224,16 +224,9 @@ def _between(plan: Plan, left: Ints, right: Ints) -> tuple[Pass, ...]:
 
 def _some(plan: Plan, index: Ints, labels: Ints) -> Rows:
     """Return some rows of a plan, with other labels."""
-    rows = plan.rows
-    return replace(
-        rows,
-        vectors=rows.vectors[index],
-        half_squares=rows.half_squares[index],
-        labels=labels.astype(np.int32),
-        keys=rows.keys[index],
-        order=rows.order[index],
-        vetoes=() if plan.shared is None else (plan.shared[index],),
-    )
+    # Of the vetoes of a plan with a gallery, those of genuine pairs are for its own pass.
+    vetoes = () if plan.shared is None else (plan.shared,)
+    return replace(plan.rows, vetoes=vetoes).some(index, labels, plan.rows.keys[index])
 
 
 def _merged(counted: Counted, out: Marks, merged: Ints) -> PairCounts:
@@ -315,9 +308,7 @@ def _moved(counted: Counted, kept: Ints, one_of: Ints, keys: Ints) -> tuple[Ints
     kept = kept[np.argsort(one_of[codes[kept]], kind="stable")]
     ends = np.flatnonzero(np.diff(one_of[codes[kept]])) + 1
     for group in np.split(kept, ends):
-        left, right = group, group
-        if plan.searching:
-            left, right = group[group < plan.queries], group[group >= plan.queries]
+        ((left, right),) = plan.sides(group, group, apart=False)
         step = max(1, _VALUES // max(len(right), 1))
         for start in range(0, len(left), step):
             part = left[start : start + step]

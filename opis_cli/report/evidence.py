@@ -18,12 +18,45 @@ if TYPE_CHECKING:
 FOLDER = "evidence"
 FACTS_FILE = "evidence.json"
 TABLES = {
-    "pairs": ("kind", "row_a", "row_b", "class_a", "class_b", "distance"),
-    "class_pairs": ("class_a", "class_b", "accepted", "pairs", "least_distance", "suggestion"),
-    "rows": ("row", "class", "own_distance", "other_distance", "other_class", "suspect", "score"),
-    "components": ("kind", "component", "rows", "classes", "class", "purity", "suggestion"),
+    "pairs": {
+        "kind": "object",
+        "row_a": "int64",
+        "row_b": "Int64",
+        "class_a": "object",
+        "class_b": "object",
+        "distance": "float64",
+    },
+    "class_pairs": {
+        "class_a": "object",
+        "class_b": "object",
+        "accepted": "int64",
+        "pairs": "int64",
+        "least_distance": "float64",
+        "suggestion": "object",
+    },
+    "rows": {
+        "row": "int64",
+        "class": "object",
+        "own_distance": "float64",
+        "own_row": "Int64",
+        "other_distance": "float64",
+        "other_row": "Int64",
+        "other_class": "object",
+        "suspect": "object",
+        "score": "float64",
+        "chain": "Int64",
+    },
+    "components": {
+        "kind": "object",
+        "component": "int64",
+        "rows": "int64",
+        "classes": "int64",
+        "class": "object",
+        "purity": "float64",
+        "suggestion": "object",
+    },
 }
-"""The tables, and columns that each of them has."""
+"""The tables, and the columns that each of them has, with the types of those of an empty one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,17 +117,9 @@ def explain(
     threshold = threshold_of(run, asked.threshold)
     index = chains.chain_index(counts)
     cuts = plan.rows.cuts_of(counts.grid)
-    place = counts.grid.index_at(threshold)
-    exact = counts.grid.thresholds[place] == threshold
-    cut = cuts[place] if exact else plan.rows.cuts(np.array([threshold]))[0]
+    place = _place_of(counts, threshold)
+    cut = plan.rows.cuts(np.array([threshold]))[0] if place is None else cuts[place]
     codes = embeddings.labels[plan.rows.order]
-    done = 0
-
-    def advance(pairs: int) -> None:
-        nonlocal done
-        done += pairs
-        progress(done, plan.pairs)
-
     seen = scan(
         plan,
         codes,
@@ -135,7 +127,7 @@ def explain(
         cuts[index],
         engine=settings.engine,
         threads=threads,
-        advance=advance,
+        advance=advancing(progress, plan.pairs),
         memory_limit=settings.memory_limit_bytes,
     )
     of_class = code_of(embeddings.class_names, asked.of_class)
@@ -170,6 +162,24 @@ def explain(
         rows=tables.rows_table(found, asked.show_columns),
         components=tables.components_table(found),
     )
+
+
+def advancing(progress: Progress, total: int) -> Callable[[int], None]:
+    """Return a function that takes the pairs looked at since, and tells ``progress`` their sum."""
+    done = 0
+
+    def advance(pairs: int) -> None:
+        nonlocal done
+        done += pairs
+        progress(done, total)
+
+    return advance
+
+
+def _place_of(counts: PairCounts, threshold: float) -> int | None:
+    """Return the index of a threshold of the grid, or None if it is none."""
+    place = counts.grid.index_at(threshold)
+    return place if counts.grid.thresholds[place] == threshold else None
 
 
 def _check_columns(wanted: Sequence[str], there: Iterable[str]) -> None:
@@ -373,8 +383,8 @@ def _errors(counts: PairCounts, threshold: float) -> tuple[int, int] | None:
     The look at all pairs multiplies other blocks than the count. So its own numbers may differ by
     pairs within a rounding of the threshold.
     """
-    place = counts.grid.index_at(threshold)
-    if counts.grid.thresholds[place] != threshold:
+    place = _place_of(counts, threshold)
+    if place is None:
         return None
     rejected = counts.genuine_total - int(counts.pooled_genuine[place])
     return int(counts.pooled_impostor[place]), rejected

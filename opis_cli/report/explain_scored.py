@@ -10,35 +10,20 @@ from opis_cli.errors import SettingsError
 from opis_cli.evidence.scored import GroupPairs, Pairs, SeenPairs, Wanted, look
 from opis_cli.records import Ints
 from opis_cli.report.evaluation import Evaluation
-from opis_cli.report.evidence import Evidence
-from opis_cli.report.explain import Asked, Progress, code_of, facts_of_errors, threshold_of
+from opis_cli.report.evidence import TABLES, Evidence
+from opis_cli.report.explain import (
+    Asked,
+    Progress,
+    advancing,
+    code_of,
+    facts_of_errors,
+    threshold_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Names = NDArray[Any]
-_ROWS = {
-    "row": "int64",
-    "class": "object",
-    "own_distance": "float64",
-    "own_row": "Int64",
-    "other_distance": "float64",
-    "other_row": "Int64",
-    "other_class": "object",
-    "suspect": "object",
-    "score": "float64",
-    "chain": "Int64",
-}
-_COMPONENTS = {
-    "kind": "object",
-    "component": "int64",
-    "rows": "int64",
-    "classes": "int64",
-    "class": "object",
-    "purity": "float64",
-    "suggestion": "object",
-}
-"""Columns of the tables that are empty, with their types."""
 
 
 def explain_scored(
@@ -74,13 +59,6 @@ def explain_scored(
         )
     table.check(asked.show_columns)
     sign = -1 if settings.metric == "score" else 1
-    done = 0
-
-    def advance(pairs: int) -> None:
-        nonlocal done
-        done += pairs
-        progress(done, run.report.source.rows)
-
     seen = look(
         table,
         sign,
@@ -89,7 +67,7 @@ def explain_scored(
         drop=settings.on_bad_rows == "drop",
         reject=settings.without_score == "reject",
         memory_limit=settings.memory_limit_bytes,
-        advance=advance,
+        advance=advancing(progress, run.report.source.rows),
     )
     errors = seen.false_accepts, seen.false_rejects
     compared = len(seen.confused.pairs)
@@ -98,8 +76,8 @@ def explain_scored(
         facts=facts_of_errors(run, asked, threshold, confused.accepted, compared, errors),
         pairs=_pairs_table(seen, table, names, sign, asked.show_columns),
         class_pairs=_class_pairs_table(confused, names, sign),
-        rows=_empty(_ROWS),
-        components=_empty(_COMPONENTS),
+        rows=_empty(TABLES["rows"]),
+        components=_empty(TABLES["components"]),
     )
 
 

@@ -283,32 +283,19 @@ def _what_if(
     threads: int,
 ) -> WhatIf:
     """Compute the figures after the suggested changes."""
-    engine = run.settings.engine
-    none = np.zeros(0, np.int64), np.zeros((0, 2), np.int64)
-
-    def outcome(rows: Ints, merged: Ints) -> Outcome | None:
-        if not len(rows) and not len(merged):
-            return None
-        try:
-            counts = what_if(counted, rows, merged, engine, threads)
-        except InputError:
-            return None
-        return _outcome(counts, run.settings, threshold)
-
+    settings = run.settings
     between = class_pairs.pairs_between(
         counted.plan, counted.embeddings.labels[counted.plan.rows.order], *to_merge.T
     )
     if between.sum() > MOST_MERGED * run.counts.impostor_total:
-        to_merge = none[1]
-    both = len(left_out) and len(to_merge)
-    chosen, rates = run.report.recommendation, rates_at(run.counts, threshold, run.settings.beta)
-    now = _outcome_of(rates, run.report.opis, chosen, run.settings)
-    return WhatIf(
-        now=now,
-        without_suspects=outcome(left_out, none[1]),
-        merged=outcome(none[0], to_merge),
-        both=outcome(left_out, to_merge) if both else None,
+        to_merge = to_merge[:0]
+    changed = what_if(counted, left_out, to_merge, settings.engine, threads)
+    outcomes = (
+        None if counts is None else _outcome(counts, settings, threshold) for counts in changed
     )
+    rates = rates_at(run.counts, threshold, settings.beta)
+    now = _outcome_of(rates, run.report.opis, run.report.recommendation, settings)
+    return WhatIf(now, *outcomes)
 
 
 def _outcome(counts: PairCounts, settings: Settings, threshold: float) -> Outcome:

@@ -235,7 +235,7 @@ def test_a_threshold_file_goes_round(cli, tmp_path):
     done = cli("evaluate", "codes.npz", "--metric", "hamming", "--out", "run")
     assert done.returncode == 0, done.stderr
     assert "400 rows x 96 bits (packed)" in done.stdout
-    assert "Consistency over Hamming distance" in done.stdout
+    assert "DEPLOY  Hamming distance <= " in done.stdout
     rule = json.loads((tmp_path / "run" / "threshold.json").read_text())
     assert rule["metric"] == "hamming" and rule["accept"] == "distance <= threshold"
     assert rule["threshold"] % 1 == 0.5

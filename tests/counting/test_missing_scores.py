@@ -117,7 +117,7 @@ def test_a_bound_below_the_share_without_a_score_is_met_nowhere(cli, tmp_path):
     given = ("evaluate", "p.csv", "--pairs", "--missing-score", "reject")
     done = cli(*given, "--max-frr", "0.2")
     assert done.returncode == 0, done.stderr
-    assert "No threshold meets FRR <= 20 %" in done.stdout
+    assert "NO THRESHOLD  meets FRR <= 20 %" in done.stdout
     assert "genuine pairs have no score" in done.stdout
     refused = cli(*given, "--group-column", "left", "--calibration", "frr:0.1..0.5")
     assert refused.returncode == 2 and "have no score" in refused.stderr

@@ -415,11 +415,11 @@ class Settings:
                 raise SettingsError(f"{option(field)} is {value}; it must be at least {least:,}")
         if self.prefer == "low-frr" and self.max_far is None and self.max_frr is not None:
             raise SettingsError(
-                "--prefer low-frr takes the largest threshold that meets --max-far; give it"
+                "--prefer=low-frr takes the largest threshold that meets --max-far; give it"
             )
         if self.prefer == "low-far" and self.max_frr is None:
             raise SettingsError(
-                "--prefer low-far takes the smallest threshold that meets --max-frr; give it"
+                "--prefer=low-far takes the smallest threshold that meets --max-frr; give it"
             )
         for field, engine, given in (
             ("device", "torch", self.device is not None),
@@ -427,15 +427,15 @@ class Settings:
             ("scheduler", "dask", self.scheduler is not None),
         ):
             if given and self.engine != engine:
-                raise SettingsError(f"{option(field)} is for --engine {engine}; give both")
+                raise SettingsError(f"{option(field)} is for --engine={engine}; give both")
         self._check_pairs()
         self._check_units()
         if self.ignored_label[1]:
             for field in ("gallery", "max_pairs"):
                 if getattr(self, field) is not None:
                     raise SettingsError(
-                        f"--ignore-label VALUE{_AS_IMPOSTORS} does not go with {option(field)}; "
-                        "leave the rows out: --ignore-label VALUE"
+                        f"--ignore-label=VALUE{_AS_IMPOSTORS} does not go with {option(field)}; "
+                        "leave the rows out: --ignore-label=VALUE"
                     )
         if self.gallery_labels is not None and self.gallery is None:
             raise SettingsError("--gallery-labels is for --gallery; give both")
@@ -475,7 +475,7 @@ class Settings:
         if self.metric in ("euclidean", "hamming"):
             raise SettingsError("--metric is for embeddings; --pairs have a distance already")
         if self.prefer == "worst-classes" and self.group_column is None:
-            raise SettingsError("--prefer worst-classes with --pairs needs --group-column")
+            raise SettingsError("--prefer=worst-classes with --pairs needs --group-column")
 
     def _check_units(self) -> None:
         """Refuse settings that need classes with all their pairs, if other settings prevent it."""

@@ -35,8 +35,8 @@ app = App(
     cls=Overview,
     help="Which distance threshold do I deploy, and which classes does it fail?",
     epilog=(
-        "Start with `opis evaluate embeddings.parquet --out runs/first`. Every command takes --help, "
-        "and --debug, which adds a traceback to an error."
+        "Start with `opis evaluate embeddings.parquet --out runs/first`. Every command takes "
+        "--help, and --debug, which adds a traceback to an error."
     ),
     context_settings={"max_content_width": ANY_WIDTH},
     no_args_is_help=True,

@@ -39,7 +39,7 @@ def _limit(rule: Rule) -> Any:
 @app.command(
     examples=(
         "opis gate runs/new --threshold 0.35 --max-far 0.02 --max-class-frr 0.6",
-        "opis gate runs/new --baseline runs/old --max-opis-increase 10% --confidence 0.95",
+        "opis gate runs/new --baseline runs/old --max-opis-increase 10% --family",
         "opis gate runs/new --init",
     )
 )

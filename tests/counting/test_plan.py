@@ -460,7 +460,7 @@ def test_files_by_the_command_line(cli, files, wordnet):
     [
         ({"group_column": "nobody"}, "columns named 'nobody'"),
         ({"gallery": "none.parquet"}, "none.parquet: no such file"),
-        ({"gallery_labels": "l.csv"}, "--gallery-labels is for --gallery"),
+        ({"gallery_labels": "l.csv"}, "gallery_labels is for gallery"),
         ({"exclude_same": "label"}, "there is no genuine pair once"),
         ({"within_column": "label"}, "there is no impostor pair"),
         ({"group_column": "camera"}, "nulls in column 'camera'"),
@@ -468,7 +468,7 @@ def test_files_by_the_command_line(cli, files, wordnet):
         ({"gallery": "numbers.parquet"}, "labels of integers, the queries of text"),
         ({"gallery": "strangers.parquet"}, "there is no genuine pair"),
         ({"gallery": "gallery.parquet", "within_column": "customer"}, "named 'customer'"),
-        ({"higher_is_closer": True}, "--higher-is-closer is for --pairs"),
+        ({"higher_is_closer": True}, "higher_is_closer is for pairs"),
     ],
 )
 def test_what_cannot_be_is_refused(settings, says, files, monkeypatch):

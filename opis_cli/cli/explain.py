@@ -49,6 +49,14 @@ def explain(
             rich_help_panel="Start here",
         ),
     ] = None,
+    id_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of scored pairs with the ids of both sides, for a table of rows.",
+            metavar="LEFT,RIGHT",
+            rich_help_panel="Scored pairs",
+        ),
+    ] = None,
     source: Annotated[
         list[str] | None,
         typer.Option(
@@ -86,6 +94,7 @@ def explain(
             top=top,
             per_class_pair=per_class_pair,
             show_columns=[name.strip() for name in (show_columns or "").split(",") if name.strip()],
+            id_column=id_column,
             progress=progress,
         )
     if out is not None:

@@ -17,8 +17,10 @@ from opis_cli.embeddings.columns import show
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.evidence import chains, class_pairs, hardest, merges
 from opis_cli.evidence.exact import first_of_lists
+from opis_cli.evidence.hardest import Hardest
 from opis_cli.evidence.neighbours import neighbours
 from opis_cli.evidence.scan import memory_of, scan
+from opis_cli.evidence.seen import Seen
 from opis_cli.evidence.suspects import find_suspects
 from opis_cli.evidence.what_if import Counted, what_if
 from opis_cli.machine import processors
@@ -68,9 +70,11 @@ class Asked:
     top, per_class_pair : int
         Most pairs of a kind to list, and most of one pair of classes.
     of_class : str, optional
-        Name of a class. Then the pairs have a row of it.
+        Name of a class, or of a group if the run has groups. Then the pairs have a row of it.
     show_columns : tuple of str
         Columns whose values stand beside each pair.
+    id_column : str, optional
+        Of scored pairs, the columns with the ids of the two sides, with a comma between.
     """
 
     threshold: str | None = None
@@ -78,6 +82,7 @@ class Asked:
     per_class_pair: int = PER_CLASS_PAIR
     of_class: str | None = None
     show_columns: tuple[str, ...] = ()
+    id_column: str | None = None
 
     def __post_init__(self) -> None:
         for option, value in (("--top", self.top), ("--per-class-pair", self.per_class_pair)):
@@ -110,7 +115,14 @@ def explain(
         There is no threshold, or the work needs more memory than the limit.
     """
     settings, counts = run.settings, run.counts
-    _check_columns(asked.show_columns, embeddings.columns)
+    if asked.id_column is not None:
+        raise SettingsError(
+            "--id-column is for scored pairs; to see the ids of these rows, give --show-columns "
+            f"{plain(asked.id_column)}"
+        )
+    group = settings.group_column
+    show_columns = tuple(dict.fromkeys(([] if group is None else [group]) + [*asked.show_columns]))
+    _check_columns(show_columns, embeddings.columns)
     threads = settings.threads or processors()
     refuse_memory(embeddings, settings, memory_of(len(embeddings.labels), threads))
     plan = plan_pairs(embeddings, settings, threads)
@@ -130,8 +142,8 @@ def explain(
         advance=advancing(progress, plan.pairs),
         memory_limit=settings.memory_limit_bytes,
     )
-    of_class = code_of(embeddings.class_names, asked.of_class)
-    limits = asked.top, asked.per_class_pair, of_class
+    group_code = None if group is None else _code_among(plan.names, asked.of_class)
+    accepts, rejects = _hardest_pairs(embeddings, seen, asked, group_code)
     judged = find_suspects(neighbours(seen))
     suspect = np.full(len(codes), None, object)
     suspect[judged.label], suspect[judged.outlier] = "label", "outlier"
@@ -139,8 +151,8 @@ def explain(
     found = tables.Found(
         embeddings=embeddings,
         seen=seen,
-        accepts=hardest.false_accepts(embeddings, seen, *limits),
-        rejects=hardest.false_rejects(embeddings, seen, *limits),
+        accepts=accepts,
+        rejects=rejects,
         own=first_of_lists(embeddings, plan, seen.own, genuine=True),
         others=first_of_lists(embeddings, plan, seen.others, genuine=False),
         score=judged.score,
@@ -154,13 +166,35 @@ def explain(
     counted = Counted(embeddings, settings, plan, counts)
     facts = _facts(run, found, asked, threshold)
     changed = _what_if(run, counted, labels, to_merge, threshold, threads)
-    facts = dataclasses.replace(facts, what_if=changed)
+    group = group if group_code is not None else None
+    facts = dataclasses.replace(facts, what_if=changed, group_column=group)
     return Evidence(
         facts=facts,
-        pairs=tables.pairs_table(found, asked.show_columns),
+        pairs=tables.pairs_table(found, show_columns),
         class_pairs=tables.class_pairs_table(found),
-        rows=tables.rows_table(found, asked.show_columns),
+        rows=tables.rows_table(found, show_columns),
         components=tables.components_table(found),
+    )
+
+
+def _hardest_pairs(
+    embeddings: Embeddings, seen: Seen, asked: Asked, group_code: int | None
+) -> tuple[Hardest, Hardest]:
+    """Return the closest false accepts and the farthest false rejects that are asked for.
+
+    If ``group_code`` is given, the name that is asked for is that of a group, not of a class.
+    """
+    limits = asked.top, asked.per_class_pair
+    if group_code is not None:
+        mine = np.flatnonzero(seen.plan.keys == group_code)
+        return (
+            hardest.errors_of_rows(embeddings, seen, mine, *limits, closest=True),
+            hardest.errors_of_rows(embeddings, seen, mine, *limits, closest=False),
+        )
+    of_class = code_of(embeddings.class_names, asked.of_class)
+    return (
+        hardest.false_accepts(embeddings, seen, *limits, of_class),
+        hardest.false_rejects(embeddings, seen, *limits, of_class),
     )
 
 
@@ -226,14 +260,18 @@ def code_of(class_names: NDArray[Any], name: str | None) -> int | None:
     InputError
         There is no such class.
     """
-    if name is None:
-        return None
-    names = [str(one) for one in class_names.tolist()]
-    if name not in names:
-        near = get_close_matches(name, names, 1)
+    code = _code_among(class_names, name)
+    if name is not None and code is None:
+        near = get_close_matches(name, map(str, class_names.tolist()), 1)
         hint = f"; did you mean {plain(near[0])!r}?" if near else ""
         raise InputError(f"--class {plain(name)}: there is no such class{hint}")
-    return names.index(name)
+    return code
+
+
+def _code_among(names: NDArray[Any], name: str | None) -> int | None:
+    """Return the place of a name, as text, among names, or None if it is not there."""
+    texts = [str(one) for one in names.tolist()]
+    return texts.index(name) if name in texts else None
 
 
 def _what_if(
@@ -245,32 +283,19 @@ def _what_if(
     threads: int,
 ) -> WhatIf:
     """Compute the figures after the suggested changes."""
-    engine = run.settings.engine
-    none = np.zeros(0, np.int64), np.zeros((0, 2), np.int64)
-
-    def outcome(rows: Ints, merged: Ints) -> Outcome | None:
-        if not len(rows) and not len(merged):
-            return None
-        try:
-            counts = what_if(counted, rows, merged, engine, threads)
-        except InputError:
-            return None
-        return _outcome(counts, run.settings, threshold)
-
+    settings = run.settings
     between = class_pairs.pairs_between(
         counted.plan, counted.embeddings.labels[counted.plan.rows.order], *to_merge.T
     )
     if between.sum() > MOST_MERGED * run.counts.impostor_total:
-        to_merge = none[1]
-    both = len(left_out) and len(to_merge)
-    chosen, rates = run.report.recommendation, rates_at(run.counts, threshold, run.settings.beta)
-    now = _outcome_of(rates, run.report.opis, chosen, run.settings)
-    return WhatIf(
-        now=now,
-        without_suspects=outcome(left_out, none[1]),
-        merged=outcome(none[0], to_merge),
-        both=outcome(left_out, to_merge) if both else None,
+        to_merge = to_merge[:0]
+    changed = what_if(counted, left_out, to_merge, settings.engine, threads)
+    outcomes = (
+        None if counts is None else _outcome(counts, settings, threshold) for counts in changed
     )
+    rates = rates_at(run.counts, threshold, settings.beta)
+    now = _outcome_of(rates, run.report.opis, run.report.recommendation, settings)
+    return WhatIf(now, *outcomes)
 
 
 def _outcome(counts: PairCounts, settings: Settings, threshold: float) -> Outcome:

@@ -198,7 +198,7 @@ def _explained(
         evidence = run.evidence(evidence)
     except RunError as error:
         # The verdict stands without the pairs.
-        return checks, (f"No pairs are named: {plain(error, 200)}.",)
+        return checks, (f"No pairs are named: {plain(error.for_shell, 200)}.",)
     if evidence is None:
         return checks, ()
     found = tuple(

@@ -200,7 +200,7 @@ def test_evidence_must_be_of_the_run(run, evidence):
 def test_without_evidence_no_pair_is_named_and_suspects_are_refused(run):
     verdict = judge(run, asked(max_far=0.0))
     assert only(verdict).pairs == () and "evidence" not in " ".join(verdict.notes)
-    with pytest.raises(RunError, match="--max-suspects needs evidence"):
+    with pytest.raises(RunError, match="max_suspects needs evidence"):
         judge(run, asked(max_suspects=0))
 
 

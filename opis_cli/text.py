@@ -34,6 +34,12 @@ def rate(value: float | None) -> str:
     return f"{percent:.3g} %" if percent >= 1e-4 else f"{percent:.1e} %"
 
 
+def span(rates: tuple[float, float]) -> str:
+    """Return an interval of rates in percent, with two significant digits at each end."""
+    low, high = (f"{100 * end:.2g}" if end < 0.995 else f"{100 * end:.0f}" for end in rates)
+    return f"{low} to {high} %"
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """Return a number with ``digits`` significant digits, or a dash for None."""
     return "–" if value is None else f"{value:.{digits}g}"

@@ -155,9 +155,9 @@ def test_what_does_not_go_together_is_refused(settings, says):
 
 
 def test_it_is_refused_of_arrays_and_of_runs_too(rows):
-    with pytest.raises(SettingsError, match="not go with --gallery"):
+    with pytest.raises(SettingsError, match="not go with gallery"):
         evaluated(rows, ("gallery",), folds=3)
-    with pytest.raises(SettingsError, match="not go with --group-column"):
+    with pytest.raises(SettingsError, match="not go with group_column"):
         evaluated(rows, ("group",)).recommend(confidence=0.9)
     chosen = evaluated(rows, ("exclude",), confidence=0.9).report.recommendation
     assert chosen.far_upper is None or chosen.far < chosen.far_upper

@@ -52,7 +52,7 @@ def confusion(evidence: Evidence) -> Figure:
     if not len(table):
         raise SettingsError(
             f"there is no false accept at {scale(facts.metric)} {number(facts.threshold, 8)}, so "
-            "no classes are confused; explain a larger threshold: opis explain RUN --threshold T"
+            "no classes are confused; explain a larger threshold: `opis explain RUN --threshold T`"
         )
     names = _most_confused(table["class_a"].tolist(), table["class_b"].tolist())
     inside = table[table["class_a"].isin(names) & table["class_b"].isin(names)]

@@ -35,7 +35,7 @@ _STAGES = (
     (engine, "count_pairs", "engine, without the next three"),
     (triton_tiles.Counter, "__init__", "- rows to the device"),
     (triton_tiles.Counter, "finish", "- counts beyond the window"),
-    (engine._Counts, "deliver", "- counts to the host"),
+    (engine.Counts, "deliver", "- counts to the host"),
     (count, "_counts", "sums, without the searches"),
     (nearest, "searches_of", "searches for the nearest rows"),
     (halves, "count", "halves of classes"),
@@ -63,13 +63,17 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def bare_product(vectors: Any) -> None:
-    """Multiply every tile of the upper triangle in float32, and look at nothing."""
-    out = torch.empty((_SIDE, _SIDE), device="cuda")
-    for a in range(0, len(vectors), _SIDE):
-        for c in range(a, len(vectors), _SIDE):
-            left, right = vectors[a : a + _SIDE], vectors[c : c + _SIDE]
-            torch.mm(left, right.T, out=out[: len(left), : len(right)])
+def bare_product(vectors: Any) -> float:
+    """Multiply every tile of the upper triangle in float32, look at nothing, and return seconds."""
+    vectors, out = torch.from_numpy(vectors).to("cuda"), torch.empty((_SIDE, _SIDE), device="cuda")
+
+    def multiply() -> None:
+        for a in range(0, len(vectors), _SIDE):
+            for c in range(a, len(vectors), _SIDE):
+                left, right = vectors[a : a + _SIDE], vectors[c : c + _SIDE]
+                torch.mm(left, right.T, out=out[: len(left), : len(right)])
+
+    return min(seconds(multiply) for _ in range(2))
 
 
 @contextmanager
@@ -105,17 +109,17 @@ def timed() -> Iterator[dict[str, float]]:
 def measure(rows: int, classes: int, dim: int) -> None:
     """Print the line of one size, and the split of its time."""
     vectors, labels = made(rows, classes, dim)
-    there = torch.from_numpy(vectors).to("cuda")
-    bare = min(seconds(lambda: bare_product(there)) for _ in range(2))
-    del there
+    bare = bare_product(vectors)
     torch.cuda.empty_cache()
     embeddings = from_arrays(vectors, labels)
+    torch.cuda.reset_peak_memory_stats()
     with timed() as taken:
         whole = seconds(lambda: counted(embeddings, "torch"))
-    kernel = taken["engine, without the next three"]
+    kernel, peak = taken["engine, without the next three"], torch.cuda.max_memory_allocated()
     print(
         f"| {rows:,} | {dim} | {classes:,} | {bare:.2f} s | {kernel:.2f} s | {kernel / bare:.2f} "
-        f"| {whole:.2f} s | {rows * (rows - 1) / 2 / kernel / 1e9:.0f} billion |\n"
+        f"| {rows * (rows - 1) / 2 / kernel / 1e9:.0f} billion | {whole:.2f} s "
+        f"| {peak / 1e9:.1f} GB |\n"
     )
     for name, took in taken.items():
         print(f"    {took:8.3f} s  {name}")
@@ -148,7 +152,9 @@ def main() -> None:
     )
     # What is compiled or set up once is not measured.
     counted(from_arrays(*made(20_000, 2_000, given.dim)), "torch")
-    print("| rows | dim | classes | bare product | pairs counted | ratio | whole count | a second |")
+    print(
+        "| rows | dim | classes | bare product | pairs counted | ratio | whole count | a second |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     measure(given.rows, given.classes or given.rows // 10, given.dim)
     deviation(min(given.rows, 50_000), 5_000, given.dim)

@@ -8,6 +8,7 @@ import typer
 from opis_cli import __version__
 from opis_cli.cli.options import (
     Config,
+    FontSize,
     Force,
     Given,
     Json,
@@ -15,6 +16,8 @@ from opis_cli.cli.options import (
     Quiet,
     RunOrSource,
     Source,
+    Title,
+    Width,
     settings_as_options,
 )
 from opis_cli.cli.shared import (
@@ -119,19 +122,24 @@ def plot(
     kind: Annotated[
         str, typer.Option(help="utility, rates, det, roc, histogram, classes or confusion.")
     ] = "utility",
+    width: Width = None,
+    title: Title = None,
+    font_size: FontSize = None,
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
     """Draw the curves of a run as PNG, SVG or PDF."""
     from opis_cli.render.pictures import check_picture, save_figure
-    from opis_cli.render.plots import FROM_EVIDENCE, check_kind
+    from opis_cli.render.plots import FROM_EVIDENCE, check_kind, draw
+    from opis_cli.render.sheet import look_of
 
+    look = look_of(width, title, font_size)
     file = output or Path(f"{check_kind(kind)}.png")
     check_picture(file)
     if kind in FROM_EVIDENCE:
         need_run(run_or_source, f"the plot of {kind}")
     run = run_of(run_or_source, config, quiet)
-    save_figure(run.plot(kind), file)
+    save_figure(draw(run, kind, look=look), file)
     if not quiet:
         typer.echo(f"{kind} plot written to {file}")
 
@@ -149,7 +157,7 @@ def export(
     """Write the curves and their intervals as a table."""
     from opis_cli.report.curves_table import check_table, curves_table, save_table
 
-    check_table(curves)
+    check_table(curves, "--curves")
     run = run_of(run_or_source, config, quiet)
     save_table(curves_table(run), curves)
     if not quiet:

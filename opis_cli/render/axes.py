@@ -1,5 +1,6 @@
 """Marks on the panels of the pictures: ranges, thresholds, bounds, points, and scales of axes."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import matplotlib
@@ -14,7 +15,7 @@ from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.axis import exact_to
 from opis_cli.scoring.opis import Consistency
 from opis_cli.statistics.jackknife import BAND_POINTS, band_columns
-from opis_cli.text import number, rate, scale, shown
+from opis_cli.text import number, plain, rate, scale, shown
 
 _LINEAR = 8.0
 """Ratio of the highest rate to the median one up to which an axis of rates is linear."""
@@ -184,6 +185,12 @@ def finish(sheet: Sheet, run: Evaluation) -> Figure:
     if report.recommendation.threshold is None:
         facts.append("no threshold meets the bounds")
     return sheet.finish(report.source.name, facts)
+
+
+def name_of_data(runs: Sequence[Evaluation]) -> str:
+    """Return the names of the data of several runs: all, as far as a title has room."""
+    names = list(dict.fromkeys(plain(run.report.source.name, 30) for run in runs))
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def fit_rates(axes: Axes, which: Literal["x", "y"], values: Curve, limit: float | None) -> Curve:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from opis_cli.errors import SettingsError
 from opis_cli.judging.models import Comparison, Model
 from opis_cli.records import Curve
-from opis_cli.render.axes import name_thresholds, shade_range, veil_estimates, view
+from opis_cli.render.axes import name_of_data, name_thresholds, shade_range, veil_estimates, view
 from opis_cli.render.class_curves import columns_in_view, utility_curves
 from opis_cli.render.colors import CHOSEN, FAR, NOTE
 from opis_cli.render.error_curves import overlaid
@@ -66,7 +66,7 @@ def draw(
                 raise SettingsError("side by side, the runs make their own figure; leave out ax")
             return _side_by_side(runs, comparison, look)
         if kind == "pareto":
-            return _pareto(comparison, sheet)
+            return _pareto(runs, comparison, sheet)
         names = [model.name for model in comparison.models]
         return overlaid(runs, names, kind, sheet)
 
@@ -139,7 +139,8 @@ def _curves(
     if threshold is not None:
         panel.axvline(threshold, color=CHOSEN, zorder=6, label="recommended")
     panel.tick_params(labelsize=0.9 * look.points)
-    facts = [f"OPIS {number(model.opis, 3)}", f"recall@1 {rate(model.recall_at_1)}"]
+    facts = [] if model.name in run.report.source.name else [plain(run.report.source.name, 40)]
+    facts += [f"OPIS {number(model.opis, 3)}", f"recall@1 {rate(model.recall_at_1)}"]
     sheet = Sheet(dataclasses.replace(look, title=None), axes=[panel])
     sheet.add_title(plain(model.name, 32), facts)
 
@@ -155,7 +156,7 @@ def _mean(run: Evaluation, span: tuple[float, float]) -> tuple[Curve, Curve]:
     return counts.grid.class_thresholds[columns], mean
 
 
-def _pareto(comparison: Comparison, sheet: Sheet) -> Figure:
+def _pareto(runs: Sequence[Evaluation], comparison: Comparison, sheet: Sheet) -> Figure:
     """Draw inconsistency against recognition error, with the Pareto front, sizes and twins."""
     (axes,) = sheet.panels(4.7, (1,))
     places = {
@@ -182,7 +183,7 @@ def _pareto(comparison: Comparison, sheet: Sheet) -> Figure:
     axes.set(xlabel="recognition error, 1 - recall@1", ylabel="inconsistency, OPIS")
     axes.xaxis.set_major_formatter(lambda value, _: rate(round(value, 12)))
     axes.grid(color="0.93", lw=0.7, zorder=0)
-    figure = sheet.finish("Models", ["lower and further left is better"])
+    figure = sheet.finish(name_of_data(runs), ["lower and further left is better"])
     x, y = np.array([places[model.name] for model in shown]).T
     names = [
         model.name + ("" if model.size is None else f" ({number(model.size)})") for model in shown

@@ -10,7 +10,7 @@ from scipy.special import ndtr, ndtri
 
 from opis_cli.errors import SettingsError
 from opis_cli.records import Curve
-from opis_cli.render.axes import band, bound, columns_of_bands, finish, line, point
+from opis_cli.render.axes import band, bound, columns_of_bands, finish, line, name_of_data, point
 from opis_cli.render.colors import CHOSEN, DASHES, FAR, FRR, MEAN, NOTE, SERIES
 from opis_cli.render.sheet import Sheet
 from opis_cli.report.evaluation import Evaluation
@@ -136,12 +136,11 @@ def overlaid(runs: Sequence[Evaluation], names: Sequence[str], kind: str, sheet:
         if place[0] is not None and place[1] is not None:
             at = max(place[0], half[0]), max(place[1], half[1])
             at = (at[0], 1 - at[1]) if kind == "roc" else at
-            axes.plot(*at, "*", color=color, mec="white", ms=1.2 * sheet.look.points, zorder=7)
+            axes.plot(*at, "*", color=color, mec="white", ms=1.3 * sheet.look.points, zorder=7)
     axes.plot([], [], "*", color=NOTE, label="recommended threshold")
     axes.grid(color="0.92", linewidth=0.7)
-    sources = list(dict.fromkeys(run.report.source.name for run in runs))
-    title = plain(sources[0], 60) if len(sources) == 1 else f"{len(runs)} runs"
-    return sheet.finish(title, ["pooled error curves"])
+    facts = [f"{run.report.source.rows:,} {run.report.counted}" for run in runs]
+    return sheet.finish(name_of_data(runs), list(dict.fromkeys(facts)))
 
 
 def _rate_bands(axes: Axes, run: Evaluation, up: Callable[[Curve], Curve]) -> None:

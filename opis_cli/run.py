@@ -253,6 +253,7 @@ class Run(Evaluation):
         top: int = 1_000,
         per_class_pair: int = 3,
         show_columns: Sequence[str] = (),
+        id_column: str | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> "Evidence":
         """Look at all pairs once more, and find what is behind the rates at a threshold.
@@ -269,6 +270,9 @@ class Run(Evaluation):
             Most pairs of a kind to list, and most of one pair of classes.
         show_columns : sequence of str
             Columns of the source whose values stand beside each pair.
+        id_column : str, optional
+            Of scored pairs, the columns with the ids of the two sides, with a comma between. Then
+            ``rows`` tells the errors and the nearest rows of each id.
         progress : callable
             Called with (pairs looked at, pairs in all).
 
@@ -283,12 +287,13 @@ class Run(Evaluation):
         OpisError
             The source is not there or has changed, or there is no such class or threshold.
         """
-        from opis_cli.report.explain import Asked, explain
+        from opis_cli.report.asked import Asked
+        from opis_cli.report.explain import explain
         from opis_cli.report.explain_scored import explain_scored
         from opis_cli.report.source import rows_of, table_of
 
         given = None if threshold is None else str(threshold)
-        asked = Asked(given, top, per_class_pair, of_class, tuple(show_columns))
+        asked = Asked(given, top, per_class_pair, of_class, tuple(show_columns), id_column)
         if self.settings.pairs:
             with table_of(self.report, self.settings, self.counts.class_names, source) as table:
                 return explain_scored(self, table, asked, progress)

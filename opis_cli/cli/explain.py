@@ -38,6 +38,13 @@ def explain(
             metavar="A,B",
         ),
     ] = None,
+    id_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of scored pairs with the ids of both sides, for a table of rows.",
+            metavar="LEFT,RIGHT",
+        ),
+    ] = None,
     source: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,6 +81,7 @@ def explain(
             top=top,
             per_class_pair=per_class_pair,
             show_columns=[name.strip() for name in (show_columns or "").split(",") if name.strip()],
+            id_column=id_column,
             progress=progress,
         )
     if out is not None:

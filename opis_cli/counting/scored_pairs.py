@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli import decimals
-from opis_cli.counting.scored_files import Table, open_table
+from opis_cli.counting.scored_table import Table, open_table
 from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.embeddings.folders import digest_of
 from opis_cli.embeddings.sources import Given, all_fetched

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from opis_cli.counting.scored_files import Table, open_table
+from opis_cli.counting.scored_table import Table, open_table
 from opis_cli.counting.sizes import SIZES
 from opis_cli.embeddings.clean import ARRAYS
 from opis_cli.embeddings.folders import digest_of

@@ -37,7 +37,7 @@ def evidence_summary(evidence: Evidence, out: Path | None = None) -> RenderableT
         ("false_reject", "Farthest false rejects"),
     ):
         parts += _pairs(evidence.pairs[evidence.pairs["kind"] == kind], title, facts, shown)
-    parts += _suspects(evidence.rows, facts)
+    parts += _ids(evidence.rows, facts) if facts.of_scores else _suspects(evidence.rows, facts)
     parts += _groups(facts)
     parts += _what_if(facts)
     if out is not None:
@@ -134,6 +134,9 @@ def fitted_table(
 
 
 def _class_pairs(table: "pd.DataFrame", facts: Facts) -> list[RenderableType]:
+    if facts.group_column is not None:
+        # Pairs of classes are not known by group.
+        return []
     if facts.of_class is not None:
         mine = (table["class_a"].astype(str) == facts.of_class) | (
             table["class_b"].astype(str) == facts.of_class
@@ -189,7 +192,8 @@ def _suspects(table: "pd.DataFrame", facts: Facts) -> list[RenderableType]:
     shown = [name for name in table.columns[_ROW_OWN:] if name != "gallery"]
     table = table[table["suspect"].notna()]
     if facts.of_class is not None:
-        table = table[table["class"].astype(str) == facts.of_class]
+        mine = table[facts.group_column or "class"].astype(str)
+        table = table[mine == facts.of_class]
     rows = [
         (
             f"  {row['row']}",
@@ -210,6 +214,32 @@ def _suspects(table: "pd.DataFrame", facts: Facts) -> list[RenderableType]:
     named = [plain(name, _VALUE) for name in shown]
     heads = ("  row", "class", "", "nearest own", "nearest other", *named)
     return [fitted_table(title, heads, rows, 3, len(shown))]
+
+
+def _ids(table: "pd.DataFrame", facts: Facts) -> list[RenderableType]:
+    """Return the rows of scored pairs that have most errors."""
+    table = table[table["pairs"] > 0] if "pairs" in table else table
+    if facts.of_class is not None:
+        table = table[table["class"].astype(str) == facts.of_class]
+    named = bool(table["class"].notna().any())
+    rows = [
+        (
+            f"  {plain(row['row'], _NAME)}",
+            *((plain(row["class"], _NAME),) if named else ()),
+            *(f"{row[name]:,}" for name in ("false_accepts", "false_rejects", "pairs")),
+            number(_known(row["own_distance"]), 3),
+            number(_known(row["other_distance"]), 3),
+            _cell(row["other_row"]),
+        )
+        for row in _first(table)
+        if row["false_accepts"] + row["false_rejects"]
+    ]
+    if not rows:
+        return []
+    heads = ("  id", *(("group",) if named else ()), "accepted", "rejected", "of pairs")
+    heads += ("nearest own", "other", "")
+    title = "Rows with most false accepts and false rejects"
+    return [fitted_table(title, heads, rows, 1 + named, 1)]
 
 
 def _groups(facts: Facts) -> list[RenderableType]:

@@ -74,9 +74,3 @@ def plain(name: object, width: int = 40) -> str:
     """
     text = _CONTROL.sub("�", str(name))
     return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """Return text that the font of the plots can show. Characters that it lacks become boxes."""
-    known = (char < "\u0250" or "\u0370" <= char <= "\u04ff" or char == "…" for char in text)
-    return "".join(char if shown else "□" for char, shown in zip(text, known, strict=True))

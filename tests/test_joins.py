@@ -259,7 +259,7 @@ def test_the_gate_by_group_goes_by_the_differences(cli, rows, tmp_path):
     assert done.returncode == 2 and "group-column is customer" in done.stderr
     done = cli("gate", tmp_path / "run", "--max-class-frr", "1", "--html", tmp_path / "page.html")
     assert done.returncode == 0 and "group " in done.stdout
-    assert "groups with a curve" in (tmp_path / "page.html").read_text()
+    assert "Groups, worst first</h2>" in (tmp_path / "page.html").read_text()
 
 
 def test_models_of_scored_pairs_compare(scored, tmp_path):

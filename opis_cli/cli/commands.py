@@ -77,6 +77,9 @@ def evaluate(
     out: Out = None,
     force: Force = False,
     details: Details = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write an interactive page, in one file.", metavar="FILE")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -88,6 +91,11 @@ def evaluate(
         check_target(out, force=force)
     run = evaluate_source(source, settings, quiet)
     report = run.report if out is None else run.save(out, force=force)
+    if html is not None:
+        from opis_cli.files import write_text
+        from opis_cli.render.page.html import report_page
+
+        write_text(html, report_page(run, folder=out))
     if as_json:
         print_json(report)
     elif not quiet:

@@ -121,7 +121,10 @@ def gate(
         "confidence": confidence,
         "family": family,
     }
-    outcome = _judge(run_or_source, config, flags, settings_of(config, {"seed": seed}), quiet)
+    # A page shows a threshold without a limit too.
+    shows = html is not None and threshold is not None
+    settings = settings_of(config, {"seed": seed})
+    outcome = _judge(run_or_source, config, flags, settings, quiet, need_limit=not shows)
     files = {
         "junit": junit,
         "markdown": markdown,
@@ -153,14 +156,21 @@ def _write_example(file: Path, run: str | None, quiet: bool) -> None:
 
 
 def _judge(
-    path: str, config: Path | None, flags: Given, settings: Settings, quiet: bool
+    path: str,
+    config: Path | None,
+    flags: Given,
+    settings: Settings,
+    quiet: bool,
+    *,
+    need_limit: bool,
 ) -> "Outcome":
     """Judge a run, or a source after its evaluation with ``settings``."""
     from opis_cli.judging.gate import Outcome, judge
     from opis_cli.judging.limits import read_demands
     from opis_cli.run import is_run, load_run
 
-    demands = read_demands(load_config(config).get("gate", {}), flags, str(config or CONFIG_FILE))
+    limits, file = load_config(config).get("gate", {}), str(config or CONFIG_FILE)
+    demands = read_demands(limits, flags, file, need_limit=need_limit)
     if demands.need_evidence:
         need_run(path, f"--{SUSPECTS}")
     deployed = demands.threshold if demands.threshold is not None else settings.threshold

@@ -311,7 +311,7 @@ def _notes(
 
 def _met_by_construction(run: Evaluation, demands: Demands, at: Operating | None) -> bool:
     """Whether each limit is on a rate that the recommended threshold was chosen to bound."""
-    if at is None or at.kind != "recommended":
+    if at is None or at.kind != "recommended" or not demands.limits:
         return False
     bounds = dict(zip(("max-far", "max-frr"), run.settings.bounds, strict=True))
     return all(

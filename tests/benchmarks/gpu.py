@@ -152,10 +152,8 @@ def main() -> None:
     )
     # What is compiled or set up once is not measured.
     counted(from_arrays(*made(20_000, 2_000, given.dim)), "torch")
-    print(
-        "| rows | dim | classes | bare product | pairs counted | ratio | whole count | a second |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    print("| rows | dim | classes | bare product | counting | ratio | a second | whole | memory |")
+    print("|---|---|---|---|---|---|---|---|---|")
     measure(given.rows, given.classes or given.rows // 10, given.dim)
     deviation(min(given.rows, 50_000), 5_000, given.dim)
 

@@ -90,7 +90,7 @@ def has_device(embeddings: Embeddings) -> bool:
     # The same numbers as in ``counting/memory.py``, of which a device needs a little more.
     rows = len(embeddings.labels) * 4 * embeddings.dim
     tally = 2 * 4 * len(embeddings.class_names) * _THRESHOLDS
-    memory: int = torch.cuda.get_device_properties().total_memory
+    memory: int = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
     return _MEMORY_FACTOR * (rows + tally) <= memory
 
 

@@ -32,8 +32,6 @@ _SIDES = {"cpu": 1_024, "cuda": 8_448}
 
 A tile of 66 x 66 blocks of ``triton_tiles.py`` keeps 132 multiprocessors equally busy.
 """
-
-
 _SIGNED = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Types that stand for unsigned integers of so many bytes, which torch cannot add.
 
@@ -64,7 +62,7 @@ def device_of(name: str | None) -> str:
 def has_kernel(device: str) -> bool:
     """Return whether the kernel of ``triton_tiles.py`` runs on a device.
 
-    It was tuned for and tried on the Hopper generation alone (H100, H200).
+    It was made for the Hopper generation (H100, H200), and tried on an H100 alone.
     """
     # ROCm calls its devices "cuda" too.
     return (

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 
 from opis_cli import decimals
 
@@ -43,6 +44,12 @@ def span(rates: tuple[float, float]) -> str:
 def number(value: float | None, digits: int = 4) -> str:
     """Return a number with ``digits`` significant digits, or a dash for None."""
     return "–" if value is None else f"{value:.{digits}g}"
+
+
+def written_out(value: float, digits: int) -> str:
+    """Return a number with significant digits and without an exponent: ``0.0000768``."""
+    text = f"{value:.{digits}g}"
+    return f"{Decimal(text):f}" if "e" in text and abs(value) < 1 else text
 
 
 def scale(metric: str) -> str:

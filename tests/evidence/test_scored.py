@@ -207,14 +207,14 @@ def test_pairs_without_a_score_are_rejected_pairs_of_their_ids(tmp_path):
 def test_ids_need_two_columns(given, tmp_path):
     made(2_000).dropna().to_csv(tmp_path / "p.csv", index=False)
     run = evaluate_file(tmp_path / "p.csv", Settings(pairs=True))
-    with pytest.raises(InputError, match=f"--id-column {given}"):
+    with pytest.raises(InputError, match=f"id_column {given}"):
         run.explain(id_column=given)
 
 
 def test_rows_of_embeddings_have_numbers():
     vectors = np.random.default_rng(0).normal(size=(30, 4))
     run = opis.evaluate(vectors, np.arange(30) % 5)
-    with pytest.raises(SettingsError, match="--id-column is for scored pairs"):
+    with pytest.raises(SettingsError, match="id_column is for scored pairs"):
         run.explain(id_column="a,b")
 
 

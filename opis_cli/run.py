@@ -112,7 +112,8 @@ class Run(Evaluation):
         OpisError
             The source is not there or has changed, or there is no such class or threshold.
         """
-        from opis_cli.report.explain import Asked, explain
+        from opis_cli.report.asked import Asked
+        from opis_cli.report.explain import explain
         from opis_cli.report.explain_scored import explain_scored
         from opis_cli.report.source import rows_of, table_of
 

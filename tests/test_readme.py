@@ -5,7 +5,6 @@ Processors round differently, so the numbers of an output may differ by that; no
 commands of the README.
 """
 
-import os
 import re
 import shlex
 import subprocess
@@ -13,6 +12,7 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+import forked
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -64,11 +64,8 @@ def option_tables() -> str:
 
 def real_output(command: str, folder: Path) -> str:
     """What a command of a document prints, run beside the sample data."""
-    words = [sys.executable, "-m", "opis_cli", *shlex.split(command)[1:]]
-    environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
-    done = subprocess.run(
-        words, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    words = shlex.split(command)[1:]
+    done = forked.opis(*words, cwd=folder, env={"COLUMNS": "80", "NO_COLOR": "1"})
     assert done.returncode in (0, 1), done.stderr
     return "".join(line.rstrip() + "\n" for line in done.stdout.splitlines())
 

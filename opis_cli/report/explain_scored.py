@@ -10,16 +10,10 @@ from opis_cli.errors import SettingsError
 from opis_cli.evidence.scored import GroupPairs, Pairs, SeenPairs, Wanted, look
 from opis_cli.evidence.scored_rows import ScoredRows
 from opis_cli.records import Ints
+from opis_cli.report.asked import Asked, Progress, advancing, code_of, threshold_of
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import TABLES, Evidence
-from opis_cli.report.explain import (
-    Asked,
-    Progress,
-    advancing,
-    code_of,
-    facts_of_errors,
-    threshold_of,
-)
+from opis_cli.report.evidence_facts import facts_of_errors
 
 if TYPE_CHECKING:
     import pandas as pd

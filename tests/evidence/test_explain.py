@@ -10,7 +10,8 @@ from protocols import PROTOCOLS, rows_of
 
 from opis_cli.evidence.chains import articulation_points
 from opis_cli.pipeline import evaluate_embeddings
-from opis_cli.report.explain import Asked, explain
+from opis_cli.report.asked import Asked
+from opis_cli.report.explain import explain
 from opis_cli.settings import Settings
 
 

@@ -9,8 +9,8 @@ from opis_cli.counting.scored_table import open_table
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.evidence.scored import GroupPairs, Wanted, look
 from opis_cli.pipeline import evaluate_file
+from opis_cli.report.asked import Asked
 from opis_cli.report.evidence import load_evidence, save_evidence
-from opis_cli.report.explain import Asked
 from opis_cli.report.explain_scored import explain_scored
 from opis_cli.settings import Settings
 

@@ -1,7 +1,7 @@
 """Evaluate embeddings and judge the run, with the inputs of the action.
 
-The inputs come as JSON in one variable, and each becomes one word of a command. No shell reads them.
-Limits and settings that are not inputs are in ``opis.toml``, where the repository has one.
+The inputs come as JSON in one variable, and each becomes one word of a command. No shell reads
+them. Limits and settings that are not inputs are in ``opis.toml``, where the repository has one.
 """
 
 import json
@@ -17,7 +17,7 @@ PAGE, JUNIT, RUN = "gate.html", "gate.xml", "run"
 
 
 def commands(inputs: Mapping[str, str]) -> list[list[str]]:
-    """Return the commands of opis, each as a list of words: evaluate, unless it is a run, and gate."""
+    """Return the words of ``opis evaluate``, unless the source is a run, and of ``opis gate``."""
     out = Path(inputs["out"])
     sources = lines(inputs["source"])
     run, evaluate = str(out / RUN), []
@@ -27,7 +27,9 @@ def commands(inputs: Mapping[str, str]) -> list[list[str]]:
         given = lines(inputs["evaluate-options"])
         if inputs["threshold"]:
             given.append(f"--threshold={inputs['threshold']}")
-        evaluate = [["evaluate", *given, *config(inputs), f"--out={run}", "--force", "--", *sources]]
+        evaluate = [
+            ["evaluate", *given, *config(inputs), f"--out={run}", "--force", "--", *sources]
+        ]
     limits = [
         f"--{name}={value}"
         for name, value in inputs.items()

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
+from rich.text import Text
 
 from opis_cli import decimals
 from opis_cli.render.price import price_sentence
@@ -61,7 +62,7 @@ def _deploy(chosen: Recommendation, report: Report) -> RenderableType:
         if chosen.confidence is not None:
             remark = f"on other classes, {100 * chosen.confidence:g} % confidence"
             rows.append((f"{name} at most", rate(upper), remark))
-    return section("DEPLOY", rows, f"{rule(threshold, metric)}{other}")
+    return section("DEPLOY", rows, Text.assemble((rule(threshold, metric), "bold"), other))
 
 
 def _searched(report: Report) -> str:
@@ -79,23 +80,23 @@ def _rates(
     rates: tuple[float | None, float | None],
     counted: tuple[int, int],
     bounds: tuple[float | None, float | None],
-) -> list[tuple[str, str, str]]:
+) -> list[tuple[str, str, str | Text]]:
     """Return a row for the FAR and one for the FRR, with the counts and the bound of each."""
     totals = report.pairs.impostor, report.pairs.genuine
     return [
-        (name, rate(value), f"{pairs:,} of {total:,}; {_held(value, bound)}")
+        (name, rate(value), Text.assemble(f"{pairs:,} of {total:,}; ", _held(value, bound)))
         for name, value, pairs, total, bound in zip(
             (_WRONG, _RIGHT), rates, counted, totals, bounds, strict=True
         )
     ]
 
 
-def _held(value: float | None, bound: float | None) -> str:
+def _held(value: float | None, bound: float | None) -> Text:
     if bound is None:
-        return "no bound"
+        return Text("no bound")
     if value is not None and value > bound:
-        return f"over the bound {rate(bound)}"
-    return f"bound {rate(bound)}"
+        return Text(f"over the bound {rate(bound)}", style="not dim yellow")
+    return Text(f"bound {rate(bound)}")
 
 
 def rule(threshold: float, metric: str) -> str:

@@ -13,6 +13,7 @@ import signal
 import sys
 import textwrap
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def _run(words: list[str], debug: bool) -> int:
         signal.signal(signal.SIGTERM, _terminate)
         # Matplotlib would print a warning on stderr if building its font list takes long.
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
+        warnings.formatwarning = _one_line
         _check_address_space()
         from opis_cli.cli.app import app
 
@@ -59,6 +61,13 @@ def _run(words: list[str], debug: bool) -> int:
     except BaseException as error:
         explained = _explain(error, debug)
         return code or explained
+
+
+def _one_line(message: Warning | str, *_: Any, **__: Any) -> str:
+    """Return a warning as one line, without the place in the code that raised it."""
+    from opis_cli.text import plain
+
+    return f"opis: {plain(message, 4_000)}\n"
 
 
 def _open_streams() -> None:

@@ -9,6 +9,7 @@ from opis_cli import decimals
 SCORED = ("distance", "score")
 """Metrics of scored pairs, which are scales of the user's own."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL_BUT_JOINERS = re.compile(f"(?![\u200c\u200d]){_CONTROL.pattern}")
 
 
 def human_count(value: float) -> str:
@@ -74,16 +75,12 @@ def on_scale(threshold: float, metric: str) -> str:
     return f"{scale(metric)} {shown(threshold, metric)}"
 
 
-def plain(name: object, width: int = 40) -> str:
+def plain(name: object, width: int = 40, *, joiners: bool = False) -> str:
     """Return a name from the data on one line and at most ``width`` characters long.
 
-    Control characters and characters that change the direction of writing are replaced.
+    Control characters and characters that change the direction of writing are replaced. The joiner
+    and the non-joiner, which some scripts and emoji need, are kept if ``joiners``: a browser shows
+    them right, a terminal may not.
     """
-    text = _CONTROL.sub("�", str(name))
+    text = (_CONTROL_BUT_JOINERS if joiners else _CONTROL).sub("�", str(name))
     return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """Return text that the font of the plots can show. Characters that it lacks become boxes."""
-    known = (char < "\u0250" or "\u0370" <= char <= "\u04ff" or char == "…" for char in text)
-    return "".join(char if shown else "□" for char, shown in zip(text, known, strict=True))

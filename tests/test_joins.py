@@ -259,7 +259,7 @@ def test_the_gate_by_group_goes_by_the_differences(cli, rows, tmp_path):
     assert done.returncode == 2 and "group-column is customer" in done.stderr
     done = cli("gate", tmp_path / "run", "--max-class-frr", "1", "--html", tmp_path / "page.html")
     assert done.returncode == 0 and "group " in done.stdout
-    assert "groups with a curve" in (tmp_path / "page.html").read_text()
+    assert "Groups, worst first</h2>" in (tmp_path / "page.html").read_text()
 
 
 def test_models_of_scored_pairs_compare(scored, tmp_path):
@@ -269,9 +269,9 @@ def test_models_of_scored_pairs_compare(scored, tmp_path):
     found = models.compare([run, run], ["one", "two"])
     assert found.models[0].recall_at_1 is None and not found.models[0].on_front
     assert found.models[0].threshold == run.report.recommendation.equivalents.score
-    comparison_plots.side_by_side([run, run], found)
+    comparison_plots.draw([run, run], found)
     with pytest.raises(SettingsError, match="no model here has both"):
-        comparison_plots.pareto(found)
+        comparison_plots.draw([run, run], found, "pareto")
 
 
 def test_a_shift_of_a_score_threshold_is_a_share_of_its_size(cli, scored, tmp_path):

@@ -10,6 +10,7 @@ from opis_cli.cli.help import ANY_WIDTH, App, Overview, completing
 from opis_cli.cli.options import (
     Config,
     Details,
+    FontSize,
     Force,
     Given,
     Json,
@@ -17,6 +18,8 @@ from opis_cli.cli.options import (
     Quiet,
     RunOrSource,
     Source,
+    Title,
+    Width,
     settings_as_options,
 )
 from opis_cli.cli.shared import (
@@ -74,6 +77,9 @@ def evaluate(
     out: Out = None,
     force: Force = False,
     details: Details = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write an interactive page, in one file.", metavar="FILE")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -85,6 +91,11 @@ def evaluate(
         check_target(out, force=force)
     run = evaluate_source(source, settings, quiet)
     report = run.report if out is None else run.save(out, force=force)
+    if html is not None:
+        from opis_cli.files import write_text
+        from opis_cli.render.page.html import report_page
+
+        write_text(html, report_page(run, folder=out))
     if as_json:
         print_json(report)
     elif not quiet:
@@ -164,19 +175,24 @@ def plot(
             rich_help_panel="Start here",
         ),
     ] = "utility",
+    width: Width = None,
+    title: Title = None,
+    font_size: FontSize = None,
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
     """Draw the curves of a run as PNG, SVG or PDF."""
     from opis_cli.render.pictures import check_picture, save_figure
-    from opis_cli.render.plots import FROM_EVIDENCE, check_kind
+    from opis_cli.render.plots import FROM_EVIDENCE, check_kind, draw
+    from opis_cli.render.sheet import look_of
 
+    look = look_of(width, title, font_size)
     file = output or Path(f"{check_kind(kind)}.png")
     check_picture(file)
     if kind in FROM_EVIDENCE:
         need_run(run_or_source, f"the plot of {kind}")
     run = run_of(run_or_source, config, quiet)
-    save_figure(run.plot(kind), file)
+    save_figure(draw(run, kind, look=look), file)
     if not quiet:
         typer.echo(f"{kind} plot written to {file}")
 
@@ -204,7 +220,7 @@ def export(
     """Write the curves and their intervals as a table."""
     from opis_cli.report.curves_table import check_table, curves_table, save_table
 
-    check_table(curves)
+    check_table(curves, "--curves")
     run = run_of(run_or_source, config, quiet)
     save_table(curves_table(run), curves)
     if not quiet:

@@ -137,7 +137,7 @@ def gate(
         flags,
         settings_of(config, {"seed": seed}),
         quiet,
-        need_limits=not (only_page and threshold is not None),
+        need_limit=not (only_page and threshold is not None),
     )
     _write_reports(outcome, files)
     try:
@@ -169,15 +169,15 @@ def _judge(
     settings: Settings,
     quiet: bool,
     *,
-    need_limits: bool,
+    need_limit: bool,
 ) -> "Outcome":
     """Judge a run, or a source after its evaluation with ``settings``."""
     from opis_cli.judging.gate import Outcome, judge
     from opis_cli.judging.limits import read_demands
     from opis_cli.run import is_run, load_run
 
-    table = load_config(config).get("gate", {})
-    demands = read_demands(table, flags, str(config or CONFIG_FILE), need_limits=need_limits)
+    limits, file = load_config(config).get("gate", {}), str(config or CONFIG_FILE)
+    demands = read_demands(limits, flags, file, need_limit=need_limit)
     if demands.need_evidence:
         need_run(path, f"--{SUSPECTS}")
     deployed = demands.threshold if demands.threshold is not None else settings.threshold

@@ -49,6 +49,21 @@ Force = Annotated[bool, typer.Option("--force", help="Replace a run that is ther
 Details = Annotated[bool, typer.Option("--details", help="Show every figure, with its interval.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No summary, no progress.")]
+Width = Annotated[
+    str | None,
+    typer.Option(
+        help="Width of the picture, such as 3.3in or 84mm. Height and text follow from it.",
+        metavar="LENGTH",
+    ),
+]
+Title = Annotated[
+    str | None,
+    typer.Option(help="Title of the picture.", metavar="TEXT", show_default="the name of the data"),
+]
+FontSize = Annotated[
+    float | None,
+    typer.Option(help="Size of the text in points.", metavar="POINTS", show_default="by the width"),
+]
 
 Given = dict[str, Any]
 """Settings by name, as given on the command line. None means: not given."""

@@ -181,7 +181,7 @@ def read_demands(
     flags: dict[str, Any],
     file: str = "opis.toml",
     *,
-    need_limits: bool = True,
+    need_limit: bool = True,
 ) -> Demands:
     """Read the limits of a gate.
 
@@ -193,14 +193,14 @@ def read_demands(
         Flags by Python name. A flag overrides the key in the table. None means: not given.
     file : str
         Name of the file, for messages.
-    need_limits : bool
-        Whether to refuse a gate without a limit, which judges nothing.
+    need_limit : bool
+        Whether to refuse a gate without limits, which judges nothing.
 
     Raises
     ------
     SettingsError
-        A key is unknown, a value is not usable, no limit is set, or a limit against a baseline is
-        set without a baseline.
+        A key is unknown, a value is not usable, no limit is set and one is needed, or a limit
+        against a baseline is set without a baseline.
     """
     known = {*RULE, "baseline", "threshold", "confidence", "family"}
     given: dict[str, tuple[str, Any]] = {}
@@ -217,7 +217,7 @@ def read_demands(
             given[name] = (f"--{name}", value)
     limits = tuple(_limit(RULE[name], *given[name]) for name in RULE if name in given)
     baseline = _text(*given["baseline"]) if "baseline" in given else None
-    if need_limits and not limits:
+    if not limits and need_limit:
         raise SettingsError(
             "there is no limit to judge by; set one, such as --max-opis=0.02, or keep them in "
             "opis.toml: `opis gate --init` writes an example. Only --threshold with --html, and no "

@@ -233,7 +233,7 @@ class Facts:
         return self.metric in SCORED
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """The pairs, the classes and the rows behind the rates at a threshold.
 

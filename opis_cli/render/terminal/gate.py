@@ -34,7 +34,7 @@ def verdict(found: Verdict, report: Report) -> RenderableType:
 
     ``report`` is the report of the run. It says whether figures are by class or by group.
     """
-    color = "green" if found.passed else "red"
+    color = "red" if not found.passed else "green" if found.checks else "default"
     parts: list[RenderableType] = [
         Text(headline(found), style=f"bold {color}"),
         Text(subject(found)),

@@ -8,7 +8,9 @@ from opis_cli import decimals
 
 SCORED = ("distance", "score")
 """Metrics of scored pairs, which are scales of the user's own."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 _CONTROL_BUT_JOINERS = re.compile(f"(?![\u200c\u200d]){_CONTROL.pattern}")
 
 

@@ -8,6 +8,7 @@ from opis_cli import decimals
 SCORED = ("distance", "score")
 """Metrics of scored pairs, which are scales of the user's own."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL_BUT_JOINERS = re.compile(f"(?![\u200c\u200d]){_CONTROL.pattern}")
 
 
 def human_count(value: float) -> str:
@@ -32,6 +33,12 @@ def rate(value: float | None) -> str:
     if percent == 0 or percent >= 100:
         return f"{percent:.0f} %"
     return f"{percent:.3g} %" if percent >= 1e-4 else f"{percent:.1e} %"
+
+
+def span(rates: tuple[float, float]) -> str:
+    """Return an interval of rates in percent, with two significant digits at each end."""
+    low, high = (f"{100 * end:.2g}" if end < 0.995 else f"{100 * end:.0f}" for end in rates)
+    return f"{low} to {high} %"
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -61,10 +68,12 @@ def on_scale(threshold: float, metric: str) -> str:
     return f"{scale(metric)} {shown(threshold, metric)}"
 
 
-def plain(name: object, width: int = 40) -> str:
+def plain(name: object, width: int = 40, *, joiners: bool = False) -> str:
     """Return a name from the data on one line and at most ``width`` characters long.
 
-    Control characters and characters that change the direction of writing are replaced.
+    Control characters and characters that change the direction of writing are replaced. The joiner
+    and the non-joiner, which some scripts and emoji need, are kept if ``joiners``: a browser shows
+    them right, a terminal may not.
     """
-    text = _CONTROL.sub("�", str(name))
+    text = (_CONTROL_BUT_JOINERS if joiners else _CONTROL).sub("�", str(name))
     return text if len(text) <= width else text[: width - 1] + "…"

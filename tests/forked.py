@@ -49,8 +49,14 @@ def _server() -> subprocess.Popen[str]:
     server = subprocess.Popen(
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    atexit.register(server.stdin.close)
+    atexit.register(_stop, server)
     return server
+
+
+def _stop(server: subprocess.Popen[str]) -> None:
+    server.stdin.close()
+    server.stdout.close()
+    server.wait()
 
 
 def _serve() -> None:

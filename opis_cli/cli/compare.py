@@ -10,7 +10,13 @@ from opis_cli.cli.options import Config, FontSize, Json, Quiet, Title, Width
 from opis_cli.cli.shared import print_json, run_of, settings_of, show
 
 
-@app.command()
+@app.command(
+    examples=(
+        "opis compare runs/old runs/new",
+        "opis compare runs/a runs/b runs/c --pareto front.png --size a=32 --size b=64",
+        "opis compare old.parquet new.parquet --plot curves.svg",
+    )
+)
 def compare(
     models: Annotated[
         list[str], typer.Argument(help="Two or more runs, or embeddings.", metavar="A B [C ...]")
@@ -20,15 +26,24 @@ def compare(
         typer.Option(
             help="Picture of all models: .png, .svg or .pdf.",
             metavar="FILE",
+            rich_help_panel="Start here",
         ),
     ] = None,
     kind: Annotated[
         str,
-        typer.Option(help="Of --plot: utility (side by side), det or roc (all in one panel)."),
+        typer.Option(
+            help="Of --plot: utility (side by side), det or roc (all in one panel).",
+            metavar="WORD",
+            rich_help_panel="Start here",
+        ),
     ] = "utility",
     pareto: Annotated[
         Path | None,
-        typer.Option(help="OPIS against 1 - recall@1: .png, .svg or .pdf.", metavar="FILE"),
+        typer.Option(
+            help="OPIS against 1 - recall@1: .png, .svg or .pdf.",
+            metavar="FILE",
+            rich_help_panel="Start here",
+        ),
     ] = None,
     size: Annotated[
         list[str] | None,
@@ -47,9 +62,15 @@ def compare(
     width: Width = None,
     title: Title = None,
     font_size: FontSize = None,
-    confidence: Annotated[float, typer.Option(help="Of the intervals of changes.")] = 0.95,
+    confidence: Annotated[
+        float,
+        typer.Option(help="Of the intervals of changes.", metavar="N", rich_help_panel="Trust"),
+    ] = 0.95,
     seed: Annotated[
-        int | None, typer.Option(help="Seed of the bootstrap.", show_default="0")
+        int | None,
+        typer.Option(
+            help="Seed of the bootstrap.", show_default="0", metavar="N", rich_help_panel="Trust"
+        ),
     ] = None,
     config: Config = None,
     as_json: Json = False,

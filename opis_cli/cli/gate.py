@@ -30,11 +30,19 @@ def _limit(rule: Rule) -> Any:
     """The option of a limit."""
     about = f"{rule.about[0].upper()}{rule.about[1:]}."
     if rule.share_of:
-        return Annotated[str | None, typer.Option(help=about, metavar="N|N%")]
-    return Annotated[float | None, typer.Option(help=about, metavar="N", parser=parse_number)]
+        option = typer.Option(help=about, metavar="N|N%", rich_help_panel="Limits")
+        return Annotated[str | None, option]
+    option = typer.Option(help=about, metavar="N", parser=parse_number, rich_help_panel="Limits")
+    return Annotated[float | None, option]
 
 
-@app.command()
+@app.command(
+    examples=(
+        "opis gate runs/new --threshold 0.35 --max-far 0.02 --max-class-frr 0.6",
+        "opis gate runs/new --baseline runs/old --max-opis-increase 10% --family",
+        "opis gate runs/new --init",
+    )
+)
 @options_in_place_of("limits", {rule.field: _limit(rule) for rule in RULES})
 def gate(
     run_or_source: Judged = None,
@@ -44,10 +52,14 @@ def gate(
             help="The deployed threshold, at which rates are judged.",
             metavar="T|threshold.json",
             show_default="the run's",
+            rich_help_panel="Start here",
         ),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="An earlier run to judge against.", metavar="RUN")
+        str | None,
+        typer.Option(
+            help="An earlier run to judge against.", metavar="RUN", rich_help_panel="Start here"
+        ),
     ] = None,
     *,
     limits: Given,
@@ -56,6 +68,8 @@ def gate(
         typer.Option(
             help="Against the baseline, fail only what the classes prove.",
             show_default="differences decide",
+            metavar="N",
+            rich_help_panel="Trust",
         ),
     ] = None,
     family: Annotated[
@@ -63,10 +77,14 @@ def gate(
         typer.Option(
             help="Let the confidence be that of all checks against the baseline together.",
             show_default="of each by itself",
+            rich_help_panel="Trust",
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seed of the bootstrap.", show_default="0")
+        int | None,
+        typer.Option(
+            help="Seed of the bootstrap.", show_default="0", metavar="N", rich_help_panel="Trust"
+        ),
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="JUnit XML.", metavar="FILE")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Markdown.", metavar="FILE")] = None,
@@ -80,7 +98,12 @@ def gate(
         Path | None, typer.Option(help="The verdict as JSON.", metavar="FILE")
     ] = None,
     init: Annotated[
-        bool, typer.Option("--init", help="Write an example of [gate] into the settings file.")
+        bool,
+        typer.Option(
+            "--init",
+            help="Write an example of [gate] into the settings file.",
+            rich_help_panel="Start here",
+        ),
     ] = False,
     config: Config = None,
     as_json: Json = False,
@@ -98,7 +121,10 @@ def gate(
         "confidence": confidence,
         "family": family,
     }
-    outcome = _judge(run_or_source, config, flags, settings_of(config, {"seed": seed}), quiet)
+    # A page shows a threshold without a limit too.
+    shows = html is not None and threshold is not None
+    settings = settings_of(config, {"seed": seed})
+    outcome = _judge(run_or_source, config, flags, settings, quiet, need_limit=not shows)
     files = {
         "junit": junit,
         "markdown": markdown,
@@ -130,14 +156,21 @@ def _write_example(file: Path, run: str | None, quiet: bool) -> None:
 
 
 def _judge(
-    path: str, config: Path | None, flags: Given, settings: Settings, quiet: bool
+    path: str,
+    config: Path | None,
+    flags: Given,
+    settings: Settings,
+    quiet: bool,
+    *,
+    need_limit: bool,
 ) -> "Outcome":
     """Judge a run, or a source after its evaluation with ``settings``."""
     from opis_cli.judging.gate import Outcome, judge
     from opis_cli.judging.limits import read_demands
     from opis_cli.run import is_run, load_run
 
-    demands = read_demands(load_config(config).get("gate", {}), flags, str(config or CONFIG_FILE))
+    limits, file = load_config(config).get("gate", {}), str(config or CONFIG_FILE)
+    demands = read_demands(limits, flags, file, need_limit=need_limit)
     if demands.need_evidence:
         need_run(path, f"--{SUSPECTS}")
     deployed = demands.threshold if demands.threshold is not None else settings.threshold

@@ -198,7 +198,7 @@ def _explained(
         evidence = run.evidence(evidence)
     except RunError as error:
         # The verdict stands without the pairs.
-        return checks, (f"No pairs are named: {plain(error, 200)}.",)
+        return checks, (f"No pairs are named: {plain(error.for_shell, 200)}.",)
     if evidence is None:
         return checks, ()
     found = tuple(
@@ -311,7 +311,7 @@ def _notes(
 
 def _met_by_construction(run: Evaluation, demands: Demands, at: Operating | None) -> bool:
     """Whether each limit is on a rate that the recommended threshold was chosen to bound."""
-    if at is None or at.kind != "recommended":
+    if at is None or at.kind != "recommended" or not demands.limits:
         return False
     bounds = dict(zip(("max-far", "max-frr"), run.settings.bounds, strict=True))
     return all(

@@ -150,7 +150,13 @@ class Demands:
         return any(limit.rule.name == SUSPECTS for limit in self.limits)
 
 
-def read_demands(table: dict[str, Any], flags: dict[str, Any], file: str = "opis.toml") -> Demands:
+def read_demands(
+    table: dict[str, Any],
+    flags: dict[str, Any],
+    file: str = "opis.toml",
+    *,
+    need_limit: bool = True,
+) -> Demands:
     """Read the limits of a gate.
 
     Parameters
@@ -161,12 +167,14 @@ def read_demands(table: dict[str, Any], flags: dict[str, Any], file: str = "opis
         Flags by Python name. A flag overrides the key in the table. None means: not given.
     file : str
         Name of the file, for messages.
+    need_limit : bool
+        Whether to refuse a gate without limits, which judges nothing.
 
     Raises
     ------
     SettingsError
-        A key is unknown, a value is not usable, no limit is set, or a limit against a baseline is
-        set without a baseline.
+        A key is unknown, a value is not usable, no limit is set and one is needed, or a limit
+        against a baseline is set without a baseline.
     """
     known = {*RULE, "baseline", "threshold", "confidence", "family"}
     given: dict[str, tuple[str, Any]] = {}
@@ -183,15 +191,15 @@ def read_demands(table: dict[str, Any], flags: dict[str, Any], file: str = "opis
             given[name] = (f"--{name}", value)
     limits = tuple(_limit(RULE[name], *given[name]) for name in RULE if name in given)
     baseline = _text(*given["baseline"]) if "baseline" in given else None
-    if not limits:
+    if not limits and need_limit:
         raise SettingsError(
-            "there is no limit to judge by; set one, such as --max-opis 0.02, or keep them in "
+            "there is no limit to judge by; set one, such as --max-opis=0.02, or keep them in "
             "opis.toml: `opis gate --init` writes an example"
         )
     lacking = [limit.rule.name for limit in limits if limit.rule.against_baseline]
     if lacking and baseline is None:
         raise SettingsError(
-            f"{given[lacking[0]][0]} is against a baseline; give --baseline RUN as well"
+            f"{given[lacking[0]][0]} is against a baseline; give --baseline=RUN as well"
         )
     confidence = _confidence(*given["confidence"]) if "confidence" in given else None
     family = "family" in given and _flag(*given["family"])

@@ -64,7 +64,7 @@ def confusion(evidence: Evidence, name: str = "", look: Look | None = None) -> F
     if not len(table):
         raise SettingsError(
             f"there is no false accept at {scale(facts.metric)} {number(facts.threshold, 8)}, so "
-            "no classes are confused; explain a larger threshold: opis explain RUN --threshold T"
+            "no classes are confused; explain a larger threshold: `opis explain RUN --threshold T`"
         )
     font = _FONT * look.points
     names, side = _fitting(table, look.width - 2 * _MARGIN, font)

@@ -76,7 +76,7 @@ def threshold_of(run: Evaluation, given: str | None) -> float:
     if run.report.recommendation.threshold is None:
         raise SettingsError(
             "no threshold meets the bounds of this run, so there is none to explain; give one: "
-            "--threshold T"
+            "--threshold=T"
         )
     return run.report.recommendation.threshold
 

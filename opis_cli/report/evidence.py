@@ -313,7 +313,7 @@ def check_folder(folder: Path) -> None:
         raise RunError(f"{folder}: exists and holds no evidence; choose another folder")
     parent = next(parent for parent in folder.absolute().parents if parent.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise RunError(f"{folder}: cannot be written; choose another folder with --out DIR")
+        raise RunError(f"{folder}: cannot be written; choose another folder with --out=DIR")
 
 
 def load_evidence(folder: Path) -> Evidence:

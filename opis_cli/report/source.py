@@ -98,7 +98,7 @@ def _given(facts: SourceFacts, source: Given | None) -> Given:
     if facts.path == ARRAYS or missing:
         what = "is in no file" if facts.path == ARRAYS else f"is not at {missing[0]}"
         raise InputError(
-            f"the source of the run {what}, and it is needed again; give it: --source FILE"
+            f"the source of the run {what}, and it is needed again; give it: --source=FILE"
         )
     return source
 

@@ -207,14 +207,14 @@ def test_pairs_without_a_score_are_rejected_pairs_of_their_ids(tmp_path):
 def test_ids_need_two_columns(given, tmp_path):
     made(2_000).dropna().to_csv(tmp_path / "p.csv", index=False)
     run = evaluate_file(tmp_path / "p.csv", Settings(pairs=True))
-    with pytest.raises(InputError, match=f"--id-column {given}"):
+    with pytest.raises(InputError, match=f"id_column {given}"):
         run.explain(id_column=given)
 
 
 def test_rows_of_embeddings_have_numbers():
     vectors = np.random.default_rng(0).normal(size=(30, 4))
     run = opis.evaluate(vectors, np.arange(30) % 5)
-    with pytest.raises(SettingsError, match="--id-column is for scored pairs"):
+    with pytest.raises(SettingsError, match="id_column is for scored pairs"):
         run.explain(id_column="a,b")
 
 
@@ -244,7 +244,7 @@ def test_more_pairs_of_groups_than_memory_are_refused(monkeypatch, tmp_path):
     pairs.to_parquet(tmp_path / "p.parquet")
     table = open_table([tmp_path / "p.parquet"], None, None, "left,right", 100)
     monkeypatch.setattr("opis_cli.evidence.scored._HELD", 20)
-    with pytest.raises(SettingsError, match=r"--memory-limit: \d+ pairs of groups need"):
+    with pytest.raises(SettingsError, match=r"memory_limit: \d+ pairs of groups need"):
         look(table, -1, 0.0, Wanted(10, 3), drop=False, memory_limit=1_000)
 
 
@@ -265,10 +265,10 @@ def test_group_pairs_add_up():
 def test_a_group_and_a_column_that_are_not_there(tmp_path):
     made(2_000).dropna().to_csv(tmp_path / "p.csv", index=False)
     run = evaluate_file(tmp_path / "p.csv", Settings(pairs=True, group_column="left"))
-    with pytest.raises(InputError, match="--class c33: there is no such class; did you mean 'c3'"):
+    with pytest.raises(InputError, match="of_class c33: there is no such class; did you mean 'c3'"):
         run.explain(of_class="c33")
     with pytest.raises(InputError, match=r"no column named 'nome'.*'left', 'right', 'name'"):
         run.explain(show_columns=["nome"])
     alone = evaluate_file(tmp_path / "p.csv", Settings(pairs=True))
-    with pytest.raises(SettingsError, match="--class: these pairs have no groups"):
+    with pytest.raises(SettingsError, match="of_class: these pairs have no groups"):
         alone.explain(of_class="c3")

@@ -200,7 +200,7 @@ def test_evidence_must_be_of_the_run(run, evidence):
 def test_without_evidence_no_pair_is_named_and_suspects_are_refused(run):
     verdict = judge(run, asked(max_far=0.0))
     assert only(verdict).pairs == () and "evidence" not in " ".join(verdict.notes)
-    with pytest.raises(RunError, match="--max-suspects needs evidence"):
+    with pytest.raises(RunError, match="max_suspects needs evidence"):
         judge(run, asked(max_suspects=0))
 
 
@@ -218,7 +218,7 @@ def test_the_command_reads_the_evidence_of_a_run(run, evidence, cli, tmp_path):
     first = only(judge(run, asked(max_far=0.0), evidence=evidence)).pairs[0]
     named = f"{first.row_a}, {first.row_b}"
     assert "max-far: Closest false accepts" in done.stdout and named in done.stdout
-    assert f'<td class="">{named}</td>' in (tmp_path / "page.html").read_text()
+    assert f'<td class="text"><bdi>{named}</bdi></td>' in (tmp_path / "page.html").read_text()
     verdict = json.loads((tmp_path / "v.json").read_text())
     assert [len(check["pairs"]) for check in verdict["checks"]] == [10, 0]
     (tmp_path / "run" / FOLDER / "rows.parquet").write_bytes(b"no table")

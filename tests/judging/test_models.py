@@ -90,11 +90,11 @@ def test_names():
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"sizes": ["none=3"]}, "--size: no model is called 'none'; they are base, tcm"),
+        ({"sizes": ["none=3"]}, "sizes: no model is called 'none'; they are base, tcm"),
         ({"sizes": ["base=big"]}, "'big' is no number"),
-        ({"twins": ["base=none"]}, "--twin: no model is called 'none'"),
-        ({"twins": ["base"]}, "--twin"),
-        ({"confidence": 95}, "--confidence"),
+        ({"twins": ["base=none"]}, "twins: no model is called 'none'"),
+        ({"twins": ["base"]}, "twins"),
+        ({"confidence": 95}, "confidence"),
     ],
 )
 def test_what_cannot_be_used_is_refused(runs, given, says):

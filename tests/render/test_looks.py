@@ -7,6 +7,7 @@ import data
 import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.t2CharStringPen import T2CharStringPen
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 from matplotlib.collections import LineCollection, QuadMesh
@@ -191,9 +192,10 @@ def test_a_script_without_a_font_has_boxes_and_one_warning(scripts, monkeypatch)
     assert len(told) == 1 and sorted(names(figure.axes[0])) == ["plain", "Ωμέγα", BOX * 2]
 
 
-def test_a_script_is_drawn_where_a_font_is_there(scripts, monkeypatch, tmp_path):
-    file = tmp_path / "two.ttf"
-    _write_font(file, "漢字")
+@pytest.mark.parametrize("truetype", [True, False])
+def test_a_script_is_drawn_where_a_font_is_there(truetype, scripts, monkeypatch, tmp_path):
+    file = tmp_path / ("two.ttf" if truetype else "two.otf")
+    _write_font(file, "漢字", truetype)
     known = list(font_manager.fontManager.ttflist)
     monkeypatch.setattr(font_manager.fontManager, "ttflist", known)
     font_manager.fontManager.addfont(file)
@@ -205,21 +207,26 @@ def test_a_script_is_drawn_where_a_font_is_there(scripts, monkeypatch, tmp_path)
     assert sorted(names(figure.axes[0])) == ["plain", "Ωμέγα", "漢字"]
     (text,) = [text for text in figure.axes[0].texts if text.get_text() == "漢字"]
     assert "Two Glyphs" in text.get_fontfamily()
-    assert b"TwoGlyphs" in (tmp_path / "picture.pdf").read_bytes()
+    pdf = (tmp_path / "picture.pdf").read_bytes()
+    # matplotlib shows nothing of a font of another kind that it embeds as TrueType.
+    assert b"TwoGlyphs" in pdf and (b"/Type3" in pdf) != truetype
 
 
-def _write_font(file, characters):
+def _write_font(file, characters, truetype):
     """Write a font with a square for each of some characters."""
     glyphs = [".notdef", *(f"g{i}" for i in range(len(characters)))]
-    pen = TTGlyphPen(None)
+    pen = TTGlyphPen(None) if truetype else T2CharStringPen(800, None)
     for i, place in enumerate([(0, 0), (0, 700), (700, 700), (700, 0)]):
         (pen.lineTo if i else pen.moveTo)(place)
     pen.closePath()
-    square = pen.glyph()
-    font = FontBuilder(1000, isTTF=True)
+    font = FontBuilder(1000, isTTF=truetype)
     font.setupGlyphOrder(glyphs)
     font.setupCharacterMap({ord(char): glyphs[i] for i, char in enumerate(characters, 1)})
-    font.setupGlyf(dict.fromkeys(glyphs, square))
+    if truetype:
+        font.setupGlyf(dict.fromkeys(glyphs, pen.glyph()))
+    else:
+        shapes = dict.fromkeys(glyphs, pen.getCharString())
+        font.setupCFF("TwoGlyphs-Regular", {}, shapes, {})
     font.setupHorizontalMetrics(dict.fromkeys(glyphs, (800, 0)))
     font.setupHorizontalHeader(ascent=800, descent=-200)
     font.setupNameTable(

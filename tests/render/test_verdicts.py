@@ -18,7 +18,7 @@ from opis_cli.judging.evidence import KINDS
 from opis_cli.judging.gate import Outcome, judge
 from opis_cli.judging.limits import RULES, Demands, Limit
 from opis_cli.judging.models import compare
-from opis_cli.render import html
+from opis_cli.render.page.html import gate_page
 from opis_cli.render.terminal.gate import comparison
 from opis_cli.render.terminal.gate import verdict as terminal
 from opis_cli.render.verdicts import FORMATS
@@ -223,7 +223,7 @@ def test_groups_are_called_groups(capsys):
     Console(width=80).print(comparison(compare([old, new], ["old", "new"]), old.report))
     for text in (capsys.readouterr().out, FORMATS["markdown"](Outcome(verdict, new))):
         assert "Groups that lost most" in text and "lass" not in text
-    shown = html.page(Outcome(verdict, new, old)).partition("<body>")[2].partition("<script>")[0]
+    shown = gate_page(Outcome(verdict, new, old)).partition("<body>")[2].partition("<script")[0]
     shown = re.sub(r"data:image[^\"]*|<[^>]*>", "", shown)
     assert "Groups that lost most" in shown and "lass" not in shown
 

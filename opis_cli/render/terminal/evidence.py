@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from opis_cli import decimals
+from opis_cli.render.terminal.blocks import titled
 from opis_cli.report.evidence import Conflicts, Evidence, Facts, Outcome
 from opis_cli.text import number, plain, rate, scale
 
@@ -81,18 +82,20 @@ class _Fitted:
     Attributes
     ----------
     heads : sequence of str
-    rows : list of sequences of str
+    rows : list of sequences of str or Text
     left, behind : int
         Number of columns of text in front of the figures, and behind them.
     """
 
     heads: Sequence[str]
-    rows: list[Sequence[str]]
+    rows: list[Sequence[str | Text]]
     left: int
     behind: int
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = list(zip(self.heads, *self.rows, strict=True))
+        columns = [
+            [str(cell) for cell in column] for column in zip(self.heads, *self.rows, strict=True)
+        ]
         widths = [max(map(len, column)) for column in columns]
         texts = set(range(self.left)) | set(range(len(widths) - self.behind, len(widths)))
 
@@ -122,15 +125,23 @@ class _Fitted:
                 width=width,
             )
         for row in self.rows:
-            table.add_row(*(Text(cell) for cell in row[:shown]))
+            table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row[:shown]))
         yield table
 
 
 def fitted_table(
-    title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], left: int, behind: int = 0
+    title: str,
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    left: int,
+    behind: int = 0,
+    rest: str = "",
 ) -> Group:
-    """Return a titled table, with some columns of text in front of the figures and behind them."""
-    return Group(Text(title, style="bold cyan"), _Fitted(heads, list(rows), left, behind))
+    """Return a titled table, with some columns of text in front of the figures and behind them.
+
+    ``rest`` stands behind the title on its line.
+    """
+    return Group(titled(title, rest), _Fitted(heads, list(rows), left, behind))
 
 
 def _class_pairs(table: "pd.DataFrame", facts: Facts) -> list[RenderableType]:

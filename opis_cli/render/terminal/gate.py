@@ -37,13 +37,12 @@ def verdict(found: Verdict, report: Report) -> RenderableType:
 
     ``report`` is the report of the run. It says whether figures are by class or by group.
     """
-    color = "green" if found.passed else "red"
+    color = "red" if not found.passed else "green" if found.checks else "default"
     parts: list[RenderableType] = [
         Text(headline(found), style=f"bold {color}"),
         Text(subject(found)),
-        Text(),
-        _checks(found),
     ]
+    parts += [Text(), _checks(found)] if found.checks else []
     for check in found.checks:
         if check.pairs:
             rows = [("  " + first, *rest) for first, *rest in map(pair_cells, check.pairs)]

@@ -19,9 +19,9 @@ def _json(outcome: Outcome) -> str:
 
 def _html(outcome: Outcome) -> str:
     # The page draws pictures. Imported here, it does not make other formats wait for Matplotlib.
-    from opis_cli.render.html import page
+    from opis_cli.render.page.html import gate_page
 
-    return page(outcome)
+    return gate_page(outcome)
 
 
 FORMATS: dict[str, Callable[[Outcome], str]] = {

@@ -134,6 +134,8 @@ def pair_lines(check: Check) -> list[str]:
 
 def headline(verdict: Verdict) -> str:
     """Return the verdict in a few words."""
+    if not verdict.checks:
+        return "Nothing judged: no limit is set"
     checks = "check" if len(verdict.checks) == 1 else "checks"
     if verdict.passed:
         return f"Gate passed: {len(verdict.checks)} {checks}"

@@ -1,0 +1,66 @@
+// What the reader has chosen. `change` sets some of it, and everything is drawn again.
+
+const state = {
+  i: offeredAt(data.start), // the offered threshold
+  scale: 0, // index in `scales`
+  view: "near",
+  maxFar: data.bounds[0],
+  maxFrr: data.bounds[1],
+  pins: [], // classes that stay
+  hover: null, // the class under the pointer
+  apart: true, // classes with too few pairs come last
+  search: "",
+  far: [null, null], // the table shows classes with a FAR between these
+  frr: [null, null],
+  sort: { key: null, way: 1 }, // null: the worst first
+};
+const MOST_PINS = 6;
+
+// The FAR is a scale of thresholds too: on it every model looks alike.
+const scales = [
+  ...data.scales,
+  { name: "FAR", accepts: "<=", values: Array.from({ length: grid }, (_, p) => pooledFar(p)), log: true },
+];
+
+const listeners = [];
+let waiting = false;
+function change(changes) {
+  Object.assign(state, changes);
+  if (waiting) return;
+  waiting = true;
+  requestAnimationFrame(() => {
+    waiting = false;
+    for (const listener of listeners) listener();
+  });
+}
+
+const thresholdText = (place, scale = scales[state.scale]) =>
+  scale.log ? rate(scale.values[place]) : String(scale.values[place]);
+
+function togglePin(k) {
+  const pins = state.pins.filter((pin) => pin !== k);
+  if (pins.length === state.pins.length) pins.push(k);
+  change({ pins: pins.slice(-MOST_PINS) });
+}
+
+function moveTo(i) {
+  const [low, high] = data.views.near;
+  const inside = data.at[i] >= low && data.at[i] <= high;
+  change({ i, view: inside ? state.view : "whole" });
+}
+
+// The thresholds that meet both bounds: places of the grid. There is none if low > high.
+const admissible = () => ({ low: firstWithin(state.maxFrr), high: lastWithin(state.maxFar) });
+
+function enoughPairs(k, least) {
+  return classes.impostor[k] >= least.far && classes.genuine[k] >= least.frr;
+}
+
+// The evaluable classes, the least utility first; those with too few pairs last.
+function worstFirst(i) {
+  const least = leastPairs(i);
+  const few = (k) => (enoughPairs(k, least) ? 0 : 1);
+  return [...evaluable].sort(
+    (a, b) => few(a) - few(b) || utilities[a * points + i] - utilities[b * points + i],
+  );
+}

@@ -244,7 +244,7 @@ class Sheet:
             loc="left",
             weight="bold",
             parse_math=False,
-            pad=0.5 * points + 1.15 * points * len(lines),
+            pad=0.8 * points + 1.1 * points * len(lines),
         )
         panel.annotate(
             "\n".join(lines),

@@ -185,5 +185,10 @@ def commands(run: Evaluation, folder: Path | None) -> list[tuple[str, str]]:
     ]
     if chosen.threshold is not None:
         at = shown(chosen.threshold, run.settings.metric)
-        found.append(("Judge this threshold in CI", f"opis gate {named} --threshold={at}"))
+        limits = "".join(
+            f" --{name} {bound:g}"
+            for name, bound in (("max-far", chosen.max_far), ("max-frr", chosen.max_frr))
+            if bound is not None
+        )
+        found.append(("Judge this threshold in CI", f"opis gate {named} --threshold={at}{limits}"))
     return [(why, plain(line, 400)) for why, line in found]

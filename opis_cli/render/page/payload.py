@@ -27,7 +27,7 @@ _LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 """Quantiles of the classes' utility that the page draws."""
 _OVERLAY_POINTS = 400
 """Most points of the curves of a baseline."""
-_AROUND = 0.35
+_AROUND = 0.25
 """Share of the width of the calibration range that the closer view shows on both sides of it."""
 
 
@@ -118,10 +118,18 @@ def _place(counts: PairCounts, threshold: float) -> int:
 
 
 def _near(run: Evaluation, seen: tuple[float, float], start: float) -> tuple[float, float]:
-    """Return the ends of the closer view: around the calibration range, with ``start`` in it."""
+    """Return the ends of the closer view: around the calibration range, with ``start`` in it.
+
+    If no threshold meets the bounds, those that each bound alone needs are in it too.
+    """
     if not run.consistency.ends:
         return seen
-    low, high = min(start, *run.consistency.ends), max(start, *run.consistency.ends)
+    chosen = run.report.recommendation
+    prices = [end for end in _bound_ends(run) if chosen.threshold is None]
+    low, high = (
+        min(start, *run.consistency.ends, *prices),
+        max(start, *run.consistency.ends, *prices),
+    )
     more = _AROUND * (high - low)
     return max(low - more, seen[0]), min(high + more, seen[1])
 

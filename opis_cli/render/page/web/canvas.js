@@ -25,7 +25,7 @@ function linearAxis(ends, text = (value) => digits(value, 6)) {
 function logAxis(ends) {
   const [low, high] = ends.map(Math.log10);
   const ticks = [];
-  for (let power = Math.ceil(low - 1e-9); power <= high + 1e-9; power++) ticks.push([10 ** power, rate(10 ** power)]);
+  for (let power = Math.ceil(low - 1e-9); power <= high + 1e-9; power++) ticks.push([10 ** power, digits(10 ** (power + 2), 3) + " %"]);
   const at = (value) => (Math.log10(Math.max(value, ends[0])) - low) / (high - low);
   return { at, ticks, ends };
 }
@@ -36,7 +36,7 @@ function deviateAxis(ends) {
   const [low, high] = ends.map(deviate);
   const at = (value) => (deviate(value) - low) / (high - low);
   const ticks = DEVIATE_TICKS.filter((tick) => tick >= ends[0] && tick <= ends[1]);
-  return { at, ticks: ticks.map((tick) => [tick, rate(tick)]), ends };
+  return { at, ticks: ticks.map((tick) => [tick, digits(100 * tick, 3) + " %"]), ends };
 }
 
 // Abramowitz and Stegun, Handbook of Mathematical Functions, 26.2.23: off by 0.00045 at most.
@@ -111,7 +111,7 @@ class Picture {
     }
     this.stroke([[left, bottom + 0.5], [right, bottom + 0.5]], color("axis"));
     if (xName) this.text(xName, (left + right) / 2, bottom + 31, "center");
-    if (yName) this.text(yName, left, top - 10, "left");
+    if (yName) this.text(yName, left - 6, top - 14, "right");
   }
 
   text(text, x, y, align, ink = color("dim")) {

@@ -48,8 +48,10 @@ function drawBounds() {
   said.className = low <= high ? "met" : "unmet";
   if (state.maxFar === null && state.maxFrr === null) said.textContent = "No bound is set: every threshold is admissible.";
   else if (low <= high) {
-    const from = low === 0 ? "up to" : `from ${text(low)} to`;
-    said.textContent = high === grid - 1 ? `Admissible: from ${text(low)} on.` : `Admissible: ${from} ${text(high)}.`;
+    const ends = [low === 0 ? null : text(low), high === grid - 1 ? null : text(high)];
+    const rises = scales[scales[state.scale].log ? 0 : state.scale].accepts === "<=";
+    const [from, to] = rises ? ends : ends.reverse();
+    said.textContent = "Admissible: " + (from === null ? `up to ${to}.` : to === null ? `from ${from} on.` : `from ${from} to ${to}.`);
   } else {
     const alone = (place, name, bound, cost) =>
       place < 0 || place >= grid
@@ -59,6 +61,7 @@ function drawBounds() {
       "No threshold meets both.",
       alone(high, "FAR", state.maxFar, (place) => `FRR ${rate(pooledFrr(place))}`),
       alone(low, "FRR", state.maxFrr, (place) => `FAR ${rate(pooledFar(place))}`),
+      high >= 0 && low < grid ? `The gap is ${digits(Math.abs(Number(text(low)) - Number(text(high))), 3)} wide.` : "",
     ].join(" ");
   }
 }

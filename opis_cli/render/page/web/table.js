@@ -36,9 +36,13 @@ function rank() {
   for (let k = 0; k < size; k++) {
     if (wanted && !lowered[k].includes(wanted)) continue;
     if (!isBetween(classFar(k, state.i), state.far) || !isBetween(classFrr(k, state.i), state.frr)) continue;
-    found.push({ k, value: value(k), few: state.apart && !enoughPairs(k, least) });
+    const pin = state.pins.indexOf(k);
+    const first = pin < 0 ? state.pins.length : pin;
+    found.push({ k, first, value: value(k), few: state.apart && !enoughPairs(k, least) });
   }
   found.sort((a, b) => {
+    // Those that were kept come first, in their order, so that they are side by side.
+    if (a.first !== b.first) return a.first - b.first;
     // What is unknown comes last whichever way, and so do classes with too few pairs.
     if (a.few !== b.few) return a.few - b.few;
     if (a.value === null || b.value === null) return (a.value === null) - (b.value === null);
@@ -68,7 +72,7 @@ const cellOf = {
   frr: (k) => rateCell(classFrr(k, state.i), rejectedOf(k, state.i), classes.genuine[k], state.maxFrr),
   far: (k) => rateCell(classFar(k, state.i), own.impostor[k * points + state.i], classes.impostor[k], state.maxFar),
   utility: (k) => element("td", "figure", number(valueOf.utility(k), 3)),
-  curve: (k) => element("td", "figure live", sparkline(k)),
+  curve: (k, _, along) => element("td", "figure live", sparkline(k, along)),
   mean: (k) => element("td", "figure", number(classes.mean[k], 3)),
   part: (k) => element("td", "figure", number(classes.part[k], 2)),
   recall: (k) => element("td", "figure", rate(classes.recall[k])),
@@ -86,19 +90,15 @@ const SPARK_WIDTH = 72;
 const SPARK_HEIGHT = 20;
 const SPARK_POINTS = 36;
 // The utility of a class over the view, with a mark at the threshold.
-function sparkline(k) {
+function sparkline(k, { axis, kept }) {
   const space = "http://www.w3.org/2000/svg";
   const picture = document.createElementNS(space, "svg");
   picture.setAttribute("viewBox", `0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`);
   picture.setAttribute("aria-hidden", "true");
   picture.setAttribute("class", "spark");
   if (!Number.isNaN(utilities[k * points])) {
-    const axis = thresholdAxis();
     const x = (i) => SPARK_WIDTH * axis.at(xOf(i));
     const y = (i) => 1 + (SPARK_HEIGHT - 2) * (1 - utilities[k * points + i]);
-    const shown = inView();
-    const step = Math.max(1, Math.floor(shown.length / SPARK_POINTS));
-    const kept = shown.filter((_, n) => n % step === 0);
     const curve = document.createElementNS(space, "polyline");
     curve.setAttribute("points", kept.map((i) => `${x(i).toFixed(1)},${y(i).toFixed(1)}`).join(" "));
     const mark = document.createElementNS(space, "circle");
@@ -114,9 +114,12 @@ function drawTable() {
   if (!table) return;
   rank();
   const least = leastPairs(state.i);
+  const shown = inView();
+  const step = Math.max(1, Math.floor(shown.length / SPARK_POINTS));
+  const along = { axis: thresholdAxis(), kept: shown.filter((_, n) => n % step === 0) };
   const kept = document.activeElement?.closest?.("#classes tbody tr")?.dataset.class;
   const rows = ranked.slice(0, drawn).map((k) => {
-    const row = element("tr", k === state.hover ? "hover" : "", ...heads.map((head) => cellOf[head.dataset.key](k, least)));
+    const row = element("tr", k === state.hover ? "hover" : "", ...heads.map((head) => cellOf[head.dataset.key](k, least, along)));
     row.dataset.class = k;
     const pin = state.pins.indexOf(k);
     if (pin >= 0) row.style.setProperty("--mark", pinColor(pin));

@@ -12,16 +12,29 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from opis_cli.comparison import Comparison, compare
     from opis_cli.errors import OpisError
     from opis_cli.pipeline import evaluate
     from opis_cli.report.records import Report
     from opis_cli.report.report_json import load_report
     from opis_cli.run import Run, load_run
 
-__all__ = ["OpisError", "Report", "Run", "__version__", "evaluate", "load_report", "load_run"]
+__all__ = [
+    "Comparison",
+    "OpisError",
+    "Report",
+    "Run",
+    "__version__",
+    "compare",
+    "evaluate",
+    "load_report",
+    "load_run",
+]
 
 # A name is imported on first use, so that `opis --help` starts quickly.
 _HOMES = {
+    "Comparison": "comparison",
+    "compare": "comparison",
     "OpisError": "errors",
     "Report": "report.records",
     "Run": "run",

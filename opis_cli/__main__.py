@@ -8,9 +8,12 @@ full disk and a closed stream change no code other than 0.
 import io
 import logging
 import os
+import shutil
 import signal
 import sys
+import textwrap
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,7 @@ def _run(words: list[str], debug: bool) -> int:
         signal.signal(signal.SIGTERM, _terminate)
         # Matplotlib would print a warning on stderr if building its font list takes long.
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
+        warnings.formatwarning = _one_line
         _check_address_space()
         from opis_cli.cli.app import app
 
@@ -57,6 +61,13 @@ def _run(words: list[str], debug: bool) -> int:
     except BaseException as error:
         explained = _explain(error, debug)
         return code or explained
+
+
+def _one_line(message: Warning | str, *_: Any, **__: Any) -> str:
+    """Return a warning as one line, without the place in the code that raised it."""
+    from opis_cli.text import plain
+
+    return f"opis: {plain(message, 4_000)}\n"
 
 
 def _open_streams() -> None:
@@ -83,7 +94,7 @@ def _explain(error: BaseException, debug: bool) -> int:
         _abandon_output()
         return 0
     if isinstance(error, OpisError):
-        return _tell(str(error), MISUSED, debug)
+        return _tell(error.for_shell, MISUSED, debug)
     if isinstance(error, MemoryError):
         return _tell("out of memory; use a smaller input or a larger machine", MISUSED, debug)
     if isinstance(error, ImportError) and "shared object" in str(error):
@@ -92,13 +103,22 @@ def _explain(error: BaseException, debug: bool) -> int:
         _abandon_output()
         return _tell(f"the system refused: {error}", MISUSED, debug)
     if hasattr(error, "show") and hasattr(error, "exit_code"):
-        # A usage error; Typer does not export its class.
+        return _misused(error)
+    return _tell(f"a fault of opis itself, {type(error).__name__}: {error}", FAULT, debug)
+
+
+def _misused(error: Any) -> int:
+    """Print a usage error, and return its exit code. Typer does not export its class."""
+    page = getattr(error, "ctx", None)
+    if page is None or type(error).__name__ == "NoArgsIsHelpError":
         try:
             error.show()
         except OSError:
             _abandon_output()
-        return int(error.exit_code)
-    return _tell(f"a fault of opis itself, {type(error).__name__}: {error}", FAULT, debug)
+    else:
+        message = " ".join(error.format_message().split())
+        _tell(f"{message.rstrip('.')}; see `{page.command_path} --help`", MISUSED, debug=False)
+    return int(error.exit_code)
 
 
 _ADDRESSES = 2_000_000_000
@@ -146,8 +166,24 @@ def _tell(message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     # The message holds names from the data: no character of it begins a line, or is a command.
-    text = "opis: " + plain(message, 4_000)
+    text = _fitted("opis: " + plain(message, 4_000))
     return _say(text if code != FAULT else f"{text}\n{_REPORT_IT}", code)
+
+
+def _fitted(text: str) -> str:
+    """Break a message between words where the terminal would break it anywhere.
+
+    Anything but a terminal gets one line.
+    """
+    try:
+        if not sys.stderr.isatty():
+            return text
+    except ValueError:  # The stream is closed.
+        return text
+    width = max(shutil.get_terminal_size().columns, 20)
+    return textwrap.fill(
+        text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 if __name__ == "__main__":

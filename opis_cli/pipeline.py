@@ -21,7 +21,17 @@ from opis_cli.report.build import build_report, facts_of_embeddings, facts_of_pa
 from opis_cli.report.records import Report, Timings
 from opis_cli.report.threshold_file import read_threshold
 from opis_cli.run import Run
-from opis_cli.settings import Settings
+from opis_cli.settings import (
+    ABOUT,
+    Device,
+    Dtype,
+    Engine,
+    Metric,
+    MissingScore,
+    OnBadRows,
+    Prefer,
+    Settings,
+)
 
 
 def evaluate(
@@ -30,7 +40,37 @@ def evaluate(
     *,
     columns: Mapping[str, Any] | None = None,
     gallery: Any = None,
-    **settings: Any,
+    embedding_column: str | None = None,
+    label_column: str | None = None,
+    group_column: str | None = None,
+    within_column: str | None = None,
+    exclude_same: str | None = None,
+    gallery_labels: str | Path | None = None,
+    pairs: bool = False,
+    score_column: str | None = None,
+    higher_is_closer: bool | None = None,
+    missing_score: MissingScore | None = None,
+    metric: Metric = "cosine",
+    calibration: str = "far:0.01..0.10",
+    beta: float = 1.0,
+    eps: float = 0.1,
+    max_far: float | None = None,
+    max_frr: float | None = None,
+    threshold: float | str | Path | None = None,
+    prefer: Prefer = "utility",
+    on_bad_rows: OnBadRows = "error",
+    ignore_label: str | None = None,
+    engine: Engine = "auto",
+    device: Device | None = None,
+    dtype: Dtype = "float32",
+    scheduler: str | None = None,
+    threads: int | None = None,
+    memory_limit: int | str | None = None,
+    checkpoint: str | Path | None = None,
+    seed: int = 0,
+    folds: int | None = None,
+    confidence: float | None = None,
+    max_pairs: int | None = None,
 ) -> Run:
     """Count all pairs of embeddings, score them, and recommend a threshold.
 
@@ -45,19 +85,83 @@ def evaluate(
         Columns that a setting names, such as ``group_column="customer"``. For arrays only.
     gallery : path, or tuple (vectors, labels) or (vectors, labels, columns), optional
         Rows to search in. Each pair is then a row of the source and a row of the gallery.
-    **settings
-        Any field of ``opis_cli.settings.Settings``: ``metric="euclidean"``, ``max_far=1e-4``, ...
+    embedding_column : str, optional
+        Column of vectors, or a pattern of numeric columns: ``"emb_*"``. Guessed by default.
+    label_column : str, optional
+        Column of class labels. Guessed by default.
+    group_column : str, optional
+        Column of groups (customer, device, language) to judge instead of the classes.
+    within_column : str, optional
+        Only rows that share this column's value are pairs, such as ``"tenant"``.
+    exclude_same : str, optional
+        Rows that share this column's value are no pair, such as ``"session"``.
+    gallery_labels : path, optional
+        Labels file of the gallery.
+    pairs : bool
+        Whether the source has scored pairs: columns ``score`` or ``distance``, and ``genuine``.
+    score_column : str, optional
+        Column of scores of scored pairs. By default ``score`` or ``distance``.
+    higher_is_closer : bool, optional
+        Which way round the scores are. By default it is told from their name or the data.
+    missing_score : {"error", "reject", "drop"}, optional
+        What to do with scored pairs without a score. By default as ``on_bad_rows``.
+    metric : {"cosine", "euclidean", "hamming"}
+        Distance of two vectors.
+    calibration : str
+        Range to judge consistency over: ``"far:LOW..HIGH"``, ``"frr:LOW..HIGH"`` or
+        ``"distance:LOW..HIGH"``.
+    beta : float
+        Weight of few false rejects in the utility.
+    eps : float
+        Share of classes that count as worst.
+    max_far, max_frr : float, optional
+        Bounds on the pooled rates, shares from 0 to 1. If neither is given, ``max_far`` is 0.01.
+    threshold : float, or path of a threshold.json, optional
+        A deployed threshold to judge too.
+    prefer : {"utility", "low-far", "low-frr", "worst-classes"}
+        Choice within the bounds.
+    on_bad_rows : {"error", "drop"}
+        What to do with nulls, NaN and zero vectors.
+    ignore_label : str, optional
+        Label whose rows are left out. With ``":impostor"`` behind it, they are kept as rows without
+        a class.
+    engine : {"auto", "numpy", "numba", "torch", "dask"}
+        What counts the pairs.
+    device : {"cpu", "cuda"}, optional
+        Device of the torch engine. By default cuda if there is one.
+    dtype : {"float32", "tf32"}
+        Precision of the products. ``"tf32"`` is for the torch engine.
+    scheduler : str, optional
+        Address of a cluster for the dask engine: ``"tcp://HOST:PORT"``. By default a local one.
+    threads : int, optional
+        Number of counting threads. By default one for each processor.
+    memory_limit : int or str, optional
+        Memory of the whole process in bytes, or as ``"4GB"``.
+    checkpoint : path, optional
+        Folder that keeps partial counts, so that a later call goes on from them.
+    seed : int
+        Seed of random choices.
+    folds : int, optional
+        Number of folds of classes in which the threshold is tried on held-out classes.
+    confidence : float, optional
+        Confidence with which the bounds must hold on other classes, such as 0.95. By default they
+        hold on these classes.
+    max_pairs : int, optional
+        Estimate from whole classes drawn at random, with at most so many pairs.
 
     Returns
     -------
     Run
-        It has ``report``, ``classes()``, ``plot()``, ``recommend()`` and ``save()``.
+        It has ``report``, ``classes()``, ``plot()``, ``recommend()``, ``gate()`` and ``save()``.
 
     Raises
     ------
     OpisError
         The input or a setting is not usable; the message says what to do.
     """
+    # Every parameter that is a setting, by its name. Nothing else may be local here yet.
+    settings = {name: value for name, value in locals().items() if name in ABOUT}
+    del settings["labels"], settings["gallery"]
     if _is_given(source):
         if labels is not None and not isinstance(labels, str | Path):
             raise InputError(

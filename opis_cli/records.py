@@ -12,6 +12,7 @@ the parts above it. ::
     judging/      Evaluations and limits             --> Verdict, Comparison
     render/       Evaluation, Verdict, Comparison    --> pictures, pages, text
     run.py        Run: an Evaluation with methods to plot, save and load it
+    comparison.py compare: several runs beside the first one
     pipeline.py   evaluate: reads, counts and scores
     torch.py      the metric for training
     cli/          the commands
@@ -116,7 +117,7 @@ class Source:
         return own if self.gallery is None else own + self.gallery.digests
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Column:
     """A column other than the labels, such as a customer, a camera or a session.
 
@@ -132,7 +133,7 @@ class Column:
     names: NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
     """Clean embeddings with their labels, in the order of the source.
 
@@ -186,7 +187,7 @@ class Embeddings:
         return int(self.vectors.shape[1]) if self.bits is None else self.bits
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Grid:
     """The thresholds at which pairs are counted.
 
@@ -244,7 +245,7 @@ class Grid:
         return np.asarray(np.searchsorted(self.by_class, np.arange(len(self.thresholds))))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Halves:
     """Accepted pairs of classes that were split at random into two halves.
 
@@ -272,7 +273,7 @@ class Halves:
     impostor_pairs: Ints
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Split:
     """Accepted pairs inside each of two random halves of the rows, which share no row.
 
@@ -295,7 +296,7 @@ class Split:
     impostor: Ints
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PairCounts:
     """The number of accepted pairs at each threshold. All later stages use only these counts.
 

@@ -30,20 +30,25 @@ from opis_cli.report.records import Report
 from opis_cli.report.report_json import REPORT_FILE, load_report, to_json
 from opis_cli.report.threshold_file import threshold_json
 from opis_cli.settings import ABOUT
+from opis_cli.text import number, plain, rate, scale, shown
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from opis_cli.judging.gate import Verdict
     from opis_cli.report.evidence import Evidence
 
 COUNTS_FILE = "counts.npz"
 CLASSES_FILE = "classes.parquet"
 THRESHOLD_FILE = "threshold.json"
 PLOT_FILE = "utility.png"
+_LIMITS = ("max_", "min_")
+"""How the names of the gate's limits begin."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run(Evaluation):
     """Pair counts and the report on them, with methods to inspect, plot and save them.
 
@@ -59,15 +64,185 @@ class Run(Evaluation):
 
     embeddings: Embeddings | None = field(default=None, repr=False, compare=False)
 
-    def plot(self, kind: str = "utility", *, evidence: "Evidence | None" = None) -> "Figure":
-        """Return a matplotlib Figure of a kind in ``plots.KINDS``: ``utility``, ``roc``, ...
+    def __repr__(self) -> str:
+        report, chosen = self.report, self.report.recommendation
+        classes = f", {report.source.classes:,} {report.source.many}" * bool(report.source.classes)
+        deploy = "no threshold meets the bounds"
+        if chosen.threshold is not None:
+            metric = self.settings.metric
+            sign = ">=" if metric == "score" else "<="
+            deploy = f"accept {scale(metric)} {sign} {shown(chosen.threshold, metric)}"
+            deploy += f": FAR {rate(chosen.far)}, FRR {rate(chosen.frr)}"
+        opis = "" if report.opis is None else f"; OPIS {number(report.opis, 3)}"
+        read = f"{plain(report.source.name, 60)}, {report.source.rows:,} {report.counted}{classes}"
+        return f"<Run of {read}; {deploy}{opis}>"
 
-        The kind ``confusion`` draws ``evidence``, which ``explain`` returns. By default it is the
-        evidence in the folder of the run.
+    def _repr_html_(self) -> str:
+        from opis_cli.render.notebook import notebook
+
+        return notebook(self)
+
+    def plot(
+        self,
+        kind: str = "utility",
+        *,
+        evidence: "Evidence | None" = None,
+        width: float | str | None = None,
+        title: str | None = None,
+        font_size: float | None = None,
+        ax: "Axes | Sequence[Axes]" = (),
+    ) -> "Figure":
+        """Draw a picture.
+
+        Parameters
+        ----------
+        kind : {"utility", "rates", "det", "roc", "histogram", "classes", "confusion"}
+            ``plots.draw`` says what each shows.
+        evidence : Evidence, optional
+            For ``confusion``: what ``explain`` returned. By default it is the evidence in the
+            folder of the run.
+        width : float or str, optional
+            Width in inches, or a text such as ``"3.3in"`` or ``"84mm"``. The height and the size
+            of the text follow from it. By default 7.2 inches.
+        title : str, optional
+            Title in place of the name of the data.
+        font_size : float, optional
+            Size of the text in points.
+        ax : Axes, or sequence of Axes
+            Panels of your own to draw into: two for ``rates``, one or two for ``utility``, one for
+            others. ``confusion`` takes none. By default a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        OpisError
+            There is no such kind, it lacks evidence, a size is out of range, or ``ax`` does not
+            fit.
         """
         from opis_cli.render.plots import draw
+        from opis_cli.render.sheet import look_of
 
-        return draw(self, kind, evidence)
+        return draw(self, kind, evidence, look=look_of(width, title, font_size), ax=ax)
+
+    def curves(self, *, by_class: bool = False) -> "pd.DataFrame":
+        """Return the curves as a table: rates and utility at every counted threshold.
+
+        Parameters
+        ----------
+        by_class : bool
+            Whether to return the curves of every evaluable class, one below the other. Else the
+            pooled rates with their 95 % intervals, the means of the classes, and the counts.
+
+        Returns
+        -------
+        DataFrame
+            ``threshold`` is on the user's scale. By class, the columns are ``class`` (or
+            ``group``), ``threshold, far, frr, utility, estimated``.
+        """
+        from opis_cli.report.curves_table import class_curves_table, curves_table
+
+        return class_curves_table(self) if by_class else curves_table(self)
+
+    def export(self, path: str | Path) -> None:
+        """Write ``curves()`` as ``.parquet`` or ``.csv``, by the suffix of the path.
+
+        Raises
+        ------
+        RunError
+            The suffix is neither, or the file cannot be written.
+        """
+        from opis_cli.report.curves_table import check_table, curves_table, save_table
+
+        check_table(Path(path))
+        save_table(curves_table(self), Path(path))
+
+    def gate(
+        self,
+        *,
+        baseline: "Run | str | Path | None" = None,
+        threshold: float | str | Path | None = None,
+        max_opis: float | None = None,
+        max_eps_opis: float | None = None,
+        max_far: float | None = None,
+        max_frr: float | None = None,
+        min_recall_at_1: float | None = None,
+        min_classes_meeting_bounds: float | None = None,
+        max_class_far: float | None = None,
+        max_class_frr: float | None = None,
+        max_label_conflicts: int | None = None,
+        max_suspects: int | str | None = None,
+        max_opis_increase: float | str | None = None,
+        max_frr_increase: float | str | None = None,
+        max_recall_drop: float | str | None = None,
+        max_threshold_shift: float | str | None = None,
+        confidence: float | None = None,
+        family: bool | None = None,
+        evidence: "Evidence | None" = None,
+        seed: int = 0,
+    ) -> "Verdict":
+        """Judge the run by limits, as ``opis gate`` does.
+
+        Parameters
+        ----------
+        baseline : Run, or path of a run, optional
+            An earlier run to judge against.
+        threshold : float, or path of a threshold.json, optional
+            The deployed threshold, at which rates are judged. By default that of the run or,
+            without one, the recommended threshold.
+        max_opis, max_eps_opis : float, optional
+            Limits on OPIS and on eps-OPIS.
+        max_far, max_frr, min_recall_at_1 : float, optional
+            Limits on the pooled rates at the threshold and on recall@1, shares from 0 to 1.
+        min_classes_meeting_bounds : float, optional
+            Least share of the classes that are within the run's bounds.
+        max_class_far, max_class_frr : float, optional
+            Limits on the rates of the worst class at the threshold.
+        max_label_conflicts : int, optional
+            Most pairs of equal rows with different labels.
+        max_suspects : int or str, optional
+            Most suspect rows that ``explain`` found, or a share of the rows: ``"1%"``.
+        max_opis_increase, max_frr_increase, max_recall_drop, max_threshold_shift : float or str
+            Limits on the worsening against the baseline, absolute or as a share of the baseline's
+            figure: ``"5%"``.
+        confidence : float, optional
+            Against the baseline, fail only what the classes prove with this confidence.
+        family : bool, optional
+            Whether the confidence is that of all checks against the baseline together.
+        evidence : Evidence, optional
+            What ``explain`` returned. By default it is the evidence in the folder of the run.
+        seed : int
+            Seed of the bootstrap over classes.
+
+        Returns
+        -------
+        Verdict
+            It has ``passed`` and ``checks``.
+
+        Raises
+        ------
+        OpisError
+            No limit is given, a value is not usable, or the runs cannot be compared.
+        """
+        # Every parameter that is a limit, by its name. Nothing else may be local here yet.
+        limits = {name: value for name, value in locals().items() if name.startswith(_LIMITS)}
+        from opis_cli.judging.gate import judge
+        from opis_cli.judging.limits import read_demands
+
+        base = load_run(baseline) if isinstance(baseline, str | Path) else baseline
+        named = None if base is None else str(base.folder or base.report.source.path)
+        own = {"baseline": named, "confidence": confidence, "family": family}
+        return judge(
+            self,
+            read_demands({}, limits | own),
+            threshold=None if threshold is None else str(threshold),
+            baseline=base,
+            path="" if self.folder is None else str(self.folder),
+            evidence=evidence,
+            seed=seed,
+        )
 
     def explain(
         self,
@@ -78,6 +253,7 @@ class Run(Evaluation):
         top: int = 1_000,
         per_class_pair: int = 3,
         show_columns: Sequence[str] = (),
+        id_column: str | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> "Evidence":
         """Look at all pairs once more, and find what is behind the rates at a threshold.
@@ -94,6 +270,9 @@ class Run(Evaluation):
             Most pairs of a kind to list, and most of one pair of classes.
         show_columns : sequence of str
             Columns of the source whose values stand beside each pair.
+        id_column : str, optional
+            Of scored pairs, the columns with the ids of the two sides, with a comma between. Then
+            ``rows`` tells the errors and the nearest rows of each id.
         progress : callable
             Called with (pairs looked at, pairs in all).
 
@@ -108,12 +287,13 @@ class Run(Evaluation):
         OpisError
             The source is not there or has changed, or there is no such class or threshold.
         """
-        from opis_cli.report.explain import Asked, explain
+        from opis_cli.report.asked import Asked
+        from opis_cli.report.explain import explain
         from opis_cli.report.explain_scored import explain_scored
         from opis_cli.report.source import rows_of, table_of
 
         given = None if threshold is None else str(threshold)
-        asked = Asked(given, top, per_class_pair, of_class, tuple(show_columns))
+        asked = Asked(given, top, per_class_pair, of_class, tuple(show_columns), id_column)
         if self.settings.pairs:
             with table_of(self.report, self.settings, self.counts.class_names, source) as table:
                 return explain_scored(self, table, asked, progress)

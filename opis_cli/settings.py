@@ -49,6 +49,10 @@ Compares = Literal["figures", "worst classes", "recommendation"]
 figures of the worst classes, or the recommendations."""
 
 
+Panel = Literal["Start here", "Input", "Which pairs", "Scored pairs", "Scoring", "Trust", "Machine"]
+"""Titles of the panels of ``--help`` that have options of settings."""
+
+
 def parse_ignored(given: str) -> tuple[str, bool]:
     """Return the label that ``ignore_label`` names, and whether its rows stay as impostors."""
     label = given.removesuffix(_AS_IMPOSTORS)
@@ -63,6 +67,8 @@ class About:
     ----------
     help : str
         Text for ``--help`` and the reference. ``{choices}`` is replaced by the allowed words.
+    panel : str
+        Title of the panel of ``--help`` that has the option.
     shown : str
         Text for the default value. If it is empty, the value itself is shown.
     metavar : str, optional
@@ -84,6 +90,7 @@ class About:
     """
 
     help: str
+    panel: Panel
     shown: str = ""
     metavar: str | None = None
     flags: tuple[str, ...] = ()
@@ -110,6 +117,7 @@ class Settings:
         None,
         About(
             "Column of vectors, or a pattern of numeric columns: 'emb_*'.",
+            panel="Input",
             shown="guessed",
             changes_counts=True,
             since=2,
@@ -117,7 +125,9 @@ class Settings:
     )
     label_column: str | None = _setting(
         None,
-        About("Column of class labels.", shown="guessed", changes_counts=True, since=2),
+        About(
+            "Column of class labels.", panel="Input", shown="guessed", changes_counts=True, since=2
+        ),
     )
     # `labels` and `gallery` do not set `changes_counts`: a checkpoint contains the digests of
     # their files instead.
@@ -125,6 +135,7 @@ class Settings:
         None,
         About(
             "Labels file, one a row: .npy, .parquet, .csv, .tsv, text.",
+            panel="Start here",
             metavar="FILE",
             is_path=True,
             since=2,
@@ -134,6 +145,7 @@ class Settings:
         None,
         About(
             "Column of groups (customer, device, language) to judge instead of the classes.",
+            panel="Which pairs",
             shown="the label",
             changes_counts=True,
             compares="figures",
@@ -144,6 +156,7 @@ class Settings:
         None,
         About(
             "Only rows that share this column's value are pairs: tenant.",
+            panel="Which pairs",
             changes_counts=True,
             compares="figures",
             since=2,
@@ -153,6 +166,7 @@ class Settings:
         None,
         About(
             "Rows that share this column's value are no pair: photo, session.",
+            panel="Which pairs",
             metavar="COLUMN",
             changes_counts=True,
             compares="figures",
@@ -163,6 +177,7 @@ class Settings:
         None,
         About(
             "Embeddings to search SOURCE's rows in, its queries.",
+            panel="Which pairs",
             metavar="SOURCE",
             compares="figures",
             is_path=True,
@@ -170,23 +185,35 @@ class Settings:
         ),
     )
     gallery_labels: str | None = _setting(
-        None, About("Labels file of the gallery.", metavar="FILE", is_path=True, since=2)
+        None,
+        About(
+            "Labels file of the gallery.",
+            panel="Which pairs",
+            metavar="FILE",
+            is_path=True,
+            since=2,
+        ),
     )
     pairs: bool = _setting(
         False,
         About(
             "SOURCE has scored pairs: columns score or distance, and genuine.",
+            panel="Scored pairs",
             flags=("--pairs",),
             since=2,
         ),
     )
     score_column: str | None = _setting(
-        None, About("Column of scores of --pairs.", shown="score or distance", since=2)
+        None,
+        About(
+            "Column of scores of --pairs.", panel="Scored pairs", shown="score or distance", since=2
+        ),
     )
     higher_is_closer: bool | None = _setting(
         None,
         About(
             "Which way round the scores of --pairs are.",
+            panel="Scored pairs",
             shown="told from name or data",
             flags=("--higher-is-closer/--lower-is-closer",),
             since=2,
@@ -196,6 +223,7 @@ class Settings:
         None,
         About(
             "{choices}: pairs of --pairs without a score. reject counts them as never accepted.",
+            panel="Scored pairs",
             shown="as --on-bad-rows",
             changes_counts=True,
             compares="figures",
@@ -206,6 +234,7 @@ class Settings:
         "cosine",
         About(
             "{choices}.",
+            panel="Input",
             choices=("cosine", "euclidean", "hamming"),
             changes_counts=True,
             compares="figures",
@@ -215,20 +244,25 @@ class Settings:
         "far:0.01..0.10",
         About(
             "Range to judge consistency over: far:LOW..HIGH, frr:LOW..HIGH, distance:LOW..HIGH.",
+            panel="Scoring",
+            metavar="RANGE",
             changes_counts=True,
             compares="figures",
         ),
     )
     beta: float = _setting(
-        1.0, About("Weight of few false rejects in the utility.", compares="figures")
+        1.0,
+        About("Weight of few false rejects in the utility.", panel="Scoring", compares="figures"),
     )
     eps: float = _setting(
-        0.1, About("Share of classes that count as worst.", compares="worst classes")
+        0.1,
+        About("Share of classes that count as worst.", panel="Scoring", compares="worst classes"),
     )
     max_far: float | None = _setting(
         None,
         About(
             "Bound on the pooled FAR.",
+            panel="Start here",
             shown="0.01 if no bound is given",
             changes_counts=True,
             compares="recommendation",
@@ -237,12 +271,19 @@ class Settings:
     )
     max_frr: float | None = _setting(
         None,
-        About("Bound on the pooled FRR.", changes_counts=True, compares="recommendation", since=2),
+        About(
+            "Bound on the pooled FRR.",
+            panel="Start here",
+            changes_counts=True,
+            compares="recommendation",
+            since=2,
+        ),
     )
     threshold: str | None = _setting(
         None,
         About(
             "A deployed threshold to judge too.",
+            panel="Start here",
             metavar="T|threshold.json",
             changes_counts=True,
             is_path=True,
@@ -250,60 +291,73 @@ class Settings:
         ),
     )
     prefer: Prefer = _setting(
-        "utility", About("Choice within the bounds: {choices}.", compares="recommendation")
+        "utility",
+        About("Choice within the bounds: {choices}.", panel="Scoring", compares="recommendation"),
     )
     on_bad_rows: OnBadRows = _setting(
-        "error", About("{choices}: nulls, NaN, zero vectors.", changes_counts=True)
+        "error", About("{choices}: nulls, NaN, zero vectors.", panel="Input", changes_counts=True)
     )
     ignore_label: str | None = _setting(
         None,
         About(
             "Leave out the rows of a label; with :impostor, keep them as rows without a class.",
+            panel="Input",
             metavar="VALUE[:impostor]",
             changes_counts=True,
             compares="figures",
             since=3,
         ),
     )
-    engine: Engine = _setting("auto", About("{choices}.", changes_counts=True))
+    engine: Engine = _setting("auto", About("{choices}.", panel="Machine", changes_counts=True))
     device: Device | None = _setting(
         None,
         About(
             "{choices}, for --engine torch.",
+            panel="Machine",
             shown="cuda if there is one",
             changes_counts=True,
             since=2,
         ),
     )
     dtype: Dtype = _setting(
-        "float32", About("float32, or tf32 for --engine torch.", changes_counts=True, since=2)
+        "float32",
+        About(
+            "float32, or tf32 for --engine torch.", panel="Machine", changes_counts=True, since=2
+        ),
     )
     scheduler: str | None = _setting(
         None,
         About(
             "A cluster for --engine dask: tcp://HOST:PORT.",
+            panel="Machine",
             shown="a local one",
             metavar="ADDRESS",
             since=2,
         ),
     )
     threads: int | None = _setting(
-        None, About("Counting threads.", shown="all processors", since=2)
+        None, About("Counting threads.", panel="Machine", shown="all processors", since=2)
     )
     memory_limit: str | None = _setting(
-        None, About("Memory of the whole process: 4GB, 500MB.", metavar="SIZE", since=2)
+        None,
+        About("Memory of the whole process: 4GB, 500MB.", panel="Machine", metavar="SIZE", since=2),
     )
     checkpoint: str | None = _setting(
         None,
         About(
-            "Keep partial counts here, and go on from them.", metavar="DIR", is_path=True, since=2
+            "Keep partial counts here, and go on from them.",
+            panel="Machine",
+            metavar="DIR",
+            is_path=True,
+            since=2,
         ),
     )
-    seed: int = _setting(0, About("Seed of random choices.", changes_counts=True))
+    seed: int = _setting(0, About("Seed of random choices.", panel="Trust", changes_counts=True))
     folds: int | None = _setting(
         None,
         About(
             "Try the threshold on held-out classes, in so many folds.",
+            panel="Trust",
             metavar="K",
             changes_counts=True,
             since=2,
@@ -313,6 +367,7 @@ class Settings:
         None,
         About(
             "Let the bounds hold on other classes with this confidence, as 0.95.",
+            panel="Trust",
             shown="they hold on these",
             compares="recommendation",
             since=2,
@@ -322,6 +377,7 @@ class Settings:
         None,
         About(
             "Estimate from whole classes drawn at random, with at most so many pairs.",
+            panel="Which pairs",
             shown="all pairs",
             metavar="P",
             changes_counts=True,
@@ -359,11 +415,11 @@ class Settings:
                 raise SettingsError(f"{option(field)} is {value}; it must be at least {least:,}")
         if self.prefer == "low-frr" and self.max_far is None and self.max_frr is not None:
             raise SettingsError(
-                "--prefer low-frr takes the largest threshold that meets --max-far; give it"
+                "--prefer=low-frr takes the largest threshold that meets --max-far; give it"
             )
         if self.prefer == "low-far" and self.max_frr is None:
             raise SettingsError(
-                "--prefer low-far takes the smallest threshold that meets --max-frr; give it"
+                "--prefer=low-far takes the smallest threshold that meets --max-frr; give it"
             )
         for field, engine, given in (
             ("device", "torch", self.device is not None),
@@ -371,15 +427,15 @@ class Settings:
             ("scheduler", "dask", self.scheduler is not None),
         ):
             if given and self.engine != engine:
-                raise SettingsError(f"{option(field)} is for --engine {engine}; give both")
+                raise SettingsError(f"{option(field)} is for --engine={engine}; give both")
         self._check_pairs()
         self._check_units()
         if self.ignored_label[1]:
             for field in ("gallery", "max_pairs"):
                 if getattr(self, field) is not None:
                     raise SettingsError(
-                        f"--ignore-label VALUE{_AS_IMPOSTORS} does not go with {option(field)}; "
-                        "leave the rows out: --ignore-label VALUE"
+                        f"--ignore-label=VALUE{_AS_IMPOSTORS} does not go with {option(field)}; "
+                        "leave the rows out: --ignore-label=VALUE"
                     )
         if self.gallery_labels is not None and self.gallery is None:
             raise SettingsError("--gallery-labels is for --gallery; give both")
@@ -419,7 +475,7 @@ class Settings:
         if self.metric in ("euclidean", "hamming"):
             raise SettingsError("--metric is for embeddings; --pairs have a distance already")
         if self.prefer == "worst-classes" and self.group_column is None:
-            raise SettingsError("--prefer worst-classes with --pairs needs --group-column")
+            raise SettingsError("--prefer=worst-classes with --pairs needs --group-column")
 
     def _check_units(self) -> None:
         """Refuse settings that need classes with all their pairs, if other settings prevent it."""

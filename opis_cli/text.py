@@ -35,6 +35,12 @@ def rate(value: float | None) -> str:
     return f"{percent:.3g} %" if percent >= 1e-4 else f"{percent:.1e} %"
 
 
+def span(rates: tuple[float, float]) -> str:
+    """Return an interval of rates in percent, with two significant digits at each end."""
+    low, high = (f"{100 * end:.2g}" if end < 0.995 else f"{100 * end:.0f}" for end in rates)
+    return f"{low} to {high} %"
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """Return a number with ``digits`` significant digits, or a dash for None."""
     return "–" if value is None else f"{value:.{digits}g}"
@@ -71,9 +77,3 @@ def plain(name: object, width: int = 40, *, joiners: bool = False) -> str:
     """
     text = (_CONTROL_BUT_JOINERS if joiners else _CONTROL).sub("�", str(name))
     return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """Return text that the font of the plots can show. Characters that it lacks become boxes."""
-    known = (char < "\u0250" or "\u0370" <= char <= "\u04ff" or char == "…" for char in text)
-    return "".join(char if shown else "□" for char, shown in zip(text, known, strict=True))

@@ -78,8 +78,11 @@ def parse_number(text: str) -> float:
     ValueError
         It is neither.
     """
-    text = text.strip()
-    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    given = text.strip()
+    try:
+        return float(given[:-1]) / 100 if given.endswith("%") else float(given)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number, such as 0.01 or 1%") from None
 
 
 def is_number(text: str) -> bool:

@@ -16,8 +16,9 @@ import opis_cli as opis
 from opis_cli.files import replacing
 from opis_cli.judging.models import compare
 from opis_cli.render import comparison_plots
-from opis_cli.render.axes import CHOSEN, DEPLOYED, FAR, FRR, WORST, new_figure
+from opis_cli.render.colors import CHOSEN, DEPLOYED, FAR, FRR, WORST
 from opis_cli.render.pictures import save_figure
+from opis_cli.render.sheet import new_figure
 
 _HEIGHT, _SHARPNESS = 0.9, 400
 
@@ -156,7 +157,7 @@ def _in_space(results: pd.DataFrame) -> pd.DataFrame:
 def curves_figure(pair: pd.DataFrame) -> Figure:
     """Utility of every class, without and with TCM: what ``opis compare --plot`` draws."""
     runs = [opis.evaluate(file) for file in pair["file"]]
-    return comparison_plots.side_by_side(runs, compare(runs, list(pair["file"])))
+    return comparison_plots.draw(runs, compare(runs, list(pair["file"])))
 
 
 def errors_figure(results: pd.DataFrame) -> Figure:

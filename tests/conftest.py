@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import data
+import forked
 import pytest
 from hypothesis import settings
 
@@ -61,22 +60,15 @@ def cluster():
         yield started
 
 
-Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+Cli = Callable[..., forked.Done]
 
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     """Run ``opis`` as a process of its own in an empty folder."""
 
-    def run(*words: object, cwd: Path = tmp_path) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "opis_cli", *map(str, words)],
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "COLUMNS": "100"},
-        )
+    def run(*words: object, cwd: Path = tmp_path) -> forked.Done:
+        return forked.opis(*words, cwd=cwd, env={"COLUMNS": "100"})
 
     return run
 

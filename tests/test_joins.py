@@ -155,9 +155,9 @@ def test_what_does_not_go_together_is_refused(settings, says):
 
 
 def test_it_is_refused_of_arrays_and_of_runs_too(rows):
-    with pytest.raises(SettingsError, match="not go with --gallery"):
+    with pytest.raises(SettingsError, match="not go with gallery"):
         evaluated(rows, ("gallery",), folds=3)
-    with pytest.raises(SettingsError, match="not go with --group-column"):
+    with pytest.raises(SettingsError, match="not go with group_column"):
         evaluated(rows, ("group",)).recommend(confidence=0.9)
     chosen = evaluated(rows, ("exclude",), confidence=0.9).report.recommendation
     assert chosen.far_upper is None or chosen.far < chosen.far_upper
@@ -269,9 +269,9 @@ def test_models_of_scored_pairs_compare(scored, tmp_path):
     found = models.compare([run, run], ["one", "two"])
     assert found.models[0].recall_at_1 is None and not found.models[0].on_front
     assert found.models[0].threshold == run.report.recommendation.equivalents.score
-    comparison_plots.side_by_side([run, run], found)
+    comparison_plots.draw([run, run], found)
     with pytest.raises(SettingsError, match="no model here has both"):
-        comparison_plots.pareto(found)
+        comparison_plots.draw([run, run], found, "pareto")
 
 
 def test_a_shift_of_a_score_threshold_is_a_share_of_its_size(cli, scored, tmp_path):

@@ -150,7 +150,7 @@ def test_nothing_but_a_run_is_ever_replaced(small, saved, tmp_path):
     assert (other / "thesis.tex").read_text() == "years of work"
     with pytest.raises(RunError, match="not a run"):
         small.save(other / "thesis.tex", force=True)
-    with pytest.raises(RunError, match="--force"):
+    with pytest.raises(RunError, match="give force=True to replace it"):
         small.save(saved)
     (saved / "classes.parquet").write_text("damaged")
     small.save(saved, force=True)

@@ -171,7 +171,7 @@ def test_misuse_is_refused_at_once():
     import torch
 
     vectors, labels = made()
-    with pytest.raises(SettingsError, match="--max-far is 2"):
+    with pytest.raises(SettingsError, match="max_far is 2"):
         fed(vectors, labels, max_far=2)
     with pytest.raises(ValueError, match="max_fra"):
         fed(vectors, labels, max_fra=0.1)

@@ -10,7 +10,13 @@ from opis_cli.cli.options import Config, Json, Quiet, RunOrSource
 from opis_cli.cli.shared import print_json, run_of, show
 
 
-@app.command()
+@app.command(
+    examples=(
+        "opis explain runs/first",
+        "opis explain runs/first --class dog --show-columns text,source",
+        "opis explain runs/first --threshold threshold.json --source moved.parquet",
+    )
+)
 def explain(
     run_or_source: RunOrSource,
     threshold: Annotated[
@@ -19,12 +25,16 @@ def explain(
             help="Threshold to explain.",
             metavar="T|threshold.json",
             show_default="the recommended one",
+            rich_help_panel="Start here",
         ),
     ] = None,
     of_class: Annotated[
         str | None,
         typer.Option(
-            "--class", help="Only pairs with a row of this class, or group.", metavar="NAME"
+            "--class",
+            help="Only pairs with a row of this class, or group.",
+            metavar="NAME",
+            rich_help_panel="Start here",
         ),
     ] = None,
     top: Annotated[int, typer.Option(help="Most pairs of a kind to list.", metavar="N")] = 1_000,
@@ -36,6 +46,15 @@ def explain(
         typer.Option(
             help="Columns whose values stand beside each pair, with commas between.",
             metavar="A,B",
+            rich_help_panel="Start here",
+        ),
+    ] = None,
+    id_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of scored pairs with the ids of both sides, for a table of rows.",
+            metavar="LEFT,RIGHT",
+            rich_help_panel="Scored pairs",
         ),
     ] = None,
     source: Annotated[
@@ -44,6 +63,7 @@ def explain(
             help="Where the source of the run is now. Repeatable.",
             metavar="FILE",
             show_default="where it was",
+            rich_help_panel="Input",
         ),
     ] = None,
     out: Annotated[
@@ -74,6 +94,7 @@ def explain(
             top=top,
             per_class_pair=per_class_pair,
             show_columns=[name.strip() for name in (show_columns or "").split(",") if name.strip()],
+            id_column=id_column,
             progress=progress,
         )
     if out is not None:

@@ -30,11 +30,19 @@ def _limit(rule: Rule) -> Any:
     """The option of a limit."""
     about = f"{rule.about[0].upper()}{rule.about[1:]}."
     if rule.share_of:
-        return Annotated[str | None, typer.Option(help=about, metavar="N|N%")]
-    return Annotated[float | None, typer.Option(help=about, metavar="N", parser=parse_number)]
+        option = typer.Option(help=about, metavar="N|N%", rich_help_panel="Limits")
+        return Annotated[str | None, option]
+    option = typer.Option(help=about, metavar="N", parser=parse_number, rich_help_panel="Limits")
+    return Annotated[float | None, option]
 
 
-@app.command()
+@app.command(
+    examples=(
+        "opis gate runs/new --threshold 0.35 --max-far 0.02 --max-class-frr 0.6",
+        "opis gate runs/new --baseline runs/old --max-opis-increase 10% --family",
+        "opis gate runs/new --init",
+    )
+)
 @options_in_place_of("limits", {rule.field: _limit(rule) for rule in RULES})
 def gate(
     run_or_source: Judged = None,
@@ -44,10 +52,14 @@ def gate(
             help="The deployed threshold, at which rates are judged.",
             metavar="T|threshold.json",
             show_default="the run's",
+            rich_help_panel="Start here",
         ),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="An earlier run to judge against.", metavar="RUN")
+        str | None,
+        typer.Option(
+            help="An earlier run to judge against.", metavar="RUN", rich_help_panel="Start here"
+        ),
     ] = None,
     *,
     limits: Given,
@@ -56,6 +68,8 @@ def gate(
         typer.Option(
             help="Against the baseline, fail only what the classes prove.",
             show_default="differences decide",
+            metavar="N",
+            rich_help_panel="Trust",
         ),
     ] = None,
     family: Annotated[
@@ -63,10 +77,14 @@ def gate(
         typer.Option(
             help="Let the confidence be that of all checks against the baseline together.",
             show_default="of each by itself",
+            rich_help_panel="Trust",
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seed of the bootstrap.", show_default="0")
+        int | None,
+        typer.Option(
+            help="Seed of the bootstrap.", show_default="0", metavar="N", rich_help_panel="Trust"
+        ),
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="JUnit XML.", metavar="FILE")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Markdown.", metavar="FILE")] = None,
@@ -80,7 +98,12 @@ def gate(
         Path | None, typer.Option(help="The verdict as JSON.", metavar="FILE")
     ] = None,
     init: Annotated[
-        bool, typer.Option("--init", help="Write an example of [gate] into the settings file.")
+        bool,
+        typer.Option(
+            "--init",
+            help="Write an example of [gate] into the settings file.",
+            rich_help_panel="Start here",
+        ),
     ] = False,
     config: Config = None,
     as_json: Json = False,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
+from opis_cli.cli.help import completing
 from opis_cli.settings import ABOUT, Settings
 from opis_cli.values import choices_of, parse_number
 
@@ -22,16 +23,47 @@ Source = Annotated[
     ),
 ]
 RunOrSource = Annotated[
-    str, typer.Argument(help="A run (the folder that --out wrote), or embeddings.")
+    str,
+    typer.Argument(
+        help="A run (the folder that --out wrote), or embeddings.", metavar="RUN_OR_SOURCE"
+    ),
 ]
 Config = Annotated[
     Path | None,
-    typer.Option(help="Settings file.", show_default="opis.toml, if there is one"),
+    typer.Option(
+        help="Settings file.",
+        show_default="opis.toml, if there is one",
+        metavar="FILE",
+        rich_help_panel="Input",
+    ),
 ]
-Out = Annotated[Path | None, typer.Option(help="Write a run into this new folder.", metavar="DIR")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write a run into this new folder: what every other command works from.",
+        metavar="DIR",
+        rich_help_panel="Start here",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace a run that is there.")]
+Details = Annotated[bool, typer.Option("--details", help="Show every figure, with its interval.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No summary, no progress.")]
+Width = Annotated[
+    str | None,
+    typer.Option(
+        help="Width of the picture, such as 3.3in or 84mm. Height and text follow from it.",
+        metavar="LENGTH",
+    ),
+]
+Title = Annotated[
+    str | None,
+    typer.Option(help="Title of the picture.", metavar="TEXT", show_default="the name of the data"),
+]
+FontSize = Annotated[
+    float | None,
+    typer.Option(help="Size of the text in points.", metavar="POINTS", show_default="by the width"),
+]
 
 Given = dict[str, Any]
 """Settings by name, as given on the command line. None means: not given."""
@@ -96,11 +128,20 @@ def _option(name: str) -> Any:
     option = typer.Option(
         *about.flags,
         help=about.help.format(choices=_listed(words)),
-        metavar=about.metavar or ("N" if kind is float else None),
+        metavar=about.metavar or _metavar(name, kind, words),
         show_default=shown or False,
         parser=parse_number if kind is float else None,
+        autocompletion=completing(words) if words else None,
+        rich_help_panel=about.panel,
     )
     return Annotated[kind | None, option]
+
+
+def _metavar(name: str, kind: Any, words: tuple[str, ...]) -> str | None:
+    """Return the name of a value in ``--help``, unless the setting names it."""
+    if words or kind is bool:
+        return "WORD" if words else None
+    return "N" if kind in (int, float) else "COLUMN" if name.endswith("_column") else "TEXT"
 
 
 def _plain_type(hint: Any) -> Any:

@@ -92,7 +92,7 @@ def first_within(frr: Curve, bound: float) -> int | None:
 def unresolved(calibration: Calibration, counts: PairCounts, why: str) -> InputError:
     """Make the error that refuses a calibration range and tells the reason."""
     finest = counts.rounding if counts.metric == "cosine" else math.sqrt(2 * counts.rounding)
-    advice = "; --calibration distance:LOW..HIGH takes any distances"
+    advice = "; --calibration=distance:LOW..HIGH takes any distances"
     advice = "" if counts.metric == "score" else advice
     return InputError(
         f"the calibration range {calibration} cannot be resolved: {why} "

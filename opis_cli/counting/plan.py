@@ -388,8 +388,8 @@ def _folds(classes: int, folds: int, seed: int) -> Ints:
     """Draw a fold for each class at random, as evenly as possible, shape (K,)."""
     if classes < 2 * folds:
         raise InputError(
-            f"--folds {folds}: {classes} classes are too few; each fold needs at least two, so "
-            f"give at most --folds {classes // 2}"
+            f"--folds={folds}: {classes} classes are too few; each fold needs at least two, so "
+            f"give at most --folds={classes // 2}"
         )
     found = np.empty(classes, np.int64)
     # A separate stream of random numbers, so that all other draws are the same with and without

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opis_cli import decimals
-from opis_cli.counting.scored_files import Table, open_table
+from opis_cli.counting.scored_table import Table, open_table
 from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.embeddings.folders import digest_of
 from opis_cli.embeddings.sources import Given, all_fetched
@@ -172,7 +172,7 @@ def _survey(table: Table, sha256: str, settings: Settings, progress: Progress, h
         raise InputError(
             f"{table.where}: {unscored[0]:,} genuine and {unscored[1]:,} impostor pairs have no "
             f"score in column {table.score!r}; give a score to each, count these pairs as never "
-            "accepted with --missing-score reject, or leave them out with --missing-score drop, "
+            "accepted with --missing-score=reject, or leave them out with --missing-score=drop, "
             "where figures say nothing of them"
         )
     for kind, number in zip(("genuine", "impostor"), numbers, strict=True):

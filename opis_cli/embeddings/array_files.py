@@ -34,7 +34,7 @@ class Npy(Shard):
 
     def labels(self, column: str | None, expected: int | None) -> list[arrow.Array]:
         raise InputError(
-            f"{self.path}: a .npy file has no labels; give --labels FILE, or --gallery-labels FILE "
+            f"{self.path}: a .npy file has no labels; give --labels=FILE, or --gallery-labels=FILE "
             "for a gallery"
         )
 

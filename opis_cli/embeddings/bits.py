@@ -65,7 +65,7 @@ def packed(vectors: Numbers, numbers: Ints, where: str) -> tuple[NDArray[np.uint
     bits = vectors.shape[1] * bits_of_number
     if bits > MOST_BITS:
         raise InputError(
-            f"{where}: vectors of {bits:,} bits; --metric hamming takes up to {MOST_BITS:,}. "
+            f"{where}: vectors of {bits:,} bits; --metric=hamming takes up to {MOST_BITS:,}. "
             "Shorten the codes"
         )
     if are_bytes:
@@ -77,7 +77,7 @@ def packed(vectors: Numbers, numbers: Ints, where: str) -> tuple[NDArray[np.uint
             row, place = (int(index[0]) for index in np.nonzero(wrong))
             raise InputError(
                 f"{where}: row {numbers[k * step + row]} (numbered from 0) holds "
-                f"{chunk[row, place]:g}, which is no bit. --metric hamming takes vectors of 0 and "
+                f"{chunk[row, place]:g}, which is no bit. --metric=hamming takes vectors of 0 and "
                 "1, vectors of -1 and 1, booleans, or packed bits written as uint8; for other "
                 "numbers use --metric cosine or euclidean"
             )

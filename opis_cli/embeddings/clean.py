@@ -354,7 +354,7 @@ def _describe(kinds: dict[str, Ints], total: int, where: str) -> str:
             parts.append(f"{kind}: {rows.size} ({_plural('row', rows.size)} {numbers})")
     return (
         f"{where}: {total} bad {_plural('row', total)} (numbered from 0). {'; '.join(parts)}. "
-        "Mend them, or leave them out with --on-bad-rows drop"
+        "Mend them, or leave them out with --on-bad-rows=drop"
     )
 
 

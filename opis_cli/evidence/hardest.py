@@ -87,13 +87,19 @@ def _listed(
     embeddings: Embeddings, seen: Seen, class_pairs: Ints, top: int, limit: int, *, closest: bool
 ) -> Hardest:
     """Compare the rows of class pairs, of shape (M, 2), and list their hardest pairs."""
-    rows, order = seen.plan.rows, seen.plan.rows.order
     of_class = seen.rows_by_class
     found: list[Ints] = [np.zeros((2, 0), np.int64)]
     for one, two in class_pairs.tolist():
         for left, right in seen.plan.sides(of_class[one], of_class[two], apart=one != two):
             found += _candidates(seen, left, right, limit, closest=closest)
-    places = np.concatenate(found, axis=1)
+    return _first(embeddings, seen, np.concatenate(found, axis=1), top, limit, closest=closest)
+
+
+def _first(
+    embeddings: Embeddings, seen: Seen, places: Ints, top: int, limit: int, *, closest: bool
+) -> Hardest:
+    """Return the hardest of some pairs of rows, of shape (2, P), by distances in float64."""
+    rows, order = seen.plan.rows, seen.plan.rows.order
     distances = distances_of(embeddings, rows, *places)
     pairs = np.sort(order[places], axis=0)
     # A pair at the threshold is accepted however its score was rounded, as in the count.
@@ -124,6 +130,63 @@ def _candidates(
         last = np.partition(values, values.size - wanted, axis=None)[values.size - wanted]
         i, j = np.nonzero((values >= last - _slack(seen)) & (values > -np.inf))
         yield np.stack([part[i], right[j]])
+
+
+def errors_of_rows(
+    embeddings: Embeddings, seen: Seen, mine: Ints, top: int, limit: int, *, closest: bool
+) -> Hardest:
+    """Return the hardest pairs in error that have one of some searching rows.
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+    seen : Seen
+    mine : ndarray of shape (R,), int64
+        The rows, as in ``Plan.rows``.
+    top, limit : int
+        Most pairs to return, and most of one pair of classes.
+    closest : bool
+        Whether to list accepted impostor pairs, not rejected genuine ones.
+    """
+    plan, slack = seen.plan, _slack(seen)
+    ((left, right),) = plan.sides(mine, np.arange(len(seen.codes)), apart=False)
+    among = np.isin(right, left)
+    pairs, values = np.zeros((2, 0), np.int64), np.zeros(0, np.float32)
+    step = max(1, _VALUES // len(right))
+    for start in range(0, len(left), step):
+        part = left[start : start + step]
+        scores = plan.rows.scores_of(part, right)
+        wanted = plan.are_pairs(part[:, None], right)
+        wanted &= (seen.codes[part, None] != seen.codes[right]) == closest
+        wanted &= scores >= seen.cut - slack if closest else scores < seen.cut + slack
+        # A pair of two of the rows stands once.
+        wanted &= ~among | (part[:, None] < right)
+        i, j = np.nonzero(wanted)
+        more = scores[i, j] if closest else -scores[i, j]
+        pairs = np.concatenate([pairs, np.stack([part[i], right[j]])], axis=1)
+        values = np.append(values, more)
+        kept = _hardest(np.sort(seen.codes[pairs], axis=0), values, top, limit, slack)
+        pairs, values = pairs[:, kept], values[kept]
+    return _first(embeddings, seen, pairs, top, limit, closest=closest)
+
+
+def _hardest(codes: Ints, values: Floats, top: int, limit: int, slack: float) -> Ints:
+    """Return which pairs may be listed: the highest values, and those within a rounding of them.
+
+    ``codes`` has the shape (2, P). Of equal codes, the ``limit`` highest values may be listed.
+    """
+    if not len(values):
+        return np.zeros(0, np.int64)
+    order = np.lexsort((-values, codes[1], codes[0]))
+    starts = np.flatnonzero(np.append(True, np.diff(codes[:, order]).any(axis=0)))
+    sizes = np.diff(starts, append=len(order))
+    falling = values[order]
+    last = falling[starts + np.minimum(sizes, limit) - 1]
+    kept = falling >= np.repeat(last, sizes) - slack
+    within = np.arange(len(order)) - np.repeat(starts, sizes) < limit
+    if np.count_nonzero(within) > top:
+        kept &= falling >= np.partition(falling[within], -top)[-top] - slack
+    return order[kept]
 
 
 def rank_within(groups: Ints) -> Ints:

@@ -1,7 +1,7 @@
-"""One look at all scored pairs: the hardest pairs, and the groups whose pairs are in error.
+"""One look at all scored pairs: the hardest pairs, and the groups and rows behind the errors.
 
 The pairs are read batch by batch and never held all at once. What is kept of each batch is bounded
-by the length of the lists, and by the number of pairs of groups.
+by the length of the lists, and by the numbers of pairs of groups and of ids.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli.counting.scored_files import Table
+from opis_cli.counting.scored_table import Table
 from opis_cli.errors import SettingsError
 from opis_cli.evidence.hardest import rank_within
+from opis_cli.evidence.scored_rows import ScoredRows
 from opis_cli.machine import resident_memory
 from opis_cli.records import Ints
 
@@ -33,15 +34,18 @@ class Pairs(NamedTuple):
     distances : ndarray of shape (n,), float64
     groups : ndarray of shape (n, 2), int64
         Group of each side; -1 if the pairs have no groups.
+    ids : ndarray of shape (n, 2), int64
+        Id of each side; -1 where it has none.
     """
 
     rows: Ints
     distances: Doubles
     groups: Ints
+    ids: Ints
 
     def some(self, which: Flags | Ints) -> "Pairs":
         """Return some of the pairs."""
-        return Pairs(self.rows[which], self.distances[which], self.groups[which])
+        return Pairs(self.rows[which], self.distances[which], self.groups[which], self.ids[which])
 
     @classmethod
     def joined(cls, parts: Sequence["Pairs"]) -> "Pairs":
@@ -51,7 +55,8 @@ class Pairs(NamedTuple):
     @classmethod
     def empty(cls) -> "Pairs":
         """Make a list without pairs."""
-        return cls(np.zeros(0, np.int64), np.zeros(0), np.zeros((0, 2), np.int64))
+        sides = np.zeros((0, 2), np.int64)
+        return cls(np.zeros(0, np.int64), np.zeros(0), sides, sides)
 
 
 class GroupPairs(NamedTuple):
@@ -113,6 +118,8 @@ class SeenPairs:
         Number of all accepted impostor pairs, and of all rejected genuine pairs.
     confused : GroupPairs
         All pairs of groups that have an impostor pair. There are none if the pairs have no groups.
+    rows : ScoredRows
+        What the pairs say of each row. There are none if the pairs have no ids.
     """
 
     accepts: Pairs
@@ -120,6 +127,7 @@ class SeenPairs:
     false_accepts: int
     false_rejects: int
     confused: GroupPairs
+    rows: ScoredRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,23 +186,26 @@ def look(
     """
     accepts, rejects = Pairs.empty(), Pairs.empty()
     false_accepts = false_rejects = held = 0
-    parts = [GroupPairs.empty()]
+    parts, by_row = [GroupPairs.empty()], ScoredRows.empty(len(table.ids))
     for batch in table.batches(drop=drop):
-        pairs, genuine = (
-            Pairs(batch.rows, sign * batch.scores, _sides(batch.groups, batch.rows)),
-            batch.genuine,
-        )
+        rows, genuine = batch.rows, batch.genuine
+        sides = _sides(batch.groups, rows), _sides(batch.ids, rows)
+        pairs = Pairs(rows, sign * batch.scores, *sides)
         if reject:
             rows = batch.unscored_rows
-            further = Pairs(rows, np.full(len(rows), np.inf), _sides(batch.unscored_groups, rows))
-            pairs = Pairs.joined([pairs, further])
-            genuine = np.concatenate([genuine, batch.unscored_genuine])
+            sides = _sides(batch.unscored_groups, rows), _sides(batch.unscored_ids, rows)
+            pairs = Pairs.joined([pairs, Pairs(rows, np.full(len(rows), np.inf), *sides)])
+            order = np.argsort(pairs.rows)
+            pairs = pairs.some(order)
+            genuine = np.concatenate([genuine, batch.unscored_genuine])[order]
         accepted = pairs.distances.astype(np.float32) <= np.float32(threshold)
         wrong = accepted & ~genuine, ~accepted & genuine
         false_accepts += int(np.count_nonzero(wrong[0]))
         false_rejects += int(np.count_nonzero(wrong[1]))
         accepts = _hardest(accepts, pairs.some(wrong[0]), wanted, closest=True)
         rejects = _hardest(rejects, pairs.some(wrong[1]), wanted, closest=False)
+        if table.id_columns:
+            by_row.add(pairs.ids, pairs.groups, pairs.distances, genuine, accepted)
         if batch.groups:
             parts.append(_by_groups(pairs.some(~genuine), accepted[~genuine]))
             held += len(parts[-1].pairs)
@@ -203,14 +214,14 @@ def look(
             parts, held = [GroupPairs.joined(parts)], 0
         advance(len(pairs.rows))
     confused = GroupPairs.joined(parts)
-    return SeenPairs(accepts, rejects, false_accepts, false_rejects, confused)
+    return SeenPairs(accepts, rejects, false_accepts, false_rejects, confused, by_row)
 
 
-def _sides(groups: Sequence[Ints], rows: Ints) -> Ints:
-    """Return the group of each side of the pairs, shape (n, 2)."""
-    if not groups:
+def _sides(codes: Sequence[Ints], rows: Ints) -> Ints:
+    """Return the codes of the two sides of the pairs, shape (n, 2), or -1 if there are none."""
+    if not codes:
         return np.full((len(rows), 2), -1)
-    return np.stack([groups[0], groups[-1]], axis=1)
+    return np.stack([codes[0], codes[-1]], axis=1)
 
 
 def _by_groups(impostor: Pairs, accepted: Flags) -> GroupPairs:

@@ -47,8 +47,8 @@ class Counted:
 
 def what_if(
     counted: Counted, left_out: Ints, merged: Ints, engine: str = "numba", threads: int = 1
-) -> PairCounts:
-    """Return the counts without some rows, and with some classes merged.
+) -> tuple[PairCounts | None, PairCounts | None, PairCounts | None]:
+    """Return the counts without some rows, with some classes merged, and with both.
 
     Figures of single rows and of folds are not known for them: nearest rows, duplicates, halves.
 
@@ -63,16 +63,14 @@ def what_if(
         Name of the engine that counted.
     threads : int
 
-    Raises
-    ------
-    InputError
-        No genuine or no impostor pair is left.
+    Returns
+    -------
+    without, with_merged, both : PairCounts or None
+        None if nothing would change, or if no genuine or no impostor pair would be left.
     """
-    counts, plan = counted.counts, counted.plan
-    out = np.isin(plan.rows.order, left_out)
     counts = replace(
-        counts,
-        nearest_hits=np.zeros_like(counts.nearest_hits),
+        counted.counts,
+        nearest_hits=np.zeros_like(counted.counts.nearest_hits),
         searches=None,
         open_set=None,
         duplicates=None,
@@ -82,12 +80,23 @@ def what_if(
         split=None,
         borderline_impostor=None,
     )
-    if out.any():
-        counts = _without(replace(counted, counts=counts), out, engine, threads)
-    if len(merged):
-        counts = _merged(replace(counted, counts=counts), out, merged)
-    if not counts.genuine_total or not counts.impostor_total:
-        raise InputError("no genuine or no impostor pair is left")
+    counted = replace(counted, counts=counts)
+    out = np.isin(counted.plan.rows.order, left_out)
+    fewer = _without(counted, out, engine, threads) if out.any() else None
+    nowhere = np.zeros_like(out)
+    return (
+        _settled(fewer),
+        _settled(_merged(counted, nowhere, merged)) if len(merged) else None,
+        _settled(_merged(replace(counted, counts=fewer), out, merged))
+        if len(merged) and fewer is not None
+        else None,
+    )
+
+
+def _settled(counts: PairCounts | None) -> PairCounts | None:
+    """Leave out the classes without rows; None without genuine or without impostor pairs."""
+    if counts is None or not counts.genuine_total or not counts.impostor_total:
+        return None
     there = counts.sizes > 0
     return replace(
         counts,
@@ -100,9 +109,17 @@ def what_if(
     )
 
 
-def _without(counted: Counted, out: Marks, engine: str, threads: int) -> PairCounts:
-    """Return the counts without the rows that ``out`` marks, in the order of the plan's rows."""
+def _without(counted: Counted, out: Marks, engine: str, threads: int) -> PairCounts | None:
+    """Return the counts without the rows that ``out`` marks, in the order of the plan's rows.
+
+    None if no genuine or no impostor pair is left.
+    """
     counts, plan = counted.counts, counted.plan
+    kept = np.sort(plan.rows.order[~out])
+    try:
+        left = plan_pairs(_rows_of(counted.embeddings, kept), replace(counted.settings, folds=None))
+    except InputError:
+        return None
     tally = _touched(counted, out, engine, threads)
     classes = len(counts.sizes)
     genuine, impostor = tally.genuine[:classes], tally.impostor[:classes]
@@ -113,8 +130,6 @@ def _without(counted: Counted, out: Marks, engine: str, threads: int) -> PairCou
     beyond = counts.genuine_beyond
     # Pairs that are left out of the count fall into the last cell of a tally. The numbers of all
     # remaining pairs follow from the labels alone.
-    kept = np.sort(plan.rows.order[~out])
-    left = plan_pairs(_rows_of(counted.embeddings, kept), replace(counted.settings, folds=None))
     names = np.flatnonzero(np.bincount(plan.keys[~out[: plan.queries]], minlength=classes))
     totals = np.zeros((2, classes), np.int64)
     for total, numbers in zip(totals, (left.genuine, left.impostor), strict=True):

@@ -1,6 +1,8 @@
 """What the evidence of a run tells a gate: suspect rows, and the pairs behind a failed limit."""
 
 import math
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import Evidence
 from opis_cli.report.input_warnings import ROWS_NAMED
 from opis_cli.scoring.operating import Operating
-from opis_cli.text import as_known, first_of, shown
+from opis_cli.text import as_known, first_of, plain, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +49,7 @@ class ErrorPair:
         The score or distance of a scored pair.
     columns : dict
         The two values of each column that ``opis explain --show-columns`` named, as text or None.
-        A scored pair has one value.
+        A scored pair has one value, but two ids.
     """
 
     row_a: int
@@ -71,12 +73,6 @@ def suspect_rows(limit: Limit, evidence: Evidence) -> tuple[int, int, str]:
         worst = evidence.rows[kinds.notna()].sort_values("score", ascending=False, kind="stable")
         remark += f": rows {first_of(worst['row'].head(ROWS_NAMED).tolist(), found)}"
     return found, allowed, remark
-
-
-def can_explain(name: str, run: Evaluation) -> bool:
-    """Return whether pairs of the evidence can say why a limit does not hold."""
-    # The evidence is by class, not by group.
-    return name in KINDS and (name != "max-class-frr" or run.settings.group_column is None)
 
 
 def error_pairs(
@@ -105,20 +101,30 @@ def error_pairs(
 def _worst_first(
     table: "pd.DataFrame", limit: Limit, run: Evaluation, at: Operating
 ) -> "pd.DataFrame":
-    """Return the pairs of classes whose FRR exceeds the limit, those of the worst class first."""
+    """Return the pairs of classes whose FRR exceeds the limit, those of the worst class first.
+
+    With groups, a pair counts for the groups of both its rows, but not for that of a gallery row.
+    """
     names = run.counts.class_names[run.consistency.classes].tolist()
     order = np.argsort(-at.classes.frr, kind="stable")
     failing = [str(names[place]) for place in order if at.classes.frr[place] > limit.amount]
     rank = {name: place for place, name in enumerate(failing)}
-    ranks = table["class_a"].astype(str).map(rank)
-    return table[ranks.notna()].loc[ranks.dropna().sort_values(kind="stable").index]
+    group = run.settings.group_column
+    column = "class" if group is None or run.settings.pairs else group
+    sides = [f"{column}_{side}" for side in ("a" if run.settings.gallery is not None else "ab")]
+    if not set(sides) <= set(table.columns):
+        # Evidence of an older opis does not tell the groups.
+        return table.head(0)
+    ranks = table[sides].astype(str).apply(lambda values: values.map(rank)).min(axis=1)
+    ranked: pd.DataFrame = table.loc[ranks.dropna().sort_values(kind="stable").index]
+    return ranked
 
 
 def _pair(
     row: dict[Any, Any], columns: tuple[str, ...], in_gallery: bool, scored: bool
 ) -> ErrorPair:
-    def text(value: object) -> str | None:
-        return value if isinstance(value, str) else None
+    def text(value: Any) -> str | None:
+        return None if _known(value) is None else str(value)
 
     return ErrorPair(
         row_a=int(row["row_a"]),
@@ -128,15 +134,17 @@ def _pair(
         class_b=_known(row["class_b"]),
         distance=float(row["distance"]),
         columns={
-            name: tuple(text(row[f"{name}_{side}"]) for side in ("a" if scored else "ab"))
+            name: tuple(text(row[column]) for column in (f"{name}_a", f"{name}_b") if column in row)
             for name in columns
         },
     )
 
 
 def _known(value: Any) -> int | str | None:
-    """Return the name of a class, or None for a null of a table."""
-    return value if isinstance(value, str) or value == value else None
+    """Return a name, or None for a null of a table."""
+    import pandas as pd
+
+    return None if pd.isna(value) else value
 
 
 def _is_at(evidence: Evidence, at: Operating) -> bool:
@@ -144,7 +152,9 @@ def _is_at(evidence: Evidence, at: Operating) -> bool:
     return as_known(at.threshold, evidence.facts.metric) == evidence.facts.threshold
 
 
-def evidence_note(evidence: Evidence, at: Operating | None, *, lacking: bool) -> str:
+def evidence_note(
+    evidence: Evidence, at: Operating | None, lacking: Sequence[int | str | None]
+) -> str:
     """Return what a reader must know about the named pairs; empty if there is nothing.
 
     Parameters
@@ -152,8 +162,9 @@ def evidence_note(evidence: Evidence, at: Operating | None, *, lacking: bool) ->
     evidence : Evidence
     at : Operating or None
         Where the rates are judged.
-    lacking : bool
-        Whether the evidence has no pair for one of the limits that do not hold.
+    lacking : sequence
+        The worst class of each limit that does not hold and for which the evidence has no pair, or
+        None if the limit is not about classes.
     """
     facts, parts = evidence.facts, []
     if at is not None and not _is_at(evidence, at):
@@ -168,4 +179,6 @@ def evidence_note(evidence: Evidence, at: Operating | None, *, lacking: bool) ->
     if not parts:
         return ""
     again = "" if at is None else f" --threshold {shown(at.threshold, facts.metric)}"
+    for name in [name for name in lacking if name is not None][:1]:
+        again += f" --class {shlex.quote(plain(name))}"
     return ". ".join(parts) + f". `opis explain RUN{again}` lists them anew."

@@ -19,7 +19,7 @@ from opis_cli.judging.changes import (
     operating_of,
 )
 from opis_cli.judging.checks import Check, absolute, suspects, worsenings
-from opis_cli.judging.evidence import can_explain, error_pairs, evidence_note
+from opis_cli.judging.evidence import KINDS, error_pairs, evidence_note
 from opis_cli.judging.limits import DEFAULT_CONFIDENCE, SUSPECTS, Demands, Limit
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import Evidence, no_evidence
@@ -191,14 +191,14 @@ def _explained(
     evidence: Evidence | None,
 ) -> tuple[tuple[Check, ...], tuple[str, ...]]:
     """Return the checks, with the pairs behind those that failed, and notes on these pairs."""
-    failed = [one.name for one in checks if not one.passed and can_explain(one.name, run)]
+    failed = [one.name for one in checks if not one.passed and one.name in KINDS]
     if not failed:
         return checks, ()
     try:
         evidence = run.evidence(evidence)
     except RunError as error:
         # The verdict stands without the pairs.
-        return checks, (f"No pairs are named: {plain(error, 200)}.",)
+        return checks, (f"No pairs are named: {plain(error.for_shell, 200)}.",)
     if evidence is None:
         return checks, ()
     found = tuple(
@@ -207,8 +207,8 @@ def _explained(
         else check
         for limit, check in zip(demands.limits, checks, strict=True)
     )
-    lacking = any(not one.pairs for one in found if one.name in failed)
-    note = evidence_note(evidence, at, lacking=lacking)
+    lacking = [one.class_name for one in found if one.name in failed and not one.pairs]
+    note = evidence_note(evidence, at, lacking)
     return found, (note,) if note else ()
 
 

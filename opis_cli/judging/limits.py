@@ -193,13 +193,13 @@ def read_demands(
     baseline = _text(*given["baseline"]) if "baseline" in given else None
     if not limits and need_limit:
         raise SettingsError(
-            "there is no limit to judge by; set one, such as --max-opis 0.02, or keep them in "
+            "there is no limit to judge by; set one, such as --max-opis=0.02, or keep them in "
             "opis.toml: `opis gate --init` writes an example"
         )
     lacking = [limit.rule.name for limit in limits if limit.rule.against_baseline]
     if lacking and baseline is None:
         raise SettingsError(
-            f"{given[lacking[0]][0]} is against a baseline; give --baseline RUN as well"
+            f"{given[lacking[0]][0]} is against a baseline; give --baseline=RUN as well"
         )
     confidence = _confidence(*given["confidence"]) if "confidence" in given else None
     family = "family" in given and _flag(*given["family"])

@@ -1,5 +1,6 @@
 """Write pictures to files: PNG, SVG or PDF."""
 
+import io
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -20,7 +21,14 @@ def check_picture(file: Path, flag: str = "-o") -> None:
         raise RunError(f"{flag} {file}: pictures are {kinds}; end its name in one of them")
 
 
-def save_figure(figure: "Figure", file: Path) -> None:
+def picture_bytes(figure: Figure) -> bytes:
+    """Return a figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def save_figure(figure: Figure, file: Path) -> None:
     """Write a figure as PNG, SVG or PDF, by the suffix of the file.
 
     Raises

@@ -60,13 +60,43 @@ def curves_table(run: Evaluation) -> "pd.DataFrame":
     )
 
 
+def class_curves_table(run: Evaluation) -> "pd.DataFrame":
+    """Return the rates and the utility of every evaluable class at every threshold.
+
+    The rows of a class stand together, by ascending distance (descending score). ``estimated`` says
+    whether the FAR of the class, and so its utility, are estimates at the threshold.
+    """
+    import pandas as pd
+
+    counts, classes, beta = run.whole, run.consistency.classes, run.settings.beta
+    columns = curves.all_columns(counts)
+    distances = counts.grid.class_thresholds
+    far = curves.class_far(counts, classes, columns)
+    frr = curves.class_frr(counts, classes, columns)
+    guessed = np.zeros(len(columns), bool) if counts.estimated is None else counts.estimated
+    return pd.DataFrame(
+        {
+            run.report.source.one: np.repeat(counts.class_names[classes], len(columns)),
+            "threshold": np.tile(
+                0.0 - distances if counts.metric == "score" else distances, len(classes)
+            ),
+            "far": far.ravel(),
+            "frr": frr.ravel(),
+            "utility": curves.utility(far, frr, beta).ravel(),
+            "estimated": np.tile(guessed, len(classes)),
+        }
+    )
+
+
 def _ends(name: str, band: Spread | None, count: int) -> dict[str, Curve]:
     low, high = (np.full(count, np.nan),) * 2 if band is None else band.limits()
     return {f"{name}_low": low, f"{name}_high": high}
 
 
-def check_table(file: Path) -> None:
+def check_table(file: Path, flag: str = "") -> None:
     """Refuse a file name whose suffix is not that of a table. Call this before counting starts.
+
+    ``flag`` is the option that named the file, for the message.
 
     Raises
     ------
@@ -74,7 +104,8 @@ def check_table(file: Path) -> None:
         The suffix is neither ``.parquet`` nor ``.csv``.
     """
     if file.suffix.lower() not in SUFFIXES:
-        raise RunError(f"--curves {file}: tables are .parquet or .csv; end its name in one of them")
+        named = f"{flag} {file}".strip()
+        raise RunError(f"{named}: tables are .parquet or .csv; end its name in one of them")
 
 
 def save_table(table: "pd.DataFrame", file: Path) -> None:

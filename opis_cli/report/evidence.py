@@ -172,8 +172,8 @@ class WhatIf:
 class Facts:
     """Figures of the evidence, as in ``evidence.json``.
 
-    The last seven are about rows. They are null for scored pairs, where ``class`` stands for the
-    group.
+    Those from ``suspect_labels`` to ``what_if`` are about rows. They are null for scored pairs,
+    where ``class`` stands for the group.
 
     Attributes
     ----------
@@ -201,6 +201,8 @@ class Facts:
     conflicts : Conflicts | None
     chains : ChainFacts | None
     what_if : WhatIf | None
+    group_column : str | None
+        Column that ``of_class`` is a group of. Null if it is a class.
     """
 
     opis_version: str
@@ -223,6 +225,7 @@ class Facts:
     conflicts: Conflicts | None = None
     chains: ChainFacts | None = None
     what_if: WhatIf | None = None
+    group_column: str | None = None
 
     @property
     def of_scores(self) -> bool:
@@ -230,20 +233,23 @@ class Facts:
         return self.metric in SCORED
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """The pairs, the classes and the rows behind the rates at a threshold.
 
     Of scored pairs, ``row_a`` is the row of the pair and ``row_b`` is null, the classes are the
     groups of the two sides (null without groups), and a distance is a score or a distance as in
-    the file. The tables of rows and of their groups are empty.
+    the file. With ids, ``id_a`` and ``id_b`` name the two sides, and ``rows`` has a row for each
+    id, with ``pairs, false_accepts, false_rejects`` and without a suspect or a score; those with
+    most errors come first. Without ids, ``rows`` is empty. ``components`` is empty.
 
     Attributes
     ----------
     facts : Facts
     pairs : DataFrame
         The hardest pairs: ``kind`` ("false_accept", closest first, then "false_reject", farthest
-        first), ``row_a, row_b, class_a, class_b, distance``, and the shown columns of both rows.
+        first), ``row_a, row_b, class_a, class_b, distance``, and the shown columns of both rows,
+        the column of groups first.
         Rows are numbered as in the source. With a gallery ``row_b`` is a gallery row.
     class_pairs : DataFrame
         Confused classes: ``class_a, class_b, accepted`` (impostor pairs), ``pairs`` (all between
@@ -267,7 +273,7 @@ class Evidence:
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """The columns whose values stand beside each pair."""
+        """The columns whose values stand beside each pair, and ``id`` where the pairs have ids."""
         return tuple(
             name.removesuffix("_a")
             for name in self.pairs.columns
@@ -307,7 +313,7 @@ def check_folder(folder: Path) -> None:
         raise RunError(f"{folder}: exists and holds no evidence; choose another folder")
     parent = next(parent for parent in folder.absolute().parents if parent.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise RunError(f"{folder}: cannot be written; choose another folder with --out DIR")
+        raise RunError(f"{folder}: cannot be written; choose another folder with --out=DIR")
 
 
 def load_evidence(folder: Path) -> Evidence:

@@ -5,20 +5,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli.counting.scored_files import Table
+from opis_cli.counting.scored_table import Table
 from opis_cli.errors import SettingsError
 from opis_cli.evidence.scored import GroupPairs, Pairs, SeenPairs, Wanted, look
+from opis_cli.evidence.scored_rows import ScoredRows
 from opis_cli.records import Ints
+from opis_cli.report.asked import Asked, Progress, advancing, code_of, threshold_of
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import TABLES, Evidence
-from opis_cli.report.explain import (
-    Asked,
-    Progress,
-    advancing,
-    code_of,
-    facts_of_errors,
-    threshold_of,
-)
+from opis_cli.report.evidence_facts import facts_of_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +53,8 @@ def explain_scored(
             "--class: these pairs have no groups; evaluate them with --group-column"
         )
     table.check(asked.show_columns)
+    if asked.id_column is not None:
+        table = table.with_ids(asked.id_column)
     sign = -1 if settings.metric == "score" else 1
     seen = look(
         table,
@@ -76,7 +73,7 @@ def explain_scored(
         facts=facts_of_errors(run, asked, threshold, confused.accepted, compared, errors),
         pairs=_pairs_table(seen, table, names, sign, asked.show_columns),
         class_pairs=_class_pairs_table(confused, names, sign),
-        rows=_empty(TABLES["rows"]),
+        rows=_rows_table(seen.rows, table.ids, names, sign),
         components=_empty(TABLES["components"]),
     )
 
@@ -101,6 +98,9 @@ def _pairs_table(
             "distance": np.where(np.isfinite(pairs.distances), sign * pairs.distances, np.nan),
         }
     )
+    if table.id_columns:
+        for side, ids in zip("ab", pairs.ids.T, strict=True):
+            found[f"id_{side}"] = _named(table.ids, ids)
     if show_columns:
         rows, place = np.unique(pairs.rows, return_inverse=True)
         for name, texts in zip(show_columns, table.texts(show_columns, rows), strict=True):
@@ -125,9 +125,41 @@ def _class_pairs_table(confused: GroupPairs, names: Names, sign: int) -> "pd.Dat
     )
 
 
-def _named(names: Names, codes: Ints) -> Names:
-    """Return the names of groups; null where the pairs have none."""
-    return names[codes] if len(names) else np.full(len(codes), None, object)
+def _rows_table(rows: ScoredRows, ids: Names, names: Names, sign: int) -> "pd.DataFrame":
+    """Return a row for each id, those with most errors first."""
+    import pandas as pd
+
+    if not len(ids):
+        return _empty(TABLES["rows"])
+    errors = rows.false_accepts + rows.false_rejects
+    order = np.argsort(-errors, kind="stable")
+    none = np.full(len(ids), None, object)
+    columns: dict[str, Any] = {"row": ids, "class": _named(names, rows.groups)}
+    for side, nearest in (("own", rows.own), ("other", rows.others)):
+        there = nearest.ids >= 0
+        columns[f"{side}_distance"] = np.where(there, sign * nearest.distances, np.nan)
+        columns[f"{side}_row"] = _named(ids, nearest.ids)
+    columns |= {
+        "other_class": _named(names, rows.others.groups),
+        "suspect": none,
+        "score": np.full(len(ids), np.nan),
+        "chain": pd.array([None] * len(ids), "Int64"),
+        "pairs": rows.pairs,
+        "false_accepts": rows.false_accepts,
+        "false_rejects": rows.false_rejects,
+    }
+    return pd.DataFrame(columns).iloc[order].reset_index(drop=True)
+
+
+def _named(names: Names, codes: Ints) -> Any:
+    """Return the names of groups or ids; null where the code is -1."""
+    import pandas as pd
+
+    if len(names) and names.dtype.kind == "i":
+        return pd.arrays.IntegerArray(names[codes].astype(np.int64), codes < 0)
+    found = np.full(len(codes), None, object)
+    found[codes >= 0] = names[codes[codes >= 0]]
+    return found
 
 
 def _empty(columns: dict[str, str]) -> "pd.DataFrame":

@@ -5,6 +5,7 @@ describes. Rates and utilities lie in [0, 1]. Thresholds are distances of ``sett
 """
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Literal
 
 from opis_cli.quantities import Amount, Count, Digest, Several, Share, Some
@@ -88,6 +89,16 @@ class SourceFacts:
     label_column: str | None = None
     ignored_rows: Count | None = None
     bits_of_number: Count | None = None
+
+    @property
+    def name(self) -> str:
+        """A short name of the source: its file, without the folders. Paths of several stay whole.
+
+        It comes from outside and is not trusted.
+        """
+        if self.path == "<arrays>" or " " in self.path:
+            return self.path.strip("<>")
+        return PurePath(self.path).name or self.path
 
     @property
     def one(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from opis_cli.counting.scored_files import Table, open_table
+from opis_cli.counting.scored_table import Table, open_table
 from opis_cli.counting.sizes import SIZES
 from opis_cli.embeddings.clean import ARRAYS
 from opis_cli.embeddings.folders import digest_of
@@ -98,7 +98,7 @@ def _given(facts: SourceFacts, source: Given | None) -> Given:
     if facts.path == ARRAYS or missing:
         what = "is in no file" if facts.path == ARRAYS else f"is not at {missing[0]}"
         raise InputError(
-            f"the source of the run {what}, and it is needed again; give it: --source FILE"
+            f"the source of the run {what}, and it is needed again; give it: --source=FILE"
         )
     return source
 

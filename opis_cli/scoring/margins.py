@@ -107,7 +107,7 @@ def find_margins(counts: PairCounts, max_far: float | None, max_frr: float | Non
     if not counts.unit:
         raise SettingsError(
             "margins are cosine similarities, and these are "
-            f"{_WITHOUT_SIMILARITY[counts.metric]}; evaluate with --metric cosine"
+            f"{_WITHOUT_SIMILARITY[counts.metric]}; evaluate with --metric=cosine"
         )
     within = first_within(curves.pooled_frr_at_most(counts), max_frr)
     assert within is not None  # every pair of embeddings has a distance

@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import data
 
 import opis_cli as opis
-from opis_cli.render.axes import CHOSEN, FAR, WORST, panels
+from opis_cli.render.colors import CHOSEN, FAR, WORST
+from opis_cli.render.sheet import Look, Sheet, fonts
 
 FIGURE = Path(__file__).parents[2] / "sample_data/figures/noise.png"
 SIZES = (4, 6, 8, 12, 16, 24, 32, 48)
@@ -23,7 +24,13 @@ PANELS = ((0.0, "classes that are alike"), (0.2, "classes that differ"))
 
 
 def main() -> None:
-    figure, both = panels(5.2, (1, 1))
+    with fonts(Look()):
+        _draw(Sheet())
+    print(f"written to {FIGURE}")
+
+
+def _draw(sheet: Sheet) -> None:
+    both = sheet.panels(5.2, (1, 1))
     for axes, (spread, title) in zip(both, PANELS, strict=True):
         truth = 0.0
         if spread:
@@ -39,14 +46,13 @@ def main() -> None:
         axes.errorbar(
             SIZES, values, reach, fmt="o", color=FAR, capsize=3, label="OPIS less noise, 95 %"
         )
-        axes.set_title(f"{CLASSES} {title}", loc="left", fontsize=10)
+        axes.set_title(f"{CLASSES} {title}", loc="left")
         axes.set(ylabel="OPIS", xscale="log")
         axes.set_xticks(SIZES, [str(rows) for rows in SIZES])
         axes.minorticks_off()
-    both[0].legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, frameon=False)
+    both[0].legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
     both[-1].set_xlabel("rows of each class")
-    figure.savefig(FIGURE)
-    print(f"written to {FIGURE}")
+    sheet.figure.savefig(FIGURE)
 
 
 if __name__ == "__main__":

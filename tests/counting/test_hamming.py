@@ -191,7 +191,7 @@ def test_other_numbers_are_refused_with_their_row(value, words):
     bits[17, 3] = value
     with pytest.raises(InputError) as caught:
         opis.evaluate(bits, labels, metric="hamming")
-    assert words in str(caught.value) and "--metric cosine or euclidean" in str(caught.value)
+    assert words in str(caught.value) and "metric cosine or euclidean" in str(caught.value)
 
 
 def test_the_row_that_is_named_is_the_row_of_the_source():
@@ -205,7 +205,7 @@ def test_the_row_that_is_named_is_the_row_of_the_source():
 def test_more_bits_than_float32_counts_exactly_are_refused():
     vectors = np.zeros((3, (1 << 17) + 1), np.uint8)
     vectors[0] = 255
-    with pytest.raises(InputError, match="1,048,584 bits; --metric hamming takes up to 1,048"):
+    with pytest.raises(InputError, match="1,048,584 bits; metric='hamming' takes up to 1,048"):
         opis.evaluate(vectors, [0, 0, 1], metric="hamming")
 
 
@@ -235,7 +235,7 @@ def test_a_threshold_file_goes_round(cli, tmp_path):
     done = cli("evaluate", "codes.npz", "--metric", "hamming", "--out", "run")
     assert done.returncode == 0, done.stderr
     assert "400 rows x 96 bits (packed)" in done.stdout
-    assert "Consistency over Hamming distance" in done.stdout
+    assert "DEPLOY  Hamming distance <= " in done.stdout
     rule = json.loads((tmp_path / "run" / "threshold.json").read_text())
     assert rule["metric"] == "hamming" and rule["accept"] == "distance <= threshold"
     assert rule["threshold"] % 1 == 0.5

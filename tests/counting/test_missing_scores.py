@@ -117,7 +117,7 @@ def test_a_bound_below_the_share_without_a_score_is_met_nowhere(cli, tmp_path):
     given = ("evaluate", "p.csv", "--pairs", "--missing-score", "reject")
     done = cli(*given, "--max-frr", "0.2")
     assert done.returncode == 0, done.stderr
-    assert "No threshold meets FRR <= 20 %" in done.stdout
+    assert "NO THRESHOLD  meets FRR <= 20 %" in done.stdout
     assert "genuine pairs have no score" in done.stdout
     refused = cli(*given, "--group-column", "left", "--calibration", "frr:0.1..0.5")
     assert refused.returncode == 2 and "have no score" in refused.stderr
@@ -155,7 +155,7 @@ def test_the_default_follows_bad_rows(settings, dropped, tmp_path):
         return
     says = (
         f"{(without & table['genuine']).sum():,} genuine and .* have no score .*"
-        "--missing-score reject.*--missing-score drop"
+        "missing_score='reject'.*missing_score='drop'"
     )
     with pytest.raises(InputError, match=says):
         run_of(table, tmp_path, **settings)
@@ -181,7 +181,7 @@ def test_a_kind_without_any_score_is_refused(tmp_path):
 
 
 def test_it_is_for_scored_pairs_and_told_in_the_summary(cli, tmp_path):
-    with pytest.raises(SettingsError, match="--missing-score is for --pairs"):
+    with pytest.raises(SettingsError, match="missing_score is for pairs"):
         Settings(missing_score="drop")
     with pytest.raises(SettingsError, match="use error or reject or drop"):
         Settings(pairs=True, missing_score="keep")

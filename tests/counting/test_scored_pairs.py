@@ -233,7 +233,7 @@ def test_a_run_is_saved_drawn_and_deployed(cli, tmp_path):
     [
         (lambda t: t.assign(distance=1.0), {}, "2 columns may be the score column"),
         (lambda t: t.drop(columns="score"), {}, "no score column"),
-        (lambda t: t.drop(columns="genuine"), {}, "no column 'genuine'; give --label-column"),
+        (lambda t: t.drop(columns="genuine"), {}, "no column 'genuine'; give label_column"),
         (lambda t: t.assign(genuine="yes"), {}, "no impostor pair among 2,000"),
         (lambda t: t.assign(genuine="perhaps"), {}, "row 0 .*'perhaps' in column 'genuine'"),
         (lambda t: t.assign(genuine=2), {}, "row 0 .*'2' in column 'genuine'; wanted true or"),
@@ -266,10 +266,10 @@ def test_unusable_files_are_refused(change, settings, says, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"within_column": "t"}, "--within-column is for embeddings"),
-        ({"gallery": "g.parquet"}, "--gallery is for embeddings"),
-        ({"metric": "euclidean"}, "--metric is for embeddings"),
-        ({"prefer": "worst-classes"}, "needs --group-column"),
+        ({"within_column": "t"}, "within_column is for embeddings"),
+        ({"gallery": "g.parquet"}, "gallery is for embeddings"),
+        ({"metric": "euclidean"}, "metric is for embeddings"),
+        ({"prefer": "worst-classes"}, "needs group_column"),
     ],
 )
 def test_settings_of_embeddings_are_refused(settings, says, tmp_path):

@@ -72,8 +72,8 @@ def test_it_is_left_out_of_a_gallery_too():
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"ignore_label": "x:impostor", "max_pairs": 5_000}, "--max-pairs"),
-        ({"ignore_label": "x:impostor", "gallery": (VECTORS, LABELS)}, "--gallery"),
+        ({"ignore_label": "x:impostor", "max_pairs": 5_000}, "max_pairs"),
+        ({"ignore_label": "x:impostor", "gallery": (VECTORS, LABELS)}, "gallery"),
     ],
 )
 def test_it_is_refused_where_its_rows_cannot_be_kept(settings, named):
@@ -85,9 +85,9 @@ def test_the_summary_names_it_even_if_no_row_has_it(cli, tmp_path):
     table = pd.DataFrame({"embedding": list(VECTORS), "label": marked(-1)})
     table.to_parquet(tmp_path / "x.parquet")
     said = cli("evaluate", "x.parquet", "--ignore-label", "-1").stdout
-    assert "30 rows of label -1 left out" in said and "! The label" not in said
+    assert "30 rows of label -1 left out" in said and "CHECK  The label" not in said
     said = cli("evaluate", "x.parquet", "--ignore-label", "-2").stdout
-    assert "\n0 rows of label -2 left out" in said and "! The label -1 is a class" in said
+    assert "\n0 rows of label -2 left out" in said and "CHECK  The label -1 is a class" in said
     said = cli("evaluate", "x.parquet", "--ignore-label", "-1:impostor").stdout
     assert "30 rows of label -1 kept as impostors" in said
     refused = cli("evaluate", "x.parquet", "--pairs", "--ignore-label", "-1")

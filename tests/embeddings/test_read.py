@@ -120,7 +120,7 @@ def test_number_columns_in_natural_order(source):
     check(read(source, Reading(embedding_column="emb_[0-9]*")), wide)
     with refused("also matches 'emb_label', 'emb_'", r"such as 'emb_\[0-9\]\*'"):
         read(source, Reading(embedding_column="emb_*"))
-    with refused("no column 'vec_", "--embedding-column", "'emb_label', "):
+    with refused("no column 'vec_", "embedding_column", "'emb_label', "):
         read(source, Reading(embedding_column="vec_*"))
 
 
@@ -202,7 +202,7 @@ def test_slices_chunks_and_nulls(source):
     label = pa.chunked_array([pa.array(np.arange(1992) % 5)])
     table = pa.table({"vector": embedding.slice(3), "label": label.slice(3)})
     pq.write_table(table, source, row_group_size=700)
-    with refused("2 bad rows", "null vectors: 2 .rows 987, 988.", "--on-bad-rows drop"):
+    with refused("2 bad rows", "null vectors: 2 .rows 987, 988.", "on_bad_rows='drop'"):
         read(source)
     keep = np.delete(np.arange(1989), [987, 988])
     found = read(source, Reading(on_bad_rows="drop"))
@@ -421,7 +421,7 @@ def test_an_empty_field_is_a_missing_label(tmp_path, name, content):
         ("l.csv", TEXT + "\na\nb\n", ["7 labels for 5 vectors"]),
         ("l.txt", b"\xff\xfe", ["UTF-8 text file", "0xff"]),
         ("l.csv", b"label\n\xff\n", ["UTF-8 CSV file", "0xff"]),
-        ("l.csv", "x,y\n1,2\n", ["no label column", "--label-column", "'x', 'y'"]),
+        ("l.csv", "x,y\n1,2\n", ["no label column", "label_column", "'x', 'y'"]),
         ("l.csv", "label,class\n1,2\n", ["2 columns may be", "'label', 'class'"]),
         ("l.csv", "label\na,b\n", ["line 2 has 2 fields"]),
         ("l.csv", '"a\n', ["unexpected end of data"]),
@@ -489,7 +489,7 @@ def test_bad_npy(tmp_path, array, words):
 
 
 def test_npy_without_labels(tmp_path):
-    with refused("v.npy", "give --labels"):
+    with refused("v.npy", "give labels=FILE"):
         read(npy(tmp_path / "v.npy"))
 
 
@@ -573,9 +573,9 @@ def test_permission(tmp_path, monkeypatch, method):
     [
         (
             {"x": LABELS, "label": LABELS},
-            ["no embedding column", "--embedding-column", "'x', 'label'"],
+            ["no embedding column", "embedding_column", "'x', 'label'"],
         ),
-        ({"emb": fixed(), "x\n": LABELS}, ["no label column", "--label-column", r"'emb', 'x\\n'"]),
+        ({"emb": fixed(), "x\n": LABELS}, ["no label column", "label_column", r"'emb', 'x\\n'"]),
         ({"emb": fixed(), "vector": fixed(), "label": LABELS}, ["2 columns", "'emb', 'vector'"]),
         ({"emb": fixed(), "class": LABELS, "label": LABELS}, ["2 columns", "'class', 'label'"]),
         ({"emb": LABELS, "label": LABELS}, ["column 'emb': row 0", "'b'", "no list of numbers"]),

@@ -71,12 +71,12 @@ def test_all_rows_where_all_fit():
 
 @pytest.mark.parametrize("labels", [[0] * 100 + [1] * 5, [0] * 40 + [1] * 40])
 def test_a_budget_below_two_classes_is_refused(labels):
-    with pytest.raises(InputError, match="--max-pairs"):
+    with pytest.raises(InputError, match="max_pairs"):
         draw(np.array(labels), 1_500, 0)
 
 
 def test_settings():
-    with pytest.raises(SettingsError, match=r"--max-pairs is 10; it must be at least 1,000"):
+    with pytest.raises(SettingsError, match=r"max_pairs is 10; it must be at least 1,000"):
         opis.evaluate(*data.MADE["blobs"], max_pairs=10)
 
 

@@ -10,7 +10,8 @@ from protocols import PROTOCOLS, rows_of
 
 from opis_cli.evidence.chains import articulation_points
 from opis_cli.pipeline import evaluate_embeddings
-from opis_cli.report.explain import Asked, explain
+from opis_cli.report.asked import Asked
+from opis_cli.report.explain import explain
 from opis_cli.settings import Settings
 
 
@@ -102,6 +103,38 @@ def test_the_hardest_pairs_are_the_first_of_all_sorted(explained, kind):
     assert found == [(i, j) for i, j, _ in wanted]
     np.testing.assert_allclose(table["distance"], [d for *_, d in wanted], atol=1e-8)
     assert len(wanted) > 10
+
+
+@pytest.mark.parametrize("protocol", ["groups", "a gallery with exclusions"])
+@pytest.mark.parametrize("kind", ["false_accept", "false_reject"])
+@pytest.mark.parametrize("held", [1, 1 << 22])
+def test_pairs_of_a_group_are_the_first_of_all_sorted(protocol, kind, held, monkeypatch):
+    monkeypatch.setattr("opis_cli.evidence.hardest._VALUES", held)
+    given = PROTOCOLS[protocol] | {"group_column": "tenant"}
+    settings = Settings(**given, max_far=0.05, engine="numpy")
+    embeddings = rows_of(settings)
+    run = evaluate_embeddings(embeddings, settings)
+    evidence = explain(run, embeddings, Asked(top=12, per_class_pair=2, of_class="1"))
+    naive, sign = Naive(embeddings, settings), -1 if kind == "false_reject" else 1
+    tenants = embeddings.columns["tenant"].codes
+    queries = len(tenants) - (embeddings.gallery_rows or 0)
+    errors = [
+        (sign * d, i, j)
+        for i, j, d in naive.pairs
+        if naive.genuine(i, j) == (sign < 0)
+        and accepted(d, evidence) == (sign > 0)
+        and (tenants[i] == 1 or (tenants[j] == 1 and j < queries))
+    ]
+    wanted, seen = [], {}
+    for _, i, j in sorted(errors):
+        classes = tuple(sorted((naive.labels[i], naive.labels[j])))
+        seen[classes] = seen.get(classes, 0) + 1
+        if seen[classes] <= 2 and len(wanted) < 12:
+            wanted.append((embeddings.rows[i], embeddings.rows[j]))
+    table = evidence.pairs[evidence.pairs["kind"] == kind]
+    assert len(wanted) == 12
+    assert list(zip(table["row_a"], table["row_b"], strict=True)) == wanted
+    assert evidence.facts.group_column == "tenant" and table["tenant_a"].notna().all()
 
 
 def gallery(rows: pd.DataFrame):

@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from opis_cli.counting.scored_files import open_table
+import opis_cli as opis
+from opis_cli.counting.scored_table import open_table
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.evidence.scored import GroupPairs, Wanted, look
 from opis_cli.pipeline import evaluate_file
+from opis_cli.report.asked import Asked
 from opis_cli.report.evidence import load_evidence, save_evidence
-from opis_cli.report.explain import Asked
 from opis_cli.report.explain_scored import explain_scored
 from opis_cli.settings import Settings
 
@@ -28,8 +29,11 @@ def made(pairs, seed=0):
             "left": [f"c{k}" for k in rng.integers(0, 5, pairs)],
             "right": [f"c{k}" for k in rng.integers(2, 8, pairs)],
             "name": [f"pair {k}" for k in range(pairs)],
+            "id_l": [f"i{k}" for k in rng.integers(0, 90, pairs)],
+            "id_r": [f"i{k}" for k in rng.integers(40, 130, pairs)],
         }
     )
+    table.loc[[20, 1_600], "id_l"] = None
     table.loc[[3, 700, 1_999], "score"] = np.nan
     table.loc[[10, 701], "left"] = None
     return table
@@ -152,6 +156,68 @@ def test_what_is_about_rows_is_null_and_comes_back_from_the_files(case, tmp_path
     assert not len(evidence.rows) and not len(evidence.components)
 
 
+def test_each_id_has_its_errors_and_its_nearest_ids(case):
+    run, table, known, sides = case
+    evidence = explain_scored(run, table, Asked(id_column="id_l,id_r"))
+    at = evidence.facts.threshold * (-1 if evidence.facts.metric == "score" else 1)
+    wanted = {}
+    for row in known.dropna(subset=["id_l", "id_r"]).to_dict("records"):
+        groups = [row[side] for side in sides] if sides else [None, None]
+        for own, other, group, other_group in (
+            (row["id_l"], row["id_r"], *groups),
+            (row["id_r"], row["id_l"], *groups[::-1]),
+        ):
+            one = wanted.setdefault(own, {"class": group, "pairs": 0, "wrong": [0, 0], "near": {}})
+            one["pairs"] += 1
+            wrong = (row["farther"] <= at) != row["genuine"]
+            one["wrong"][int(row["genuine"])] += wrong
+            nearest = (row["farther"], row["row"], row["value"], other, other_group)
+            best = one["near"].get(row["genuine"], nearest)
+            # An id may be on both sides of a pair.
+            one["near"][row["genuine"]] = min(best, nearest, key=lambda found: found[:2])
+    rows = evidence.rows.set_index("row")
+    assert set(rows.index) == set(wanted)
+    for name, one in wanted.items():
+        found = rows.loc[name]
+        assert [found["false_accepts"], found["false_rejects"]] == one["wrong"]
+        assert (found["pairs"], found["class"]) == (one["pairs"], one["class"])
+        for genuine, side in ((True, "own"), (False, "other")):
+            *_, value, other, group = one["near"].get(genuine, (0, 0, np.nan, None, None))
+            assert found[f"{side}_distance"] == pytest.approx(value, nan_ok=True)
+            assert found[f"{side}_row"] == other
+            assert genuine or found["other_class"] == group
+    errors = evidence.rows["false_accepts"] + evidence.rows["false_rejects"]
+    assert errors.is_monotonic_decreasing and errors.iloc[0] > 0
+    for side, name in (("id_a", "id_l"), ("id_b", "id_r")):
+        texts = known.set_index("row")[name].loc[evidence.pairs["row_a"]]
+        assert evidence.pairs[side].tolist() == texts.tolist()
+
+
+def test_pairs_without_a_score_are_rejected_pairs_of_their_ids(tmp_path):
+    table = made(2_000).dropna(subset=["left", "id_l"])
+    table.to_parquet(tmp_path / "p.parquet")
+    run = evaluate_file(tmp_path / "p.parquet", Settings(pairs=True, missing_score="reject"))
+    rows = run.explain(id_column="id_l,id_r").rows
+    assert rows["pairs"].sum() == 2 * len(table)
+    assert rows["false_rejects"].sum() == 2 * run.report.recommendation.rejected_genuine
+    assert table["score"].isna().any()
+
+
+@pytest.mark.parametrize("given", ["id_l", "id_l,nome", "id_l,id_l", "id_l,id_r,name"])
+def test_ids_need_two_columns(given, tmp_path):
+    made(2_000).dropna().to_csv(tmp_path / "p.csv", index=False)
+    run = evaluate_file(tmp_path / "p.csv", Settings(pairs=True))
+    with pytest.raises(InputError, match=f"id_column {given}"):
+        run.explain(id_column=given)
+
+
+def test_rows_of_embeddings_have_numbers():
+    vectors = np.random.default_rng(0).normal(size=(30, 4))
+    run = opis.evaluate(vectors, np.arange(30) % 5)
+    with pytest.raises(SettingsError, match="id_column is for scored pairs"):
+        run.explain(id_column="a,b")
+
+
 def test_pairs_of_groups_are_added_up_whenever_too_many_are_held(case, monkeypatch):
     run, table, *_ = case
     whole = explain_scored(run, table, Asked())
@@ -178,7 +244,7 @@ def test_more_pairs_of_groups_than_memory_are_refused(monkeypatch, tmp_path):
     pairs.to_parquet(tmp_path / "p.parquet")
     table = open_table([tmp_path / "p.parquet"], None, None, "left,right", 100)
     monkeypatch.setattr("opis_cli.evidence.scored._HELD", 20)
-    with pytest.raises(SettingsError, match=r"--memory-limit: \d+ pairs of groups need"):
+    with pytest.raises(SettingsError, match=r"memory_limit: \d+ pairs of groups need"):
         look(table, -1, 0.0, Wanted(10, 3), drop=False, memory_limit=1_000)
 
 
@@ -199,10 +265,10 @@ def test_group_pairs_add_up():
 def test_a_group_and_a_column_that_are_not_there(tmp_path):
     made(2_000).dropna().to_csv(tmp_path / "p.csv", index=False)
     run = evaluate_file(tmp_path / "p.csv", Settings(pairs=True, group_column="left"))
-    with pytest.raises(InputError, match="--class c33: there is no such class; did you mean 'c3'"):
+    with pytest.raises(InputError, match="of_class c33: there is no such class; did you mean 'c3'"):
         run.explain(of_class="c33")
     with pytest.raises(InputError, match=r"no column named 'nome'.*'left', 'right', 'name'"):
         run.explain(show_columns=["nome"])
     alone = evaluate_file(tmp_path / "p.csv", Settings(pairs=True))
-    with pytest.raises(SettingsError, match="--class: these pairs have no groups"):
+    with pytest.raises(SettingsError, match="of_class: these pairs have no groups"):
         alone.explain(of_class="c3")

@@ -63,8 +63,9 @@ def test_changed_counts_equal_a_recount(protocol, engine, sizes):
     embeddings = rows_of(settings)
     counts, plan = count_pairs(embeddings, settings, sizes=sizes), plan_pairs(embeddings, settings)
     counted = Counted(embeddings, settings, plan, counts)
-    for rows, classes in ((LEFT_OUT, NO_CLASSES), (NO_ROWS, MERGED), (LEFT_OUT, MERGED)):
-        found = what_if(counted, rows, classes, engine)
+    every = what_if(counted, LEFT_OUT, MERGED, engine)
+    changes = ((LEFT_OUT, NO_CLASSES), (NO_ROWS, MERGED), (LEFT_OUT, MERGED))
+    for found, (rows, classes) in zip(every, changes, strict=True):
         fewer = changed(embeddings, rows, classes)
         wanted = recount(fewer, dataclasses.replace(settings, folds=None), counts.grid)
         for name in FIELDS:
@@ -80,8 +81,20 @@ def test_a_class_whose_rows_all_go_goes_too():
     embeddings = rows_of(settings)
     plan, counts = plan_pairs(embeddings, settings), count_pairs(embeddings, settings)
     rows = np.flatnonzero(embeddings.labels == 4)
-    found = what_if(Counted(embeddings, settings, plan, counts), rows, NO_CLASSES)
+    found, *others = what_if(Counted(embeddings, settings, plan, counts), rows, NO_CLASSES)
+    assert others == [None, None]
     assert found.class_names.tolist() == [0, 1, 2, 3, *range(5, 13)]
     left = len(embeddings.labels) - len(rows)
     total = found.genuine_total + found.impostor_total
     assert total == left * (left - 1) // 2
+
+
+def test_without_a_genuine_pair_there_are_no_counts():
+    settings = Settings()
+    embeddings = rows_of(settings)
+    plan, counts = plan_pairs(embeddings, settings), count_pairs(embeddings, settings)
+    first = np.unique(embeddings.labels, return_index=True)[1]
+    rows = np.setdiff1d(np.arange(len(embeddings.labels)), first)
+    without, merged, both = what_if(Counted(embeddings, settings, plan, counts), rows, MERGED)
+    # Both would have pairs, but what is left first has none.
+    assert (without, both) == (None, None) and merged is not None

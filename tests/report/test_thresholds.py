@@ -70,9 +70,9 @@ def test_a_printed_score_counts_what_is_reported(shape, bounds, prefer, closer, 
     chosen = run.report.recommendation
     text = printed(run)
     if chosen.status == "infeasible":
-        assert "No threshold meets" in text
+        assert "NO THRESHOLD  meets" in text
         return
-    sign, number = re.search(r"accept \w+ (>=|<=) +(\S+)", text).groups()
+    sign, number = re.search(r"DEPLOY  \w+ (>=|<=) (\S+)", text).groups()
     assert sign == (">=" if closer == "higher" else "<=")
     for kind in (np.float64, np.float32):
         at = kind(number)

@@ -10,7 +10,7 @@ import opis_cli.counting.grid
 from opis_cli.counting.counts_file import load_counts, save_counts
 from opis_cli.counting.sizes import Sizes
 from opis_cli.judging.models import compare
-from opis_cli.render.comparison_plots import side_by_side
+from opis_cli.render import comparison_plots
 from opis_cli.render.plots import draw
 from opis_cli.report.curves_table import curves_table
 from opis_cli.scoring import curves
@@ -146,7 +146,7 @@ def _edge(outline, least):
 def test_models_side_by_side_reach_the_edge(run, brute):
     found = run[0]
     other = opis.evaluate(*data.MADE["blobs"])
-    panel = side_by_side([found, other], compare([found, other], ["one", "other"])).axes[0]
+    panel = comparison_plots.draw([found, other], compare([found, other], ["one", "other"])).axes[0]
     mean = lines(panel)["mean of the classes"]
     x, y = np.asarray(mean.get_xdata()), np.asarray(mean.get_ydata())
     assert x[-1] >= panel.get_xlim()[1] and panel.get_xlim()[1] > exact_to(found.whole)

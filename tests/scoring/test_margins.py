@@ -124,7 +124,7 @@ def test_euclidean_distances_of_unit_vectors_serve_and_of_others_do_not():
     euclidean = opis.evaluate(unit, labels, metric="euclidean").margins()
     for name in ("margin_plus", "margin_minus", "hard_genuine_share", "loss_plus", "loss_minus"):
         assert getattr(euclidean, name) == pytest.approx(getattr(cosine, name), abs=2e-3)
-    with pytest.raises(SettingsError, match="--metric cosine"):
+    with pytest.raises(SettingsError, match="metric='cosine'"):
         opis.evaluate(vectors, labels, metric="euclidean").margins()
 
 

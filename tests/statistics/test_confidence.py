@@ -80,7 +80,7 @@ def test_classes_that_cannot_be_left_out_show_nothing():
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -0.5, 95.0])
 def test_a_confidence_lies_between_0_and_1(value):
-    with pytest.raises(SettingsError, match="--confidence"):
+    with pytest.raises(SettingsError, match="confidence"):
         opis.evaluate(*data.MADE["blobs"], confidence=value)
 
 

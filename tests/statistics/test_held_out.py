@@ -134,7 +134,7 @@ def test_a_killed_count_of_folds_goes_on(tmp_path):
 
 def test_too_many_folds_are_refused():
     vectors, labels = data.MADE["blobs"]
-    with pytest.raises(InputError, match="at most --folds 6"):
+    with pytest.raises(InputError, match="at most folds=6"):
         opis.evaluate(vectors, labels, folds=7)
     with pytest.raises(SettingsError, match="at least 2"):
         opis.evaluate(vectors, labels, folds=1)

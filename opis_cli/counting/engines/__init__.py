@@ -34,7 +34,7 @@ def load(engine: str) -> ModuleType:
         The packages of the engine are not installed.
     """
     if not is_installed(engine):
-        raise MissingExtra(f"--engine {engine}", engine)
+        raise MissingExtra(f"--engine={engine}", engine)
     return import_module(
         "opis_cli.counting.cluster" if engine == "dask" else f"{__name__}.{engine}"
     )

@@ -35,8 +35,8 @@ def device_of(name: str | None) -> str:
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise SettingsError(
-            "--device cuda: torch sees no CUDA device here; `opis doctor` says what it sees. Use "
-            "--device cpu, or install the torch build that fits the driver"
+            "--device=cuda: torch sees no CUDA device here; `opis doctor` says what it sees. Use "
+            "--device=cpu, or install the torch build that fits the driver"
         )
     return name or ("cuda" if torch.cuda.is_available() else "cpu")
 

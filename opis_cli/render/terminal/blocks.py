@@ -8,21 +8,38 @@ from rich.text import Text
 
 from opis_cli.text import plain
 
-_LABEL_WIDTH = 28
+_LABEL_WIDTH = 30
 """Width of the column of names, in characters."""
-_ROUGH = 10
-"""Effective number of classes that carry OPIS, below which its interval is often too narrow."""
+TITLE = "bold cyan"
+"""Style of the titles of sections."""
 
 
-def section(title: str, rows: list[tuple[str, str, str]]) -> RenderableType:
-    """Return a titled block whose rows have a name, a figure, and a remark on its meaning."""
+def section(title: str, rows: list[tuple[str, str, str]], rest: str = "") -> RenderableType:
+    """Return a titled block whose rows have a name, a figure, and a remark on its meaning.
+
+    ``rest`` stands behind the title on its line.
+    """
     grid = Table.grid(padding=(0, 2))
     grid.add_column(width=_LABEL_WIDTH)
     grid.add_column(justify="right", no_wrap=True)
     grid.add_column(style="dim")
     for name, figure, remark in rows:
         grid.add_row(Text("  " + name), Text(figure, style="bold"), Text(remark))
-    return Group(Text(title, style="bold cyan"), grid)
+    return Group(titled(title, rest), grid)
+
+
+def titled(title: str, rest: str | Text = "") -> Text:
+    """Return a title, with what stands behind it on its line."""
+    return Text.assemble((title, TITLE), "  " if rest else "", rest)
+
+
+def hanging(mark: str, text: str | Text, style: str = "") -> RenderableType:
+    """Return a text behind a mark. All lines of the text begin behind the mark."""
+    grid = Table.grid()
+    grid.add_column(width=len(mark), no_wrap=True)
+    grid.add_column()
+    grid.add_row(Text(mark, style=style), Text(text, style=style) if type(text) is str else text)
+    return grid
 
 
 def class_table(
@@ -35,32 +52,12 @@ def class_table(
         table.add_column(head, justify="right")
     for name, *figures in rows:
         table.add_row(Text("  " + plain(name)), *figures)
-    return Group(Text(title, style="bold cyan"), table)
+    return Group(titled(title), table)
 
 
 def marked(lines: Iterable[str]) -> list[RenderableType]:
     """Return lines that are marked as warnings."""
-    return [Text(f"  ! {line}", style="yellow") for line in lines]
-
-
-def carried(effective: float | None, classes: int) -> str:
-    """Say how many classes carry a figure in effect, if that is less than half of them."""
-    if effective is None or 2 * effective >= classes:
-        return ""
-    carry = "1 class carries" if effective < 1.05 else f"{effective:.2g} classes carry"
-    return f"in effect {carry} it"
-
-
-def carried_roughly(effective: float | None, classes: int) -> str:
-    """Say how many classes carry OPIS in effect.
-
-    If these are few, its interval is rough, however many classes there are in all.
-    """
-    if effective is None or effective >= _ROUGH:
-        return carried(effective, classes)
-    return "rough: " + carried(effective, 1 << 62).removesuffix(" carry it").removesuffix(
-        " carries it"
-    )
+    return [hanging("  ! ", line, "yellow") for line in lines]
 
 
 def facts_table(facts: dict[str, str]) -> RenderableType:

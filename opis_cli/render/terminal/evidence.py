@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from opis_cli import decimals
+from opis_cli.render.terminal.blocks import titled
 from opis_cli.report.evidence import Conflicts, Evidence, Facts, Outcome
 from opis_cli.text import number, plain, rate, scale
 
@@ -37,7 +38,7 @@ def evidence_summary(evidence: Evidence, out: Path | None = None) -> RenderableT
         ("false_reject", "Farthest false rejects"),
     ):
         parts += _pairs(evidence.pairs[evidence.pairs["kind"] == kind], title, facts, shown)
-    parts += _suspects(evidence.rows, facts)
+    parts += _ids(evidence.rows, facts) if facts.of_scores else _suspects(evidence.rows, facts)
     parts += _groups(facts)
     parts += _what_if(facts)
     if out is not None:
@@ -81,18 +82,20 @@ class _Fitted:
     Attributes
     ----------
     heads : sequence of str
-    rows : list of sequences of str
+    rows : list of sequences of str or Text
     left, behind : int
         Number of columns of text in front of the figures, and behind them.
     """
 
     heads: Sequence[str]
-    rows: list[Sequence[str]]
+    rows: list[Sequence[str | Text]]
     left: int
     behind: int
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = list(zip(self.heads, *self.rows, strict=True))
+        columns = [
+            [str(cell) for cell in column] for column in zip(self.heads, *self.rows, strict=True)
+        ]
         widths = [max(map(len, column)) for column in columns]
         texts = set(range(self.left)) | set(range(len(widths) - self.behind, len(widths)))
 
@@ -122,18 +125,29 @@ class _Fitted:
                 width=width,
             )
         for row in self.rows:
-            table.add_row(*(Text(cell) for cell in row[:shown]))
+            table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row[:shown]))
         yield table
 
 
 def fitted_table(
-    title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], left: int, behind: int = 0
+    title: str,
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    left: int,
+    behind: int = 0,
+    rest: str = "",
 ) -> Group:
-    """Return a titled table, with some columns of text in front of the figures and behind them."""
-    return Group(Text(title, style="bold cyan"), _Fitted(heads, list(rows), left, behind))
+    """Return a titled table, with some columns of text in front of the figures and behind them.
+
+    ``rest`` stands behind the title on its line.
+    """
+    return Group(titled(title, rest), _Fitted(heads, list(rows), left, behind))
 
 
 def _class_pairs(table: "pd.DataFrame", facts: Facts) -> list[RenderableType]:
+    if facts.group_column is not None:
+        # Pairs of classes are not known by group.
+        return []
     if facts.of_class is not None:
         mine = (table["class_a"].astype(str) == facts.of_class) | (
             table["class_b"].astype(str) == facts.of_class
@@ -189,7 +203,8 @@ def _suspects(table: "pd.DataFrame", facts: Facts) -> list[RenderableType]:
     shown = [name for name in table.columns[_ROW_OWN:] if name != "gallery"]
     table = table[table["suspect"].notna()]
     if facts.of_class is not None:
-        table = table[table["class"].astype(str) == facts.of_class]
+        mine = table[facts.group_column or "class"].astype(str)
+        table = table[mine == facts.of_class]
     rows = [
         (
             f"  {row['row']}",
@@ -210,6 +225,32 @@ def _suspects(table: "pd.DataFrame", facts: Facts) -> list[RenderableType]:
     named = [plain(name, _VALUE) for name in shown]
     heads = ("  row", "class", "", "nearest own", "nearest other", *named)
     return [fitted_table(title, heads, rows, 3, len(shown))]
+
+
+def _ids(table: "pd.DataFrame", facts: Facts) -> list[RenderableType]:
+    """Return the rows of scored pairs that have most errors."""
+    table = table[table["pairs"] > 0] if "pairs" in table else table
+    if facts.of_class is not None:
+        table = table[table["class"].astype(str) == facts.of_class]
+    named = bool(table["class"].notna().any())
+    rows = [
+        (
+            f"  {plain(row['row'], _NAME)}",
+            *((plain(row["class"], _NAME),) if named else ()),
+            *(f"{row[name]:,}" for name in ("false_accepts", "false_rejects", "pairs")),
+            number(_known(row["own_distance"]), 3),
+            number(_known(row["other_distance"]), 3),
+            _cell(row["other_row"]),
+        )
+        for row in _first(table)
+        if row["false_accepts"] + row["false_rejects"]
+    ]
+    if not rows:
+        return []
+    heads = ("  id", *(("group",) if named else ()), "accepted", "rejected", "of pairs")
+    heads += ("nearest own", "other", "")
+    title = "Rows with most false accepts and false rejects"
+    return [fitted_table(title, heads, rows, 1 + named, 1)]
 
 
 def _groups(facts: Facts) -> list[RenderableType]:

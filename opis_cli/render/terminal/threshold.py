@@ -1,104 +1,148 @@
-"""Show a recommendation on the terminal: the threshold and its cost, or why there is none."""
+"""Show thresholds on the terminal: the one to deploy, the one in use, or why there is none."""
 
 import math
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from opis_cli import decimals
 from opis_cli.render.price import price_sentence
-from opis_cli.render.terminal.blocks import carried, marked, section
+from opis_cli.render.terminal.blocks import hanging, marked, section
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.scoring.borderline import Borderline
+from opis_cli.scoring.pooled import RatesAt
 from opis_cli.scoring.recommend import Recommendation
 from opis_cli.statistics.carriers import carriers_of_far
 from opis_cli.text import number, plain, rate, scale, shown
 
+_WRONG = "wrong matches accepted (FAR)"
+_RIGHT = "right matches rejected (FRR)"
+FEW_CARRIERS = 10
+"""Effective number of classes that carry a figure, below which the figure says little about other
+classes, and its interval is often too narrow."""
 
-def recommendation(run: Evaluation, chosen: Recommendation) -> RenderableType:
-    """Return the recommended threshold, its cost and warnings about it, or why there is none."""
+
+def recommendation(
+    run: Evaluation,
+    chosen: Recommendation,
+    *,
+    expected: Sequence[RenderableType] = (),
+    details: bool = False,
+) -> RenderableType:
+    """Return the threshold to deploy, its cost and warnings about it, or why there is none.
+
+    ``expected`` stands between the cost and the warnings. With ``details``, the result also has the
+    pairs within a rounding of the threshold, and what thresholds of the classes' own would save.
+    """
     report, grid = run.report, run.counts.grid
     dense = len(grid.by_class) == len(grid.thresholds)
     window_end = math.inf if dense else float(grid.thresholds[grid.window - 1])
     effective = carriers_of_far(run.counts, chosen.threshold)
-    few = carried(effective, report.source.evaluable_classes)
-    unseen = few if chosen.confidence is not None and chosen.max_far is not None else ""
+    bounded = chosen.confidence is not None and chosen.max_far is not None
     return Group(
-        _threshold(chosen, report),
-        *_price(chosen, report),
-        *_warnings(chosen, report, window_end, unseen),
+        _infeasible(chosen, report) if chosen.threshold is None else _deploy(chosen, report),
+        *expected,
+        *(recommendation_details(chosen, report) if details else ()),
+        *_warnings(chosen, report, window_end, effective if bounded else None),
     )
 
 
-def _threshold(chosen: Recommendation, report: Report) -> RenderableType:
-    within = asked = bounds(chosen)
+def _deploy(chosen: Recommendation, report: Report) -> RenderableType:
+    threshold, metric = chosen.threshold or 0.0, report.settings["metric"]
+    similarity = chosen.equivalents.cosine_similarity
+    other = "" if similarity is None else f"   (similarity >= {decimals.text(similarity)})"
+    counted = chosen.accepted_impostors or 0, chosen.rejected_genuine or 0
+    rows = _rates(report, (chosen.far, chosen.frr), counted, (chosen.max_far, chosen.max_frr))
+    if chosen.false_accepts_per_query is not None:
+        per_query = number(chosen.false_accepts_per_query, 3)
+        rows.append(("wrong matches in one search", per_query, f"of {_searched(report)}"))
+    for name, upper in (("FAR", chosen.far_upper), ("FRR", chosen.frr_upper)):
+        if chosen.confidence is not None:
+            remark = f"on other classes, {100 * chosen.confidence:g} % confidence"
+            rows.append((f"{name} at most", rate(upper), remark))
+    return section("DEPLOY", rows, f"{rule(threshold, metric)}{other}")
+
+
+def _searched(report: Report) -> str:
+    """Return which rows a search goes through."""
+    source, within = report.source, report.settings.get("within_column")
+    if within is not None:
+        return f"the rows of the same {plain(within)}"
+    if source.gallery_rows is not None:
+        return f"the {source.gallery_rows:,} gallery rows"
+    return f"these {source.rows:,} rows"
+
+
+def _rates(
+    report: Report,
+    rates: tuple[float | None, float | None],
+    counted: tuple[int, int],
+    bounds: tuple[float | None, float | None],
+) -> list[tuple[str, str, str]]:
+    """Return a row for the FAR and one for the FRR, with the counts and the bound of each."""
+    totals = report.pairs.impostor, report.pairs.genuine
+    return [
+        (name, rate(value), f"{pairs:,} of {total:,}; {_held(value, bound)}")
+        for name, value, pairs, total, bound in zip(
+            (_WRONG, _RIGHT), rates, counted, totals, bounds, strict=True
+        )
+    ]
+
+
+def _held(value: float | None, bound: float | None) -> str:
+    if bound is None:
+        return "no bound"
+    if value is not None and value > bound:
+        return f"over the bound {rate(bound)}"
+    return f"bound {rate(bound)}"
+
+
+def rule(threshold: float, metric: str) -> str:
+    """Return the rule that accepts a pair: ``cosine distance <= 0.25``."""
+    return f"{scale(metric)} {'>=' if metric == 'score' else '<='} {shown(threshold, metric)}"
+
+
+def in_use(report: Report) -> RenderableType | None:
+    """Return the rates of the deployed threshold, if there is one."""
+    deployed, chosen, pairs = report.deployed, report.recommendation, report.pairs
+    if deployed is None:
+        return None
+    counted = (
+        round((deployed.far or 0) * pairs.impostor),
+        round((deployed.frr or 0) * pairs.genuine),
+    )
+    rows = _rates(report, (deployed.far, deployed.frr), counted, (chosen.max_far, chosen.max_frr))
+    if deployed.fpir is not None:
+        remark = "of the queries without a match (FPIR)"
+        rows.append(("strangers who find a match", rate(deployed.fpir), remark))
+    return section("IN USE", rows, rule(deployed.threshold, report.settings["metric"]))
+
+
+def recommendation_details(chosen: Recommendation, report: Report) -> list[RenderableType]:
+    """Return the pairs within a rounding of the threshold, and the price of one threshold."""
+    price, found = chosen.price_of_one_threshold, []
+    if chosen.accepted_impostors is not None and chosen.rejected_genuine is not None:
+        counted = chosen.accepted_impostors, chosen.rejected_genuine
+        found += borderline(chosen.borderline, *counted)
+    if price is not None:
+        found.append(hanging("  ", price_sentence(price, report), "dim"))
+    return found
+
+
+def _infeasible(chosen: Recommendation, report: Report) -> RenderableType:
+    rows = [
+        _one_bound(at, name, bound, report)
+        for name, at, bound in (
+            ("FAR", chosen.at_max_far, chosen.max_far),
+            ("FRR", chosen.at_max_frr, chosen.max_frr),
+        )
+        if at is not None
+    ]
+    asked = bounds(chosen)
     if chosen.confidence is not None:
         asked += f" with {100 * chosen.confidence:g} % confidence"
-    metric = report.settings["metric"]
-    if chosen.threshold is None:
-        return _infeasible(chosen, asked, report)
-    similarity = chosen.equivalents.cosine_similarity
-    other = "" if similarity is None else f"cosine similarity >= {decimals.text(similarity)}"
-    source = report.source
-    where = f"these {source.rows:,} rows"
-    if source.gallery_rows is not None:
-        where = f"the {source.gallery_rows:,} gallery rows"
-    if report.settings.get("within_column") is not None:
-        where = "those of the same " + plain(report.settings["within_column"])
-    per_query = number(chosen.false_accepts_per_query, 3)
-    accept = f"accept {scale(metric)} {'>=' if metric == 'score' else '<='}"
-    rows = [
-        (accept, shown(chosen.threshold, metric), other),
-        (
-            "FAR (false accepts)",
-            rate(chosen.far),
-            f"{chosen.accepted_impostors or 0:,} of {report.pairs.impostor:,} impostor pairs",
-        ),
-        (
-            "FRR (false rejects)",
-            rate(chosen.frr),
-            f"{chosen.rejected_genuine or 0:,} of {report.pairs.genuine:,} genuine pairs",
-        ),
-    ]
-    if chosen.false_accepts_per_query is not None:
-        rows.append(("False accepts per query", per_query, f"searching {where}"))
-    if chosen.classes_meeting_bounds is not None or source.classes:
-        name = f"{source.many.capitalize()} within the bounds"
-        rows.append((name, rate(chosen.classes_meeting_bounds), within))
-    if chosen.confidence is not None:
-        limits = (("FAR", chosen.far_upper), ("FRR", chosen.frr_upper))
-        remark = f"on other classes, with {100 * chosen.confidence:g} % confidence"
-        rows += [(f"{name} at most", rate(upper), remark) for name, upper in limits]
-    return Group(
-        section(f"Recommended threshold ({asked}; prefer {chosen.prefer})", rows),
-        *borderline(chosen.borderline, chosen.accepted_impostors, chosen.rejected_genuine),
-    )
-
-
-def _price(chosen: Recommendation, report: Report) -> list[RenderableType]:
-    """Return what thresholds of the classes' own would save, if it is known."""
-    price = chosen.price_of_one_threshold
-    return [] if price is None else [Text("  " + price_sentence(price, report), style="dim")]
-
-
-def _infeasible(chosen: Recommendation, asked: str, report: Report) -> RenderableType:
-    rows, metric = [], report.settings["metric"]
-    for name, at in (("max-far", chosen.at_max_far), ("max-frr", chosen.at_max_frr)):
-        if at is not None and at.threshold is not None:
-            rows.append(
-                (
-                    f"To meet {name} alone",
-                    shown(at.threshold, metric),
-                    f"FAR {rate(at.far)}, FRR {rate(at.frr)}",
-                )
-            )
-        elif at is not None:
-            why = "no threshold does, not even 0"
-            if at is chosen.at_max_frr and report.pairs.unscored_genuine:
-                why = f"{report.pairs.unscored_genuine:,} genuine pairs have no score"
-            rows.append((f"To meet {name} alone", "–", why))
-    block = section(f"No threshold meets {asked}", rows)
+    block = section("NO THRESHOLD", rows, f"meets {asked}")
     if chosen.confidence is None:
         return block
     if chosen.classes_needed is None:
@@ -108,11 +152,21 @@ def _infeasible(chosen: Recommendation, asked: str, report: Report) -> Renderabl
     return Group(block, *marked([note]))
 
 
-def borderline(
-    found: Borderline | None, accepted: int | None, rejected: int | None
-) -> list[RenderableType]:
+def _one_bound(at: RatesAt, name: str, bound: float | None, report: Report) -> tuple[str, str, str]:
+    """Return what one bound alone would cost."""
+    label = f"{name} <= {rate(bound)} alone"
+    if at.threshold is None:
+        why = "no threshold does, not even 0"
+        if name == "FRR" and report.pairs.unscored_genuine:
+            why = f"{report.pairs.unscored_genuine:,} genuine pairs have no score"
+        return label, "–", why
+    rates = f"FAR {rate(at.far)}, FRR {rate(at.frr)}"
+    return label, shown(at.threshold, report.settings["metric"]), rates
+
+
+def borderline(found: Borderline | None, accepted: int, rejected: int) -> list[RenderableType]:
     """Return the range of each count, if rounding may put pairs on either side of a threshold."""
-    if found is None or accepted is None or rejected is None:
+    if found is None:
         return []
     sides = []
     if found.impostor:
@@ -122,8 +176,7 @@ def borderline(
         sides.append(f"{rejected:,} to {rejected + found.genuine:,} genuine rejected")
     if not sides:
         return []
-    text = f"  Pairs lie within a rounding of it: {', '.join(sides)}."
-    return [Text(text, style="dim")]
+    return [hanging("  ", f"Pairs lie within a rounding of it: {', '.join(sides)}.", "dim")]
 
 
 def bounds(chosen: Recommendation) -> str:
@@ -132,8 +185,13 @@ def bounds(chosen: Recommendation) -> str:
     return " and ".join(f"{name} <= {rate(value)}" for name, value in given if value is not None)
 
 
+def carriers_in_words(effective: float) -> str:
+    """Return an effective number of classes in words."""
+    return "a single class" if effective < 1.5 else f"about {effective:.0f} classes"
+
+
 def _warnings(
-    chosen: Recommendation, report: Report, window_end: float, unseen: str
+    chosen: Recommendation, report: Report, window_end: float, effective: float | None
 ) -> list[RenderableType]:
     """Return what a person must know before they trust the threshold.
 
@@ -143,9 +201,8 @@ def _warnings(
     report : Report
     window_end : float
         Distance beyond which only a few thresholds have counts by class.
-    unseen : str
-        Says how few classes carry the FAR whose bound should hold with confidence. It is empty if
-        they are not few.
+    effective : float, optional
+        How many classes carry the FAR whose bound should hold with confidence.
     """
     asked, found = report.calibration_range, []
     if chosen.supported is False:
@@ -155,10 +212,11 @@ def _warnings(
         )
     if chosen.threshold is None or chosen.far is None:
         return marked(found)
-    if unseen:
+    if effective is not None and 2 * effective < report.source.evaluable_classes:
         found.append(
-            f"FAR: {unseen}. Others like them may come with other classes, and then the bound may "
-            "well break: no confidence knows what is not in these."
+            f"The FAR rests on {carriers_in_words(effective)}. Others like them may come with "
+            "other classes, and then the bound may well break: no confidence knows what is not in "
+            "these."
         )
     low, high = asked.threshold_low or 0.0, asked.threshold_high or 0.0
     # A threshold that lies beyond an end by only a pair or two does not count as outside.

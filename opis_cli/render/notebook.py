@@ -1,0 +1,112 @@
+"""Show a run in a notebook: what to deploy, what it costs, who is worst off, and the picture.
+
+Names come from the data and are not trusted: they are escaped, and each is isolated from the
+direction of the text around it.
+"""
+
+import base64
+import html
+import math
+
+from opis_cli.render.pictures import picture_bytes
+from opis_cli.render.plots import draw
+from opis_cli.report.evaluation import Evaluation
+from opis_cli.report.records import Report
+from opis_cli.text import number, plain, rate, scale, shown
+
+_SHOWN_CLASSES = 5
+"""Most classes in the table of the worst ones."""
+_WIDTH = 720
+"""Width of the picture in pixels."""
+_LEFT = ' style="text-align:left"'
+Cells = tuple[str, ...]
+
+
+def notebook(run: Evaluation) -> str:
+    """Return the summary and the picture of a run as HTML, which needs nothing from outside."""
+    report = run.report
+    picture = base64.b64encode(picture_bytes(draw(run))).decode()
+    parts = [
+        f"<p><b>{_isolated(report.source.name)}</b>: {_what_was_read(report)}</p>",
+        _table(("", "", ""), _figures(report)),
+        *(f"<p>! {_escaped(warning.text)}</p>" for warning in report.source.warnings),
+        _worst_classes(report),
+        f'<img alt="utility of every {report.source.one} against the threshold" '
+        f'style="width:{_WIDTH}px;max-width:100%" src="data:image/png;base64,{picture}">',
+    ]
+    return f"<div>{''.join(parts)}</div>"
+
+
+def _what_was_read(report: Report) -> str:
+    source, pairs = report.source, report.pairs.genuine + report.pairs.impostor
+    classes = f", {source.classes:,} {source.many}" if source.classes else ""
+    return f"{source.rows:,} {report.counted}{classes}, {pairs:,} pairs"
+
+
+def _figures(report: Report) -> list[Cells]:
+    chosen, eps, metric = report.recommendation, report.eps_opis, report.settings["metric"]
+    rows: list[Cells] = [("Deploy", "none", "no threshold meets the bounds")]
+    if chosen.threshold is not None:
+        sign = "≥" if metric == "score" else "≤"
+        similarity = chosen.equivalents.cosine_similarity
+        other = "" if similarity is None else f"cosine similarity ≥ {number(similarity, 8)}"
+        rows = [
+            ("Deploy", f"{scale(metric)} {sign} {shown(chosen.threshold, metric)}", other),
+            (
+                "Wrong matches accepted (FAR)",
+                rate(chosen.far),
+                f"{chosen.accepted_impostors or 0:,} of {report.pairs.impostor:,}",
+            ),
+            (
+                "Right matches rejected (FRR)",
+                rate(chosen.frr),
+                f"{chosen.rejected_genuine or 0:,} of {report.pairs.genuine:,}",
+            ),
+        ]
+    if report.opis is not None:
+        off = number(math.sqrt(report.opis), 2)
+        typical = f"a {report.source.one} is typically {off} off the mean utility"
+        rows.append(("OPIS", number(report.opis, 3), typical))
+    if eps.value is not None:
+        apart = number(math.sqrt(eps.value), 2)
+        trail = f"the worst {eps.worst_classes:,} trail the rest by {apart}"
+        rows.append((f"{100 * eps.eps:g}%-OPIS", number(eps.value, 3), trail))
+    return rows
+
+
+def _worst_classes(report: Report) -> str:
+    worst = report.worst_classes[:_SHOWN_CLASSES]
+    if not worst:
+        return ""
+    heads = (f"worst off: {report.source.one}", report.counted, "FAR", "FRR", "utility")
+    rows: list[Cells] = [
+        (
+            plain(one.class_name, 60),
+            f"{one.size:,}",
+            rate(one.far),
+            rate(one.frr),
+            number(one.mean_utility if one.utility is None else one.utility, 3),
+        )
+        for one in worst
+    ]
+    return _table(heads, rows)
+
+
+def _table(heads: Cells, rows: list[Cells]) -> str:
+    head = "".join(f"<th{'' if i else _LEFT}>{_escaped(text)}</th>" for i, text in enumerate(heads))
+    head = f"<thead><tr>{head}</tr></thead>" if any(heads) else ""
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{'' if i else _LEFT}>{_isolated(text)}</td>" for i, text in enumerate(row))
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table>{head}<tbody>{body}</tbody></table>"
+
+
+def _escaped(text: str) -> str:
+    return html.escape(plain(text, 1_000))
+
+
+def _isolated(text: str) -> str:
+    return f"<bdi>{_escaped(text)}</bdi>"

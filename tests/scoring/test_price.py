@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 import opis_cli as opis
 from opis_cli.records import Split
-from opis_cli.render.price import price_sentence
+from opis_cli.render.words import price_sentence
 from opis_cli.scoring.price import PriceOfOneThreshold, price_of_one_threshold
 
 DUMMY = data.hand_made([[1, 1]] * 2, [[0, 1]] * 2, [2, 2], [0.0, 1.0])

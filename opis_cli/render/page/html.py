@@ -25,7 +25,7 @@ from opis_cli.render.page.facts import facts, what_was_read
 from opis_cli.render.page.payload import NAME_WIDTH, payload
 from opis_cli.render.page.verdict import Judgement, judgement
 from opis_cli.render.plots import draw
-from opis_cli.render.price import price_sentence
+from opis_cli.render.words import price_sentence
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import Evidence
 from opis_cli.report.threshold_file import read_threshold

@@ -16,6 +16,7 @@ from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring import curves
 from opis_cli.scoring.borderline import surely_accepted
 from opis_cli.scoring.recommend import equivalents
+from opis_cli.scoring.who_pays import FEW_PAIRS
 from opis_cli.statistics.jackknife import Rate, spread
 from opis_cli.text import SCORED, as_known, plain, scale
 
@@ -57,7 +58,7 @@ def payload(run: Evaluation, start: float, base: Evaluation | None = None) -> di
         "totals": [counts.genuine_total, counts.impostor_total],
         "rows": None if run.settings.metric in SCORED else counts.rows,
         "rowsOfPair": 1 if counts.open_set is not None else 2,
-        "endsOfPair": ends_of_pair(counts),
+        "fewPairs": FEW_PAIRS,
         "scales": _scales(counts),
         "at": found.places.tolist(),
         "estimated": found.estimated.astype(int).tolist(),
@@ -85,11 +86,6 @@ def classes_on_page(run: Evaluation) -> Ints:
         return every
     order = np.argsort(run.consistency.mean_utilities, kind="stable")
     return np.sort(run.consistency.classes[order[:_WORST_OF_MORE]])
-
-
-def ends_of_pair(counts: PairCounts) -> int:
-    """Return how often a pair may count for one class or group: twice if it lies inside a group."""
-    return 2 if int(counts.genuine_pairs.sum()) > counts.genuine_total else 1
 
 
 def _presets(run: Evaluation) -> dict[str, float]:

@@ -97,13 +97,12 @@ function drawScatter() {
   const [far, frr] = scatterAxes();
   if (!picture.begin(far, frr)) return;
   picture.frame("FAR", "FRR");
-  const least = leastPairs(state.i);
   const { draw } = picture;
   const small = evaluable.length > 400;
   const [bad, good] = [color("worst"), color("grey")];
   for (const k of evaluable) {
     const [x, y] = [classFar(k, state.i), classFrr(k, state.i)];
-    draw.globalAlpha = enoughPairs(k, least) ? 0.75 : 0.25;
+    draw.globalAlpha = hasEnough(k) ? 0.75 : 0.25;
     draw.fillStyle = breaksBound(x, y) ? bad : good;
     draw.beginPath();
     draw.arc(picture.x(x), picture.y(y), small ? 2 : 3.5, 0, 2 * Math.PI);

@@ -52,14 +52,9 @@ function moveTo(i) {
 // The thresholds that meet both bounds: places of the grid. There is none if low > high.
 const admissible = () => ({ low: firstWithin(state.maxFrr), high: lastWithin(state.maxFar) });
 
-function enoughPairs(k, least) {
-  return classes.impostor[k] >= least.far && classes.genuine[k] >= least.frr;
-}
-
 // The evaluable classes, the least utility first; those with too few pairs last.
 function worstFirst(i) {
-  const least = leastPairs(i);
-  const few = (k) => (enoughPairs(k, least) ? 0 : 1);
+  const few = (k) => (hasEnough(k) ? 0 : 1);
   return [...evaluable].sort(
     (a, b) => few(a) - few(b) || utilities[a * points + i] - utilities[b * points + i],
   );

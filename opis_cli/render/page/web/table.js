@@ -29,7 +29,6 @@ const isBetween = (value, [low, high]) =>
 
 function rank() {
   const wanted = state.search.toLowerCase();
-  const least = leastPairs(state.i);
   const { key, way } = state.sort;
   const value = valueOf[key ?? "utility"];
   const found = [];
@@ -38,7 +37,7 @@ function rank() {
     if (!isBetween(classFar(k, state.i), state.far) || !isBetween(classFrr(k, state.i), state.frr)) continue;
     const pin = state.pins.indexOf(k);
     const first = pin < 0 ? state.pins.length : pin;
-    found.push({ k, first, value: value(k), few: state.apart && !enoughPairs(k, least) });
+    found.push({ k, first, value: value(k), few: state.apart && !hasEnough(k) });
   }
   found.sort((a, b) => {
     // Those that were kept come first, in their order, so that they are side by side.
@@ -59,20 +58,20 @@ function element(tag, className = "", ...children) {
 }
 
 const cellOf = {
-  name(k, least) {
+  name(k) {
     const button = element("button", "pin", isolated(classes.name[k]));
     button.type = "button";
     button.setAttribute("aria-pressed", String(state.pins.includes(k)));
     const cell = element("th", "name", button);
     cell.scope = "row";
-    if (!enoughPairs(k, least)) cell.append(" ", element("span", "badge", "too few pairs to judge"));
+    if (!hasEnough(k)) cell.append(" ", element("span", "badge", "too few pairs to judge"));
     return cell;
   },
   size: (k) => element("td", "figure", whole(classes.size[k])),
   frr: (k) => rateCell(classFrr(k, state.i), rejectedOf(k, state.i), classes.genuine[k], state.maxFrr),
   far: (k) => rateCell(classFar(k, state.i), own.impostor[k * points + state.i], classes.impostor[k], state.maxFar),
   utility: (k) => element("td", "figure", number(valueOf.utility(k), 3)),
-  curve: (k, _, along) => element("td", "figure live", sparkline(k, along)),
+  curve: (k, along) => element("td", "figure live", sparkline(k, along)),
   mean: (k) => element("td", "figure", number(classes.mean[k], 3)),
   part: (k) => element("td", "figure", number(classes.part[k], 2)),
   recall: (k) => element("td", "figure", rate(classes.recall[k])),
@@ -113,13 +112,12 @@ function sparkline(k, { axis, kept }) {
 function drawTable() {
   if (!table) return;
   rank();
-  const least = leastPairs(state.i);
   const shown = inView();
   const step = Math.max(1, Math.floor(shown.length / SPARK_POINTS));
   const along = { axis: thresholdAxis(), kept: shown.filter((_, n) => n % step === 0) };
   const kept = document.activeElement?.closest?.("#classes tbody tr")?.dataset.class;
   const rows = ranked.slice(0, drawn).map((k) => {
-    const row = element("tr", k === state.hover ? "hover" : "", ...heads.map((head) => cellOf[head.dataset.key](k, least, along)));
+    const row = element("tr", k === state.hover ? "hover" : "", ...heads.map((head) => cellOf[head.dataset.key](k, along)));
     row.dataset.class = k;
     const pin = state.pins.indexOf(k);
     if (pin >= 0) row.style.setProperty("--mark", pinColor(pin));

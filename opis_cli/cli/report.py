@@ -10,11 +10,24 @@ from opis_cli.cli.options import Config, Quiet, RunOrSource
 from opis_cli.cli.shared import run_of
 
 
-@app.command()
+@app.command(
+    examples=(
+        "opis report runs/first",
+        "opis report runs/new --baseline runs/old -o new.html",
+        "opis report runs/first --threshold threshold.json",
+    )
+)
 def report(
     run_or_source: RunOrSource,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Page to write.", metavar="FILE")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Page to write.",
+            metavar="FILE",
+            rich_help_panel="Start here",
+        ),
     ] = Path("report.html"),
     threshold: Annotated[
         str | None,
@@ -22,10 +35,14 @@ def report(
             help="Threshold that the page begins with.",
             metavar="T|threshold.json",
             show_default="the recommended one",
+            rich_help_panel="Start here",
         ),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="A run to draw beside this one.", metavar="RUN")
+        str | None,
+        typer.Option(
+            help="A run to draw beside this one.", metavar="RUN", rich_help_panel="Start here"
+        ),
     ] = None,
     config: Config = None,
     quiet: Quiet = False,

@@ -13,11 +13,21 @@ import opis_cli as opis
 from opis_cli.errors import SettingsError
 from opis_cli.judging.gate import Outcome, judge
 from opis_cli.judging.limits import RULES, Demands, Limit
+from opis_cli.render.page import html
 from opis_cli.render.page.answer import commands
 from opis_cli.render.page.html import gate_page, report_page
 from opis_cli.render.page.packing import packed
 from opis_cli.report.evidence import FOLDER, save_evidence
 from opis_cli.scoring.who_pays import FEW_PAIRS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_picture():
+    """Leave out the static picture, which takes longest. The tests in the browser look at it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(html, "draw", lambda run, kind: None)
+        patch.setattr(html, "_picture", lambda figure: "data:image/png;base64,")
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from opis_cli.judging.gate import Outcome, judge
 from opis_cli.judging.limits import RULES, Demands, Limit
 from opis_cli.render.page.html import gate_page, report_page
 from opis_cli.scoring.who_pays import FEW_PAIRS
-from opis_cli.text import rate
+from opis_cli.text import number, rate
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -167,6 +167,12 @@ def test_live_numbers_are_those_of_the_run(browser, page, run):
     for near in wanted:
         type_into(browser, "value", repr(near), "change")
         at = float(browser.execute_script("return document.getElementById('value').value"))
+        told = text_of(browser, "doubt")
+        assert told == (
+            ""
+            if at == near
+            else f"The page has no counts at {near}; {at} is the nearest threshold that has."
+        )
         rates = run.rates(at)
         for name, value in (("far", rates.far), ("frr", rates.frr)):
             box = browser.find_element("id", name)
@@ -177,14 +183,17 @@ def test_live_numbers_are_those_of_the_run(browser, page, run):
         per_query = 2 * counts.pooled_impostor[place] / counts.rows
         assert float(text_of(browser, "query")) == pytest.approx(per_query, rel=5e-3)
         table = run.classes(threshold=at).set_index("class")
-        for name, size, frr, far, *_ in rows(browser)[:20]:
+        for name, size, frr, far, utility, *_ in rows(browser)[:20]:
             one = table.loc[int(name.partition("|")[0])]
             assert size == f"{one['size']:,.0f}"
+            assert utility == number(
+                one["utility"] if one["utility"] == one["utility"] else None, 3
+            )
             for shown, value, pairs in ((frr, "frr", "genuine"), (far, "far", "impostor")):
                 if one[value] == one[value]:
                     errors = round(one[value] * one[f"{pairs}_pairs"])
-                    said = f"{errors:,} of {one[f'{pairs}_pairs']:,.0f}"
-                    assert shown == f"{rate(one[value])}|{said}"
+                    kofn = f"{errors:,} of {one[f'{pairs}_pairs']:,.0f}"
+                    assert shown == f"{rate(one[value])}|{kofn}"
         known = table.dropna(subset="far")
         met = (known["far"] <= 0.02) & (known["frr"] <= 0.6)
         assert text_of(browser, "within") == rate(met.mean())

@@ -50,7 +50,14 @@ function drawRange(picture) {
   if (!data.range.length) return;
   const [low, high] = data.range.map((place) => picture.x(scales[state.scale].values[place]));
   const y = picture.bottom + 1;
-  picture.stroke([[low, y], [high, y]], color("axis"), 5);
+  picture.stroke(
+    [
+      [low, y],
+      [high, y],
+    ],
+    color("axis"),
+    5,
+  );
 }
 
 function drawUtility() {
@@ -78,7 +85,12 @@ function drawUtility() {
       picture.line(xs, curve(k), few ? color("grey") : color("worst"), few ? 1.4 : 1.1);
     }
     if (data.base) drawOverlay(picture, "mean", color("text"));
-    picture.line(xs, shown.map((i) => data.utility.mean[i]), color("text"), 2.2);
+    picture.line(
+      xs,
+      shown.map((i) => data.utility.mean[i]),
+      color("text"),
+      2.2,
+    );
     state.pins.forEach((k, n) => picture.line(xs, curve(k), pinColor(n), 2.4, PIN_DASHES[n]));
     if (state.hover !== null) picture.line(xs, curve(state.hover), color("accent"), 2.6);
     veilEstimates(picture);
@@ -95,7 +107,11 @@ function drawUtility() {
   picture.names([
     ...named.map((k) => end(k, few ? color("dim") : color("worst"))),
     ...state.pins.filter((k) => evaluable.includes(k)).map((k) => end(k, pinColor(state.pins.indexOf(k)))),
-    { name: evaluable.length ? "mean" : "pooled", y: picture.y(data.utility.mean[shown[last]]), ink: color("text") },
+    {
+      name: evaluable.length ? "mean" : "pooled",
+      y: picture.y(data.utility.mean[shown[last]]),
+      ink: color("text"),
+    },
   ]);
 }
 
@@ -122,11 +138,26 @@ function drawRates() {
   const shown = inView();
   const xs = shown.map(xOf);
   picture.inside(() => {
-    for (const [name, rateAt] of [["far", pooledFar], ["frr", pooledFrr]]) {
+    for (const [name, rateAt] of [
+      ["far", pooledFar],
+      ["frr", pooledFrr],
+    ]) {
       const ends = data.intervals[name];
-      if (ends) picture.band(xs, shown.map((i) => ends[0][i]), shown.map((i) => ends[1][i]), color(name), 0.18);
+      if (ends)
+        picture.band(
+          xs,
+          shown.map((i) => ends[0][i]),
+          shown.map((i) => ends[1][i]),
+          color(name),
+          0.18,
+        );
       if (data.base) drawOverlay(picture, name, color(name));
-      picture.line(xs, shown.map((i) => rateAt(data.at[i])), color(name), 2);
+      picture.line(
+        xs,
+        shown.map((i) => rateAt(data.at[i])),
+        color(name),
+        2,
+      );
       const bound = name === "far" ? state.maxFar : state.maxFrr;
       if (bound !== null) picture.horizontal(bound, color(name), [3, 3]);
     }

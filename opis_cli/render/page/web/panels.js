@@ -44,9 +44,18 @@ function drawHistogram() {
   const edge = (bin) => low + ((high - low) * bin) / BINS;
   const xs = Array.from({ length: 2 * BINS }, (_, n) => edge(Math.ceil(n / 2)));
   picture.inside(() => {
-    for (const [kind, ink] of [["impostor", "far"], ["genuine", "frr"]]) {
+    for (const [kind, ink] of [
+      ["impostor", "far"],
+      ["genuine", "frr"],
+    ]) {
       const ys = xs.map((_, n) => bins[which][kind][n >> 1]);
-      picture.band(xs, xs.map(() => 0), ys, color(ink), 0.25);
+      picture.band(
+        xs,
+        xs.map(() => 0),
+        ys,
+        color(ink),
+        0.25,
+      );
       picture.line(xs, ys, color(ink), 1.5);
     }
     picture.vertical(scale.values[data.at[state.i]], color("accent"), 2);

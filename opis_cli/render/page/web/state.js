@@ -2,6 +2,7 @@
 
 const state = {
   i: offeredAt(data.start), // the offered threshold
+  asked: null, // the threshold that was asked for, if pairs were not counted there
   scale: 0, // index in `scales`
   view: "near",
   maxFar: data.bounds[0],
@@ -43,10 +44,11 @@ function togglePin(k) {
   change({ pins: pins.slice(-MOST_PINS) });
 }
 
-function moveTo(i) {
+// Go to an offered threshold. `asked` is the text of another one that was asked for.
+function moveTo(i, asked = null) {
   const [low, high] = data.views.near;
   const inside = data.at[i] >= low && data.at[i] <= high;
-  change({ i, view: inside ? state.view : "whole" });
+  change({ i, asked, view: inside ? state.view : "whole" });
 }
 
 // The thresholds that meet both bounds: places of the grid. There is none if low > high.

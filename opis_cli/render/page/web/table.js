@@ -69,7 +69,8 @@ const cellOf = {
   },
   size: (k) => element("td", "figure", whole(classes.size[k])),
   frr: (k) => rateCell(classFrr(k, state.i), rejectedOf(k, state.i), classes.genuine[k], state.maxFrr),
-  far: (k) => rateCell(classFar(k, state.i), own.impostor[k * points + state.i], classes.impostor[k], state.maxFar),
+  far: (k) =>
+    rateCell(classFar(k, state.i), own.impostor[k * points + state.i], classes.impostor[k], state.maxFar),
   utility: (k) => element("td", "figure", number(valueOf.utility(k), 3)),
   curve: (k, along) => element("td", "figure live", sparkline(k, along)),
   mean: (k) => element("td", "figure", number(classes.mean[k], 3)),
@@ -117,14 +118,19 @@ function drawTable() {
   const along = { axis: thresholdAxis(), kept: shown.filter((_, n) => n % step === 0) };
   const kept = document.activeElement?.closest?.("#classes tbody tr")?.dataset.class;
   const rows = ranked.slice(0, drawn).map((k) => {
-    const row = element("tr", k === state.hover ? "hover" : "", ...heads.map((head) => cellOf[head.dataset.key](k, along)));
+    const row = element(
+      "tr",
+      k === state.hover ? "hover" : "",
+      ...heads.map((head) => cellOf[head.dataset.key](k, along)),
+    );
     row.dataset.class = k;
     const pin = state.pins.indexOf(k);
     if (pin >= 0) row.style.setProperty("--mark", pinColor(pin));
     return row;
   });
   table.tBodies[0].replaceChildren(...rows);
-  if (kept !== undefined) table.querySelector(`tr[data-class="${kept}"] .pin`)?.focus({ preventScroll: true });
+  if (kept !== undefined)
+    table.querySelector(`tr[data-class="${kept}"] .pin`)?.focus({ preventScroll: true });
   for (const head of heads) {
     const sorted = head.dataset.key === (state.sort.key ?? "utility");
     if (sorted) head.setAttribute("aria-sort", state.sort.way > 0 ? "ascending" : "descending");
@@ -180,15 +186,10 @@ function listenToTable() {
   body.addEventListener("click", (event) => {
     if (event.target.closest(".pin")) togglePin(Number(classOf(event)));
   });
-  const hover = (k) => {
-    if (state.hover === k) return;
-    state.hover = k;
-    drawUtility();
-    drawScatter();
-  };
-  body.addEventListener("pointerover", (event) => classOf(event) && hover(Number(classOf(event))));
-  body.addEventListener("focusin", (event) => classOf(event) && hover(Number(classOf(event))));
-  body.addEventListener("pointerleave", () => hover(null));
+  const point = (event) => classOf(event) && pointAt(Number(classOf(event)));
+  body.addEventListener("pointerover", point);
+  body.addEventListener("focusin", point);
+  body.addEventListener("pointerleave", () => pointAt(null));
   document.getElementById("more").addEventListener("click", () => {
     drawn += 2 * ROWS;
     drawTable();

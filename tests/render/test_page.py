@@ -103,11 +103,13 @@ def test_counts_are_packed_as_they_are():
 
 
 def test_a_page_offers_all_thresholds_that_have_a_meaning():
-    run = pages.run_of(pages.made_counts(3_000), max_far=0.02)
+    run = pages.run_of(pages.made_counts(1_000, points=5_000), max_far=0.0123, max_frr=0.0456)
     found = pages.data_of(report_page(run))
-    assert 128 <= len(found["at"]) <= 260 < len(run.counts.grid.thresholds)
+    assert 400 <= len(found["at"]) <= 640 + 10
     chosen = run.report.recommendation
-    wanted = [chosen.threshold, run.report.eer.threshold, *run.consistency.ends, *chosen.interval]
+    wanted = [one.threshold for one in (chosen.at_max_far, chosen.at_max_frr, run.report.eer)]
+    wanted += [one.threshold for one in run.report.operating_points if one.far == 1e-3]
+    wanted += run.consistency.ends
     assert {run.counts.grid.index_at(at) for at in wanted} <= set(found["at"])
 
 

@@ -182,12 +182,13 @@ def test_scored_pairs_without_groups_have_no_table(tmp_path):
 
 def test_evidence_is_shown_as_text(tmp_path):
     vectors, labels = data.blobs(240, 6, spread=1.2)
-    names = np.array(["<b>a</b>", *"bcdef"], object)[labels]
+    names = np.array(["<b>a</b>", "b\u202e", *"cdef"], object)[labels]
     session = {"text": np.array([f"<u>{row}" for row in range(240)], object)}
     run = opis.evaluate(vectors, names, columns=session, exclude_same="text")
     evidence = run.explain(show_columns=["text"])
     text = report_page(run, evidence=evidence)
     assert "Evidence: the pairs and rows" in text and "<b>a" not in text and "<u>" not in text
+    assert "b�" in text and "\u202e" not in text
     closest = evidence.pairs.iloc[0]
     assert f"<bdi>{closest['row_a']}, {closest['row_b']}</bdi>" in text
     assert f"&lt;u&gt;{closest['row_a']}" in text and 'href="#class=%3Cb%3Ea%3C/b%3E"' in text

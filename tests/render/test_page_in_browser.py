@@ -229,6 +229,7 @@ def test_the_keyboard_is_enough(browser, page, run):
     from selenium.webdriver.common.keys import Keys
 
     visit(browser, page)
+    assert not browser.find_element("css selector", ".static img").is_displayed()
     slider = browser.find_element("id", "slider")
     before = int(slider.get_attribute("value"))
     slider.send_keys(Keys.ARROW_RIGHT)
@@ -344,7 +345,11 @@ def test_the_address_names_the_class_and_the_threshold(browser, gate):
             browser.execute_script("arguments[0].click()", one)
             break
     browser.find_element("id", "slider").send_keys("\ue010")  # the End key
-    browser.execute_async_script("setTimeout(arguments[0], 400)")
+    browser.execute_async_script(
+        "const done = arguments[0];"
+        "const look = () => location.hash.includes('t=') ? done() : requestAnimationFrame(look);"
+        "look()"
+    )
     address = browser.current_url
     assert "class=%2B1+%26+a%3Db%23c" in address and "t=" in address
     at = browser.find_element("id", "value").get_attribute("value")

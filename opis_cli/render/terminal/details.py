@@ -9,9 +9,9 @@ from opis_cli.render.terminal.blocks import marked, section
 from opis_cli.render.terminal.threshold import (
     FEW_CARRIERS,
     borderline,
-    bounds,
     recommendation_details,
 )
+from opis_cli.render.words import bounds
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.text import number, plain, rate, scale, shown

@@ -15,7 +15,7 @@ from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.axis import exact_to
 from opis_cli.scoring.opis import Consistency
 from opis_cli.statistics.jackknife import BAND_POINTS, band_columns
-from opis_cli.text import number, plain, rate, scale, shown
+from opis_cli.text import SIMILARITIES, number, plain, rate, scale, shown
 
 _LINEAR = 8.0
 """Ratio of the highest rate to the median one up to which an axis of rates is linear."""
@@ -164,7 +164,7 @@ def name_thresholds(axes: Axes, metric: str, what: str = "threshold") -> None:
     distances.
     """
     axes.set_xlabel(f"{scale(metric)} {what}".strip().replace("euclidean", "Euclidean"))
-    if metric == "score":
+    if metric in SIMILARITIES:
         axes.xaxis.set_major_formatter(lambda x, _: f"{-x + 0.0:g}")
 
 

@@ -13,7 +13,7 @@ from opis_cli.records import Ints
 from opis_cli.render.page.payload import NAME_WIDTH, ends_of_pair
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.operating import Operating, rates_at
-from opis_cli.text import as_known, number, plain, rate, scale, shown
+from opis_cli.text import SIMILARITIES, as_known, number, plain, rate, scale, shown
 
 WORST_ROWS = 50
 """Rows of the table of classes that the page has without its script."""
@@ -75,7 +75,7 @@ def answer(run: Evaluation, verb: str = "Deploy") -> Answer:
 def rule(run: Evaluation, threshold: float) -> str:
     """Return when a pair is accepted, as text: ``cosine distance <= 0.25``."""
     metric = run.settings.metric
-    side = ">=" if metric == "score" else "<="
+    side = ">=" if metric in SIMILARITIES else "<="
     return f"{scale(metric)} {side} {shown(threshold, metric)}"
 
 

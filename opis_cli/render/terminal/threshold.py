@@ -14,7 +14,7 @@ from opis_cli.scoring.borderline import Borderline
 from opis_cli.scoring.pooled import RatesAt
 from opis_cli.scoring.recommend import Recommendation
 from opis_cli.statistics.carriers import carriers_of_far
-from opis_cli.text import number, plain, rate, scale, shown
+from opis_cli.text import SIMILARITIES, number, plain, rate, scale, shown
 
 _WRONG = "wrong matches accepted (FAR)"
 _RIGHT = "right matches rejected (FRR)"
@@ -100,7 +100,7 @@ def _held(value: float | None, bound: float | None) -> str:
 
 def rule(threshold: float, metric: str) -> str:
     """Return the rule that accepts a pair: ``cosine distance <= 0.25``."""
-    return f"{scale(metric)} {'>=' if metric == 'score' else '<='} {shown(threshold, metric)}"
+    return f"{scale(metric)} {'>=' if metric in SIMILARITIES else '<='} {shown(threshold, metric)}"
 
 
 def in_use(report: Report) -> RenderableType | None:

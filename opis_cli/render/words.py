@@ -3,12 +3,12 @@
 from opis_cli.report.records import Report
 from opis_cli.scoring.price import PriceOfOneThreshold
 from opis_cli.scoring.recommend import Recommendation
-from opis_cli.text import plain, rate, scale, shown
+from opis_cli.text import SIMILARITIES, plain, rate, scale, shown
 
 
 def rule(threshold: float, metric: str) -> str:
     """Return the rule that accepts a pair: ``cosine distance <= 0.25``."""
-    return f"{scale(metric)} {'>=' if metric == 'score' else '<='} {shown(threshold, metric)}"
+    return f"{scale(metric)} {'>=' if metric in SIMILARITIES else '<='} {shown(threshold, metric)}"
 
 
 def bounds(chosen: Recommendation) -> str:

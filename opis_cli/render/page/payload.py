@@ -18,7 +18,7 @@ from opis_cli.scoring.borderline import surely_accepted
 from opis_cli.scoring.recommend import equivalents
 from opis_cli.scoring.who_pays import FEW_PAIRS
 from opis_cli.statistics.jackknife import Rate, spread
-from opis_cli.text import SCORED, as_known, plain, scale
+from opis_cli.text import SCORED, SIMILARITIES, as_known, plain, scale
 
 NAME_WIDTH = 200
 """Most characters of the name of a class."""
@@ -133,7 +133,7 @@ def _near(run: Evaluation, seen: tuple[float, float], start: float) -> tuple[flo
 def _scales(counts: PairCounts) -> list[dict[str, Any]]:
     """Return the values of all thresholds on each scale, and on which side a pair is accepted."""
     distances, metric = counts.grid.thresholds.tolist(), counts.metric
-    falls = metric == "score"
+    falls = metric in SIMILARITIES
     found: list[dict[str, Any]] = [
         {
             "name": scale(metric),

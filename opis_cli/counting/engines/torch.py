@@ -205,6 +205,7 @@ class _PlainCounter:
         negated_cuts[-1] = np.inf
         self.counts, self.centred = counts, rows.centred
         self.vectors, self.half_squares = there(rows.vectors), there(rows.half_squares)
+        self.partners = self.vectors if rows.partners is rows.vectors else there(rows.partners)
         self.labels, self.keys = there(rows.labels), there(rows.keys.astype(np.int64))
         self.labels_here = rows.labels
         self.vetoes, self.veto_score = [there(codes) for codes in rows.vetoes], rows.veto_score
@@ -219,7 +220,7 @@ class _PlainCounter:
     def count(self, tile: Tile) -> None:
         """Count one tile."""
         left, right = slice(tile.a, tile.b), slice(tile.c, tile.d)
-        scores = self.vectors[left] @ self.vectors[right].T
+        scores = self.vectors[left] @ self.partners[right].T
         if self.centred:
             scores -= self.half_squares[left, None] + self.half_squares[None, right]
         for codes in self.vetoes:

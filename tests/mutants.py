@@ -522,10 +522,38 @@ MUTANTS = (
     # What people see.
     Mutant(
         "the ROC curve is that of the errors",
-        "render/plots.py",
+        "render/error_curves.py",
         "1 - counts.pooled_frr",
         "counts.pooled_frr",
         ("render/test_plots.py::test_curves_have_intervals",),
+    ),
+    Mutant(
+        "a name in a picture covers another one",
+        "render/labels.py",
+        "_OVER_NAME * over",
+        "0 * over",
+        ("render/test_looks.py::test_names_keep_clear_of_one_another_and_inside_their_panel",),
+    ),
+    Mutant(
+        "the best classes are named as the worst",
+        "render/class_curves.py",
+        "np.argsort(-badness,",
+        "np.argsort(badness,",
+        ("render/test_looks.py::test_a_dozen_classes_are_all_named_and_of_more_the_worst",),
+    ),
+    Mutant(
+        "a PDF has fonts of a kind that journals refuse",
+        "render/sheet.py",
+        '"pdf.fonttype": 42',
+        '"pdf.fonttype": 3',
+        ("render/test_looks.py::test_pdf_has_whole_fonts_and_no_pixels_and_svg_has_its_text",),
+    ),
+    Mutant(
+        "a name is markup in a notebook",
+        "render/notebook.py",
+        "html.escape(plain(text, 1_000))",
+        "plain(text, 1_000)",
+        ("test_api.py::test_a_notebook_shows_summary_and_picture_and_no_name_is_markup",),
     ),
     Mutant(
         "one annotation more than a step may have",

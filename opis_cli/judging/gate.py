@@ -28,7 +28,7 @@ from opis_cli.scoring.operating import Operating, rates_at
 from opis_cli.scoring.who_pays import WhoPays, who_pays
 from opis_cli.settings import Compares
 from opis_cli.statistics import bootstrap
-from opis_cli.text import as_known, plain, rate, shown
+from opis_cli.text import SIMILARITIES, as_known, plain, rate, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,10 +298,10 @@ def _notes(
 ) -> tuple[str, ...]:
     """Return the notes that a reader needs to judge the verdict."""
     notes, metric = [], run.settings.metric
-    above, below = ("below", "above") if metric == "score" else ("above", "below")
+    above, below = ("below", "above") if metric in SIMILARITIES else ("above", "below")
     if at is not None and not at.exact:
         frr_at = "no threshold" if at.frr_at is None else shown(at.frr_at, metric)
-        known = -at.threshold if metric == "score" else at.threshold
+        known = -at.threshold if metric in SIMILARITIES else at.threshold
         notes.append(
             f"The deployed threshold {shown(at.threshold, metric)} is no grid threshold of the "
             f"run: FAR is that at the next {above}, {shown(at.far_at, metric)}, and FRR that at "

@@ -15,8 +15,10 @@ from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.axis import exact_to
 from opis_cli.scoring.opis import Consistency
 from opis_cli.statistics.jackknife import BAND_POINTS, band_columns
-from opis_cli.text import number, plain, rate, scale, shown
+from opis_cli.text import SIMILARITIES, number, plain, rate, scale, shown
 
+BAND_OPACITY = 0.15
+"""How opaque the interval of a curve is."""
 _LINEAR = 8.0
 """Ratio of the highest rate to the median one up to which an axis of rates is linear."""
 
@@ -84,7 +86,14 @@ def veil_estimates(axes: Axes, run: Evaluation) -> None:
 def band(axes: Axes, x: Curve, low: Curve, high: Curve, color: str, label: str) -> None:
     """Draw the interval of a curve as a band."""
     axes.fill_between(
-        x, low, high, color=color, alpha=0.15, linewidth=0, zorder=4, label=label or "_nolegend_"
+        x,
+        low,
+        high,
+        color=color,
+        alpha=BAND_OPACITY,
+        linewidth=0,
+        zorder=4,
+        label=label or "_nolegend_",
     )
 
 
@@ -164,7 +173,7 @@ def name_thresholds(axes: Axes, metric: str, what: str = "threshold") -> None:
     distances.
     """
     axes.set_xlabel(f"{scale(metric)} {what}".strip().replace("euclidean", "Euclidean"))
-    if metric == "score":
+    if metric in SIMILARITIES:
         axes.xaxis.set_major_formatter(lambda x, _: f"{-x + 0.0:g}")
 
 

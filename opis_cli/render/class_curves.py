@@ -149,9 +149,9 @@ def name_curves(
         Range of x in which a name may point to its curve.
     look : Look
     highlight : bool
-        Whether these curves have no lines in the colour of the worst yet, and get them now.
+        Whether to draw these curves in the colour of the worst. Among bands, this is always done.
     """
-    if highlight:
+    if highlight or len(values) > MOST_LINES:
         lines(axes, x, values[named], WORST, 3, "_named")
     low, high = axes.get_ylim()
     anchors = []

@@ -33,7 +33,7 @@ _FONT = 0.9
 """Size of the names over that of other text."""
 _GAP, _MARGIN = 0.06, 0.2
 """Distance of the names from the cells, and space at the sides, in inches."""
-_CELL, _LARGEST_CELL = 0.03, 0.06
+_CELL, _LARGEST_CELL = 0.025, 0.06
 """Sides of the least and of the largest cell in inches, for each point of the text."""
 _COLORS = "Blues"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib import font_manager
 from matplotlib.artist import Artist
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
@@ -57,7 +58,7 @@ def cover(artists: Sequence[Artist]) -> None:
         dots = " ..." if len(missing) > 5 else ""
         warnings.warn(
             f"no font here has {len(missing)} of the characters of the names ({some}{dots}), so "
-            f"boxes stand for them in the picture; install a font, such as fonts-noto-cjk",
+            "boxes stand for them in the picture; install a font that has them, such as Noto",
             stacklevel=2,
         )
 
@@ -71,12 +72,38 @@ def _characters(path: str) -> frozenset[str]:
         return frozenset()
 
 
+def need_outlines(figure: Figure) -> bool:
+    """Return whether text of a figure has a font of outlines of another kind than TrueType.
+
+    A PDF cannot hold such a font as TrueType: matplotlib would write one that shows nothing.
+    """
+    families = {family for text in figure.findobj(Text) for family in text.get_fontfamily()} - set(
+        FontProperties().get_family()
+    )
+    return any(not _is_truetype(path) for family, path in _fallbacks() if family in families)
+
+
+@cache
+def _is_truetype(path: str) -> bool:
+    with Path(path).open("rb") as file:
+        kind = file.read(4)
+        if kind == b"ttcf":
+            # A collection: matplotlib takes its first font, whose place comes after three numbers.
+            file.seek(12)
+            file.seek(int.from_bytes(file.read(4), "big"))
+            kind = file.read(4)
+    return kind != b"OTTO"
+
+
 def _fallbacks() -> Iterator[tuple[str, str]]:
-    """Yield family and file of each installed family once, the likely ones first."""
+    """Yield family and file of each installed family once, TrueType and the likely ones first."""
     files: dict[str, str] = {}
     for entry in font_manager.fontManager.ttflist:
         upright = entry.style == "normal" and entry.weight in (400, "normal", "regular")
         # matplotlib's font of last resort has a box for each character, and counts as having all.
         if upright and not entry.name.startswith("Last Resort") and Path(entry.fname).exists():
             files.setdefault(entry.name, entry.fname)
-    yield from sorted(files.items(), key=lambda item: (not _FIRST.search(item[0]), item[0]))
+    yield from sorted(
+        files.items(),
+        key=lambda item: (not _is_truetype(item[1]), not _FIRST.search(item[0]), item[0]),
+    )

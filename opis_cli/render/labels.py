@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from numpy.typing import NDArray
 
 from opis_cli.records import Curve
@@ -73,7 +73,8 @@ def name_points(
     placed: list[Curve] = []
     leaders: list[Curve] = []
     for text, (x, y) in zip(texts, anchors, strict=True):
-        own = text.get_window_extent()
+        # Of the text alone, without its line.
+        own = Text.get_window_extent(text)
         half = np.array([own.width, own.height]) / 2 + 1
         points = to_pixels(np.column_stack([x, y]))
         centres, origins = _candidates(points, half)

@@ -15,7 +15,7 @@ from matplotlib.legend import Legend
 
 from opis_cli.errors import SettingsError
 from opis_cli.render.colors import NOTE
-from opis_cli.render.fonts import cover
+from opis_cli.render.fonts import cover, need_outlines
 from opis_cli.text import plain
 
 FACTS = "facts"
@@ -124,10 +124,13 @@ class _Figure(Figure):
 
     def savefig(self, fname: Any, **options: Any) -> None:
         """Write the figure, with fonts that a printer takes, and no pixels below 300 dpi."""
-        suffix = options.get("format") or str(fname).rpartition(".")[2]
-        if str(suffix).lower() in ("pdf", "svg"):
+        suffix = str(options.get("format") or str(fname).rpartition(".")[2]).lower()
+        kinds = _VECTOR
+        if suffix in ("pdf", "svg"):
             options.setdefault("dpi", _PRINT_DPI)
-        with matplotlib.rc_context(_VECTOR):
+        if suffix == "pdf" and need_outlines(self):
+            kinds = _VECTOR | {"pdf.fonttype": 3}
+        with matplotlib.rc_context(kinds):
             super().savefig(fname, **options)
 
 
@@ -241,7 +244,7 @@ class Sheet:
             loc="left",
             weight="bold",
             parse_math=False,
-            pad=0.5 * points + 1.15 * points * len(lines),
+            pad=0.8 * points + 1.1 * points * len(lines),
         )
         panel.annotate(
             "\n".join(lines),

@@ -11,6 +11,7 @@ from opis_cli.counting.counts_file import load_counts, save_counts
 from opis_cli.counting.sizes import Sizes
 from opis_cli.judging.models import compare
 from opis_cli.render import comparison_plots
+from opis_cli.render.axes import BAND_OPACITY
 from opis_cli.render.plots import draw
 from opis_cli.report.curves_table import curves_table
 from opis_cli.scoring import curves
@@ -121,7 +122,7 @@ def test_pictures_show_the_curves_of_brute_force(run, brute):
         ]
         assert bool(marked) == (name == "FAR")
     for band, rate in zip(
-        (c for c in lower.collections if c.get_alpha() == 0.2),
+        (c for c in lower.collections if c.get_alpha() == BAND_OPACITY),
         (found.counts.pooled_far, found.counts.pooled_frr),
         strict=True,
     ):

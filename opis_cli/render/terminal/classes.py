@@ -7,7 +7,8 @@ from rich.text import Text
 
 from opis_cli.render.terminal.blocks import hanging, titled
 from opis_cli.render.terminal.evidence import fitted_table
-from opis_cli.render.terminal.threshold import FEW_CARRIERS, bounds
+from opis_cli.render.terminal.threshold import FEW_CARRIERS
+from opis_cli.render.words import bounds
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.scoring.operating import rates_at

@@ -7,15 +7,15 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from opis_cli import decimals
-from opis_cli.render.price import price_sentence
 from opis_cli.render.terminal.blocks import hanging, marked, section
+from opis_cli.render.words import bounds, price_sentence, rule
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.scoring.borderline import Borderline
 from opis_cli.scoring.pooled import RatesAt
 from opis_cli.scoring.recommend import Recommendation
 from opis_cli.statistics.carriers import carriers_of_far
-from opis_cli.text import number, plain, rate, scale, shown
+from opis_cli.text import number, plain, rate, shown
 
 _WRONG = "wrong matches accepted (FAR)"
 _RIGHT = "right matches rejected (FRR)"
@@ -99,11 +99,6 @@ def _held(value: float | None, bound: float | None) -> Text:
     return Text(f"bound {rate(bound)}")
 
 
-def rule(threshold: float, metric: str) -> str:
-    """Return the rule that accepts a pair: ``cosine distance <= 0.25``."""
-    return f"{scale(metric)} {'>=' if metric == 'score' else '<='} {shown(threshold, metric)}"
-
-
 def in_use(report: Report) -> RenderableType | None:
     """Return the rates of the deployed threshold, if there is one."""
     deployed, chosen, pairs = report.deployed, report.recommendation, report.pairs
@@ -178,12 +173,6 @@ def borderline(found: Borderline | None, accepted: int, rejected: int) -> list[R
     if not sides:
         return []
     return [hanging("  ", f"Pairs lie within a rounding of it: {', '.join(sides)}.", "dim")]
-
-
-def bounds(chosen: Recommendation) -> str:
-    """Return the bounds on the pooled rates that the threshold should meet, as text."""
-    given = (("FAR", chosen.max_far), ("FRR", chosen.max_frr))
-    return " and ".join(f"{name} <= {rate(value)}" for name, value in given if value is not None)
 
 
 def carriers_in_words(effective: float) -> str:

@@ -52,9 +52,8 @@ def test_a_terminal_breaks_no_word_of_a_message(tmp_path):
         "-m",
         "opis_cli",
         "evaluate",
-        "missing-embeddings-of-the-new-model.npy",
+        "missing-embeddings-of-model.npy",
     ]
-    words += ["--max-far", "2"]
     piped = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False).stderr
     leader, follower = pty.openpty()
     narrow = {**os.environ, "COLUMNS": "36", "TERM": "xterm"}

@@ -53,3 +53,18 @@ def test_each_side_is_counted_at_its_own_threshold(counts):
     assert found.accepted[0].accepted == 31
     # Below the whole grid nothing is accepted, so no class is rejected more than all together.
     assert found.rejected == () and found.unjudged[0].rejected == 3
+
+
+@pytest.mark.parametrize("errors", [2, 3])
+def test_fewer_than_three_errors_name_no_class(errors):
+    """Two rejected of 45 genuine pairs may be chance, and so may two accepted impostors."""
+    every = 45 - np.zeros(20, int), 10 * 190 + np.zeros(20, int)
+    wrong = errors * (np.arange(20) == 0)
+    counts = data.hand_made(
+        np.column_stack([every[0] - wrong, every[0]]),
+        np.column_stack([wrong, every[1]]),
+        np.full(20, 10),
+        [0.5, 2.0],
+    )
+    found = who_pays(counts, 0.5, 0.5, 3)
+    assert names(found.rejected) == names(found.accepted) == (["c0"] if errors == 3 else [])

@@ -258,7 +258,7 @@ def evaluate_embeddings(
     start = time.perf_counter()
     counts = count_pairs(embeddings, settings, deployed, progress, announce, sizes)
     counted = time.perf_counter()
-    engine = choose_engine(settings.engine, _total(counts) + counts.excluded)
+    engine = choose_engine(settings.engine, _total(counts) + counts.excluded, embeddings)
     settings = dataclasses.replace(settings, engine=engine)  # type: ignore[arg-type]
     facts, sample = (
         facts_of_embeddings(counts, embeddings, settings),

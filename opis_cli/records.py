@@ -165,6 +165,10 @@ class Embeddings:
         Number of bits that each number of the source holds, if the metric is Hamming.
     warnings : tuple of InputWarning
         Doubts that reading raised.
+    partners : ndarray of shape (N, D), float32, optional
+        The rows in the form in which others are compared with them, under the metric dot: the inner
+        product of ``vectors[i]`` and ``partners[j]`` is also that of ``vectors[j]`` and
+        ``partners[i]``. Without it, both forms are ``vectors``.
     """
 
     vectors: Numbers
@@ -180,6 +184,7 @@ class Embeddings:
     bits: int | None = None
     bits_of_number: int | None = None
     warnings: tuple[InputWarning, ...] = ()
+    partners: NDArray[np.float32] | None = None
 
     @property
     def dim(self) -> int:

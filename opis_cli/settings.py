@@ -10,7 +10,7 @@ from typing import Any, Literal, get_type_hints
 from opis_cli.errors import SettingsError
 from opis_cli.values import Calibration, choices_of, option, parse_size, plain_value
 
-Metric = Literal["cosine", "euclidean", "hamming", "distance", "score"]
+Metric = Literal["cosine", "euclidean", "hamming", "dot", "distance", "score"]
 """Metrics. The last two are for scored pairs, which have no vectors."""
 Prefer = Literal["utility", "low-far", "low-frr", "worst-classes"]
 OnBadRows = Literal["error", "drop"]
@@ -235,7 +235,7 @@ class Settings:
         About(
             "{choices}.",
             panel="Input",
-            choices=("cosine", "euclidean", "hamming"),
+            choices=("cosine", "euclidean", "hamming", "dot"),
             changes_counts=True,
             compares="figures",
         ),
@@ -440,7 +440,11 @@ class Settings:
         if self.gallery_labels is not None and self.gallery is None:
             raise SettingsError("--gallery-labels is for --gallery; give both")
         parse_size(self.memory_limit)
-        Calibration.parse(self.calibration)
+        if self.calibration_range.by == "distance" and self.metric == "dot":
+            raise SettingsError(
+                f"--calibration={self.calibration}: inner products are no distances; give far: or "
+                "frr:"
+            )
 
     @property
     def ignored_label(self) -> tuple[str | None, bool]:
@@ -472,7 +476,7 @@ class Settings:
                 raise SettingsError(f"{option(field)} is for embeddings, not for --pairs")
         if self.engine not in ("auto", "numpy"):
             raise SettingsError("--engine is for embeddings; --pairs need none")
-        if self.metric in ("euclidean", "hamming"):
+        if self.metric in ("euclidean", "hamming", "dot"):
             raise SettingsError("--metric is for embeddings; --pairs have a distance already")
         if self.prefer == "worst-classes" and self.group_column is None:
             raise SettingsError("--prefer=worst-classes with --pairs needs --group-column")

@@ -2,12 +2,17 @@
 
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 
 from opis_cli import decimals
 
 SCORED = ("distance", "score")
 """Metrics of scored pairs, which are scales of the user's own."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+SIMILARITIES = ("dot", "score")
+"""Metrics in which a larger number is closer. As a distance, opis takes its negative."""
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 _CONTROL_BUT_JOINERS = re.compile(f"(?![\u200c\u200d]){_CONTROL.pattern}")
 
 
@@ -46,11 +51,17 @@ def number(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}g}"
 
 
+def written_out(value: float, digits: int) -> str:
+    """Return a number with significant digits and without an exponent: ``0.0000768``."""
+    text = f"{value:.{digits}g}"
+    return f"{Decimal(text):f}" if "e" in text and abs(value) < 1 else text
+
+
 def scale(metric: str) -> str:
-    """Return the name of a metric's scale: ``cosine distance``, ``distance``, ``score``."""
+    """Return the name of a metric's scale: ``cosine distance``, ``inner product``, ``score``."""
     if metric in SCORED:
         return metric
-    return "Hamming distance" if metric == "hamming" else f"{metric} distance"
+    return {"hamming": "Hamming distance", "dot": "inner product"}.get(metric, f"{metric} distance")
 
 
 def shown(threshold: float, metric: str) -> str:
@@ -59,8 +70,8 @@ def shown(threshold: float, metric: str) -> str:
 
 
 def as_known(threshold: float, metric: str) -> float:
-    """Return a threshold on the user's scale. A score is the negative of its distance."""
-    return 0.0 - threshold if metric == "score" else threshold
+    """Return a threshold on the user's scale. A similarity is the negative of its distance."""
+    return 0.0 - threshold if metric in SIMILARITIES else threshold
 
 
 def on_scale(threshold: float, metric: str) -> str:

@@ -121,10 +121,6 @@ def gate(
         "confidence": confidence,
         "family": family,
     }
-    # A page shows a threshold without a limit too.
-    shows = html is not None and threshold is not None
-    settings = settings_of(config, {"seed": seed})
-    outcome = _judge(run_or_source, config, flags, settings, quiet, need_limit=not shows)
     files = {
         "junit": junit,
         "markdown": markdown,
@@ -132,6 +128,17 @@ def gate(
         "html": html,
         "json": json_file,
     }
+    # Without a limit there is only something to show. A report for programs would say that the gate
+    # passed, and nobody would notice that the limits are gone.
+    only_page = html is not None and not [one for one in files if files[one] and one != "html"]
+    outcome = _judge(
+        run_or_source,
+        config,
+        flags,
+        settings_of(config, {"seed": seed}),
+        quiet,
+        need_limit=not (only_page and threshold is not None),
+    )
     _write_reports(outcome, files)
     try:
         if as_json:
@@ -189,13 +196,25 @@ def _write_reports(outcome: "Outcome", files: dict[str, Path | None]) -> None:
     from opis_cli.files import write_text
     from opis_cli.render.verdicts import FORMATS
 
+    page = files["html"]
     for kind, file in files.items():
         if file is not None:
-            write_text(file, FORMATS[kind](outcome))
+            beside = None if page is None else os.path.relpath(page, file.parent)
+            write_text(file, FORMATS[kind](replace(outcome, page=beside)))
     for variable, kind in (("GITHUB_STEP_SUMMARY", "markdown"), ("GITHUB_OUTPUT", "github")):
         if os.environ.get(variable):
+            uploaded = None if page is None else _artifacts_on_github()
             with Path(os.environ[variable]).open("a", encoding="utf-8") as stream:
-                stream.write(FORMATS[kind](outcome))
+                stream.write(FORMATS[kind](replace(outcome, page=uploaded)))
+
+
+def _artifacts_on_github() -> str | None:
+    """Return the address of the artifacts of this job, where a workflow puts the page."""
+    names = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")
+    server, repository, number = (os.environ.get(name) for name in names)
+    if not (server and repository and number):
+        return None
+    return f"{server}/{repository}/actions/runs/{number}#artifacts"
 
 
 def _tell(outcome: "Outcome", *, silent: bool, aside: bool) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from opis_cli.errors import InputError
 from opis_cli.records import Curve, PairCounts
+from opis_cli.text import SIMILARITIES
 from opis_cli.values import Calibration
 
 OPERATING_FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -91,9 +92,11 @@ def first_within(frr: Curve, bound: float) -> int | None:
 
 def unresolved(calibration: Calibration, counts: PairCounts, why: str) -> InputError:
     """Make the error that refuses a calibration range and tells the reason."""
-    finest = counts.rounding if counts.metric == "cosine" else math.sqrt(2 * counts.rounding)
+    finest = counts.rounding
+    if counts.metric not in ("cosine", "dot"):
+        finest = math.sqrt(2 * finest)
     advice = "; --calibration=distance:LOW..HIGH takes any distances"
-    advice = "" if counts.metric == "score" else advice
+    advice = "" if counts.metric in SIMILARITIES else advice
     return InputError(
         f"the calibration range {calibration} cannot be resolved: {why} "
         f"({counts.impostor_total:,} impostor and {counts.genuine_total:,} genuine pairs; "

@@ -31,14 +31,18 @@ Progress = Callable[[int, int], None]
 
 _NUMBA_PAYS_AT = 10_000_000
 """Number of pairs from which the numba engine saves more time than its import takes."""
+_DEVICE_PAYS_AT = 5_000_000_000
+"""The same for the torch engine on a device. Its import and its first kernel take ten seconds."""
 _LEAST_WIDTH = 50
 """Least width of a calibration range in score, in units of ``Rows.rounding``."""
 
 
-def choose_engine(name: str, pairs: int) -> str:
+def choose_engine(name: str, pairs: int, embeddings: Embeddings) -> str:
     """Return the name of the engine to use: the given one, or the choice that ``auto`` makes."""
     if name != "auto":
         return name
+    if pairs >= _DEVICE_PAYS_AT and engines.has_device(embeddings):
+        return "torch"
     return "numba" if pairs >= _NUMBA_PAYS_AT else "numpy"
 
 
@@ -77,7 +81,7 @@ def count_pairs(
     refuse_memory(embeddings, settings)
     threads = settings.threads or processors()
     plan = plan_pairs(embeddings, settings, threads)
-    rows, engine = plan.rows, choose_engine(settings.engine, plan.pairs)
+    rows, engine = plan.rows, choose_engine(settings.engine, plan.pairs, embeddings)
     announce_work(embeddings, settings, plan.pairs, announce)
     needs = needs_of(settings.calibration_range, *settings.bounds, deployed)
     seen = pilot.run_pilot(plan, needs, settings.seed, sizes)

@@ -202,12 +202,13 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows, sizes: Sizes = SIZES) -> 
         pilot.genuine.first_at(1 - frrs / slack),
     ]
     end = float(shifted(rows, max(high, *np.concatenate([*tops, given])), +1))
-    step = code_step(end)
+    least = rows.least_distance
+    step = code_step(end - least)
     end = float(after_whole(end) if rows.whole else multiples(end, step, +1))
     end = min(end, rows.largest_distance)
     tail = _tail_start(pilot, min([*needs.fars, 1e-1]))
     coarse = _WHOLE_POINTS if rows.whole else _COARSE_POINTS
-    even = [_even(0, end, coarse), _even(low, high, int(RANGE_POINTS * 1.1 * wider))]
+    even = [_even(least, end, coarse), _even(low, high, int(RANGE_POINTS * 1.1 * wider))]
     steps = _genuine_steps(pilot.genuine, min(tail, low), end)
     accepted, rejected = pilot.genuine.first_at(1 - frrs), pilot.impostor.first_above(fars)
     gaps = pilot.gaps(rows)
@@ -224,8 +225,8 @@ def place_grid(pilot: Pilot, needs: Needs, rows: Rows, sizes: Sizes = SIZES) -> 
         fine = gaps.clear(np.concatenate([*even, _near(rows, steps, reach)]))
         decisive = [gaps.beside(accepted, +1), gaps.beside(rejected, -1)]
         decisive += [_near(rows, accepted, reach), _near(rows, rejected, -reach)]
-    fine = np.concatenate([fine, *decisive, given, [0.0, end]])
-    fine = np.unique(fine[(fine >= 0) & (fine <= end)])
+    fine = np.concatenate([fine, *decisive, given, [least, end]])
+    fine = np.unique(fine[(fine >= least) & (fine <= end)])
     upper = _upper(pilot, rows, end)
     count, classes = len(rows.labels), int(rows.keys.max()) + 1
     if count * (count - 1) // 2 > sizes.small_pairs:

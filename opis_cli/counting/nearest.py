@@ -57,7 +57,8 @@ def searches_of(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) 
     genuine, impostor = (
         nearest[: plan.queries] for nearest in (tally.nearest_genuine, tally.nearest_impostor)
     )
-    equal = plan.rows.cuts(np.zeros(1))
+    # An inner product does not tell that rows are equal.
+    equal = np.inf if plan.rows.metric == "dot" else plan.rows.cuts(np.zeros(1))
     same = np.maximum(genuine, impostor) >= equal
     return Searches(
         _hits(embeddings, plan, placed, genuine, impostor),
@@ -121,7 +122,7 @@ def _conflicts(embeddings: Embeddings, plan: Plan, equal: Ints) -> Ints:
 def _scores_of_one(rows: Rows, row: int, others: Ints) -> NDArray[np.float32]:
     """Return the scores of a row with other rows, which lie side by side."""
     part = slice(others[0], others[-1] + 1)
-    scores: NDArray[np.float32] = rows.vectors[part] @ rows.vectors[row]
+    scores: NDArray[np.float32] = rows.partners[part] @ rows.vectors[row]
     scores -= rows.half_squares[part]
     scores -= rows.half_squares[row]
     return scores
@@ -168,13 +169,12 @@ def _nearest_is_genuine(embeddings: Embeddings, plan: Plan, row: int) -> bool:
     source = rows.order[near]
     if rows.whole:  # float32 is exact, so all of them tie
         return bool(plan.truth[near[np.argmin(source)]] == plan.truth[row])
-    distances = _exact_distances(
-        embeddings.vectors[rows.order[row]], embeddings.vectors[source], rows.metric
-    )
+    partners = embeddings.vectors if embeddings.partners is None else embeddings.partners
+    distances = _exact_distances(embeddings.vectors[rows.order[row]], partners[source], rows.metric)
     # Equal distances can differ in the last bits of a float64 sum, but they are ties. Rows of
     # length 1 have rounding of one size; other rows have rounding in proportion to the distance.
     least = float(distances.min())
-    ties = distances <= least + (1e-14 if rows.metric == "cosine" else 1e-12 * least)
+    ties = distances <= least + (1e-14 if rows.metric == "cosine" else 1e-12 * abs(least))
     first = near[ties][np.argmin(source[ties])]
     return bool(plan.truth[first] == plan.truth[row])
 
@@ -182,10 +182,12 @@ def _nearest_is_genuine(embeddings: Embeddings, plan: Plan, row: int) -> bool:
 def _exact_distances(one: Numbers, others: Numbers, metric: str) -> NDArray[np.float64]:
     """Return numbers that order the distances of one vector to others, computed in float64.
 
-    They are the cosine distances, or the squared Euclidean distances. Sums of squared differences
-    keep more digits than a product.
+    They are the cosine distances, the squared Euclidean distances, or the negative inner products.
+    Sums of squared differences keep more digits than a product.
     """
     one, others = np.asarray(one, np.float64), np.asarray(others, np.float64)
+    if metric == "dot":
+        return np.asarray(-(others @ one))
     if metric == "cosine":
         one = one / np.sqrt(np.sum(one**2))
         others = others / np.sqrt(np.sum(others**2, axis=1, keepdims=True))

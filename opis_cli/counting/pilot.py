@@ -91,5 +91,5 @@ def _scores(rows: Rows, i: Ints, j: Ints) -> Scores:
     scores = np.empty(len(i), np.float32)
     for start in range(0, len(i), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        scores[part] = np.einsum("nd,nd->n", rows.vectors[i[part]], rows.vectors[j[part]])
+        scores[part] = np.einsum("nd,nd->n", rows.vectors[i[part]], rows.partners[j[part]])
     return np.asarray(scores - rows.half_squares[i] - rows.half_squares[j])

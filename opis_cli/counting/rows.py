@@ -9,6 +9,7 @@ metric   distance ``d``             score ``s``
 cosine   ``1 - cos``, 0 to 2        ``1 - d``
 euclid   ``|a - b|``                ``-d ** 2 / 2``
 hamming  number of differing bits   ``D - 2 * d``
+dot      minus the inner product    ``-d``
 ======== ========================== =================
 
 *Centring.* The mean is subtracted from Euclidean rows first, so that the rounding error is relative
@@ -18,6 +19,11 @@ score is then ``-d``.
 
 *Bits.* Bits become rows of -1 and 1. The product of two rows is a whole number, namely their score,
 and float32 holds it exactly. So no Hamming distance is ever rounded.
+
+*Partners.* Some scores are not the product of two rows in the same form. A normalised score is one.
+Each row then has two forms: the score of rows ``i`` and ``j`` is the inner product of
+``vectors[i]`` and ``partners[j]``, which must also be that of ``vectors[j]`` and ``partners[i]``.
+Otherwise both forms are the same array.
 
 *Cuts.* A pair is accepted at threshold ``t`` if and only if ``d <= t``. An engine accepts it if its
 score is at least ``cuts(t)``. The cut lies one float32 rounding below the exact score of ``t``. So
@@ -31,6 +37,7 @@ divides the window into even steps of score, and a table leads from the step to 
 Read ``Rows`` first, then ``cuts``, ``cuts_of`` and ``Codes``, and then ``prepare``.
 """
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -74,9 +81,11 @@ class Rows:
     ----------
     vectors : ndarray of shape (N, D), float32, C-contiguous
         The vectors, scaled to unit length under cosine. If ``centred``, their mean is subtracted.
+    partners : ndarray of shape (N, D), float32, C-contiguous
+        The rows in the form in which others are compared with them; mostly the same array.
     half_squares : ndarray of shape (N,), float32
         Half the squared length of each row if ``centred``, else 0. The score of rows ``i`` and
-        ``j`` is ``vectors[i] @ vectors[j] - half_squares[i] - half_squares[j]``.
+        ``j`` is ``vectors[i] @ partners[j] - half_squares[i] - half_squares[j]``.
     labels : ndarray of shape (N,), int32
         Class of each row, not decreasing. A pair is genuine if its two labels are equal.
     vetoes : tuple of ndarrays of shape (N,), int32
@@ -87,18 +96,19 @@ class Rows:
         Class or group that the pairs of each row are credited to.
     order : ndarray of shape (N,), int64
         Index of each row in the embeddings.
-    metric : {"cosine", "euclidean", "hamming"}
+    metric : {"cosine", "euclidean", "hamming", "dot"}
     centred : bool
         Whether the mean was subtracted, as it always is under the Euclidean metric.
     scale : float
-        Unit of ``ROUNDING``: 1, or the largest squared length of a row if ``centred``. It is 0 if
-        no score is rounded.
+        Unit of ``ROUNDING``: 1, or the largest squared length of a row if ``centred``. For inner
+        products, the largest length of a row times that of a partner. 0 if no score is rounded.
     unit : bool
         Whether a distance has an equivalent for unit vectors: always under cosine, under the
-        Euclidean metric if the given vectors have unit length, never under Hamming.
+        Euclidean metric if the given vectors have unit length, never under others.
     """
 
     vectors: NDArray[np.float32]
+    partners: NDArray[np.float32]
     half_squares: NDArray[np.float32]
     labels: NDArray[np.int32]
     keys: NDArray[np.int32]
@@ -126,7 +136,7 @@ class Rows:
 
     def scores_of(self, one: Any, two: Any) -> NDArray[np.float32]:
         """Return the scores of all rows ``one`` with all rows ``two``; slices or index arrays."""
-        scores: NDArray[np.float32] = self.vectors[one] @ self.vectors[two].T
+        scores: NDArray[np.float32] = self.vectors[one] @ self.partners[two].T
         scores -= self.half_squares[one, None]
         scores -= self.half_squares[None, two]
         return scores
@@ -140,9 +150,11 @@ class Rows:
 
     def some(self, index: Ints, labels: Ints, keys: Ints) -> "Rows":
         """Return some of the rows, with other labels and keys; all three of the same length."""
+        vectors = self.vectors[index]
         return replace(
             self,
-            vectors=self.vectors[index],
+            vectors=vectors,
+            partners=vectors if self.partners is self.vectors else self.partners[index],
             half_squares=self.half_squares[index],
             labels=labels.astype(np.int32),
             keys=keys.astype(np.int32),
@@ -161,7 +173,9 @@ class Rows:
         return np.searchsorted(self.labels, self.labels, side="right").astype(np.int64)
 
     def distance(self, scores: Floats) -> NDArray[np.float64]:
-        """Convert scores to distances, which are never below 0."""
+        """Convert scores to distances. None is below 0, but for inner products."""
+        if self.metric == "dot":
+            return -np.asarray(scores, np.float64)
         lost = np.maximum(self._nearest_score - np.asarray(scores, np.float64), 0.0)
         if self.metric == "euclidean":
             return np.asarray(np.sqrt(2 * lost))
@@ -179,7 +193,7 @@ class Rows:
         """The score of two equal rows."""
         if self.whole:
             return float(self.vectors.shape[1])
-        return 0.0 if self.centred else 1.0
+        return 0.0 if self.centred or self.metric == "dot" else 1.0
 
     def cuts(self, thresholds: Floats) -> NDArray[np.float32]:
         """Return the least score that each threshold accepts, shape as given."""
@@ -208,7 +222,7 @@ class Rows:
         Under cosine the step of a code is a short decimal, so that thresholds lie on the ends of
         codes.
         """
-        top, bottom = self.cuts(np.array([0.0, end]))
+        top, bottom = self.cuts(np.array([self.least_distance, end]))
         if self.metric == "cosine":
             return Codes(top, np.float32(1 / code_step(end)))
         return Codes.between(top, bottom)
@@ -220,8 +234,13 @@ class Rows:
             return 2.0
         if self.whole:
             return float(self.vectors.shape[1])
-        longest = 2.0 * float(np.sqrt(self.scale)) * (1 + 1e-6)
-        return decimals.shortest(longest, 1.1 * longest)
+        reach = self.scale if self.metric == "dot" else 2.0 * float(np.sqrt(self.scale))
+        return decimals.shortest(reach * (1 + 1e-6), 1.1 * reach)
+
+    @property
+    def least_distance(self) -> float:
+        """A distance of few digits that no pair falls short of: 0, but for inner products."""
+        return -self.largest_distance if self.metric == "dot" else 0.0
 
 
 def after_whole(distances: Floats | float) -> NDArray[np.float64]:
@@ -304,7 +323,7 @@ def prepare(
     Parameters
     ----------
     embeddings : Embeddings
-    metric : {"cosine", "euclidean", "hamming"}
+    metric : {"cosine", "euclidean", "hamming", "dot"}
     keys : ndarray of shape (N,), optional
         Key that the pairs of each row are credited to; the label by default.
     labels : ndarray of shape (N,), optional
@@ -337,37 +356,47 @@ def prepare(
         block = embeddings.vectors[order[part]].astype(np.float64)
         if metric == "cosine":
             block = _unit_rows(block)
+        if metric == "dot":
+            squares[part] = np.einsum("nd,nd->n", block, block)
         if mean is not None:
             lengths[part] = np.sqrt(np.einsum("nd,nd->n", block, block))
             block -= mean
             squares[part] = np.einsum("nd,nd->n", block, block)
-            if not squares[part].max() < _LARGEST_SQUARE:
-                raise InputError(
-                    f"{embeddings.source.path}: the vectors are longer than float32 products can "
-                    "hold; scale them down"
-                )
+        if not squares[part].max() < _LARGEST_SQUARE:
+            raise InputError(
+                f"{embeddings.source.path}: the vectors are longer than float32 products can "
+                "hold; scale them down"
+            )
         vectors[part] = block
 
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(fill, range(0, count, step)):
             pass
+    partners, scale = vectors, 0.0 if metric == "hamming" else float(squares.max())
+    if embeddings.partners is not None:
+        partners = np.ascontiguousarray(embeddings.partners[order], np.float32)
+        scale = math.sqrt(scale * float(np.einsum("nd,nd->n", partners, partners).max()))
+    if metric != "hamming":
+        # If all rows are equal, the largest square is 0. Any positive scale serves then.
+        scale = scale or 1.0
     return Rows(
         vectors=vectors,
-        half_squares=(squares / 2).astype(np.float32),
+        partners=partners,
+        half_squares=(squares / 2 if mean is not None else np.zeros(count)).astype(np.float32),
         labels=labels[order].astype(np.int32),
         keys=keys[order].astype(np.int32),
         order=order,
         metric=metric,
         centred=mean is not None,
-        # If all rows are equal, the largest square is 0. Any positive scale serves then.
-        scale=0.0 if metric == "hamming" else float(squares.max()) or 1.0,
-        unit=metric != "hamming" and bool(np.all(np.abs(lengths - 1) <= _UNIT_TOLERANCE)),
+        scale=scale,
+        unit=metric not in ("hamming", "dot")
+        and bool(np.all(np.abs(lengths - 1) <= _UNIT_TOLERANCE)),
     )
 
 
 def _mean_to_take_off(vectors: Numbers, metric: Metric, step: int) -> NDArray[np.float64] | None:
     """Return the mean row, or None if it gains nothing: for bits, or unit vectors spread well."""
-    if metric == "hamming":
+    if metric in ("hamming", "dot"):
         return None
     if metric == "euclidean":
         return _mean(vectors, step, lambda block: block)

@@ -208,7 +208,7 @@ class Table:
             name, what = next((name, what) for name, what, rows in faults if rows[first])
             raise InputError(
                 f"{path}: row {row + first} (counted from 0) has {what} in column {name!r}; mend "
-                "it, or leave such rows out with --on-bad-rows drop"
+                "it, or leave such rows out with --on-bad-rows=drop"
             )
         return Batch(
             scores=scores[good],

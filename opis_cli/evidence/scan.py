@@ -334,7 +334,7 @@ def _look(
     rows, height, width = plan.rows, tile.b - tile.a, tile.d - tile.c
     scores = buffer[:height]
     left, right = slice(tile.a, tile.b), slice(tile.c, tile.d)
-    np.matmul(rows.vectors[left], rows.vectors[right].T, out=scores[:, :width])
+    np.matmul(rows.vectors[left], rows.partners[right].T, out=scores[:, :width])
     if rows.centred:
         subtract_halves(scores, rows.half_squares[left], rows.half_squares[right])
     if plan.shared is not None:

@@ -328,7 +328,7 @@ def _against(
         which = "run" if change.value is None else "baseline"
         return f"undefined: the {which} has no such figure"
     text = rate if change.name in ("recall_at_1", "frr") else number
-    remark = f"{text(change.base)} -> {text(change.value)}"
+    remark = f"from {text(change.base)} to {text(change.value)}"
     if demands.confidence is None or value <= allowed:
         return remark
     if interval is None:

@@ -14,7 +14,7 @@ from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import Evidence
 from opis_cli.report.input_warnings import ROWS_NAMED
 from opis_cli.scoring.operating import Operating
-from opis_cli.text import as_known, first_of, plain, shown
+from opis_cli.text import SIMILARITIES, as_known, first_of, plain, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +88,7 @@ def error_pairs(
     if limit.rule.name == "max-label-conflicts":
         table = table[table["distance"] <= _EQUAL]
     elif at is not None and not _is_at(evidence, at):
-        sign = -1 if evidence.facts.metric == "score" else 1
+        sign = -1 if evidence.facts.metric in SIMILARITIES else 1
         accepted = sign * table["distance"] <= at.threshold
         table = table[accepted == (kind == "false_accept")]
     if limit.rule.name == "max-class-frr" and at is not None:

@@ -24,10 +24,11 @@ from opis_cli.judging.limits import DEFAULT_CONFIDENCE, SUSPECTS, Demands, Limit
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import Evidence, no_evidence
 from opis_cli.report.threshold_file import read_threshold
-from opis_cli.scoring.operating import Operating
+from opis_cli.scoring.operating import Operating, rates_at
+from opis_cli.scoring.who_pays import WhoPays, who_pays
 from opis_cli.settings import Compares
 from opis_cli.statistics import bootstrap
-from opis_cli.text import as_known, plain, rate, shown
+from opis_cli.text import SIMILARITIES, as_known, plain, rate, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +85,26 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A verdict with the judged run and the baseline, as the input of the gate's reports."""
+    """A verdict with the judged run and the baseline, as the input of the gate's reports.
+
+    ``page`` is the address of the page of this outcome, for reports that link to it.
+    """
 
     verdict: Verdict
     run: Evaluation
     base: Evaluation | None = None
+    page: str | None = None
+
+    def paying(self, most: int) -> WhoPays | None:
+        """Return the classes that pay for the judged threshold, at most ``most`` of each kind.
+
+        The result is None if there is no threshold, or no class with pairs of both kinds.
+        """
+        judged, run = self.verdict.judged, self.run
+        if judged is None or not len(run.consistency.classes):
+            return None
+        at = rates_at(run.counts, judged.threshold, run.settings.beta)
+        return who_pays(run.counts, at.class_far_at, at.class_frr_at, most)
 
 
 def judge(
@@ -282,10 +298,10 @@ def _notes(
 ) -> tuple[str, ...]:
     """Return the notes that a reader needs to judge the verdict."""
     notes, metric = [], run.settings.metric
-    above, below = ("below", "above") if metric == "score" else ("above", "below")
+    above, below = ("below", "above") if metric in SIMILARITIES else ("above", "below")
     if at is not None and not at.exact:
         frr_at = "no threshold" if at.frr_at is None else shown(at.frr_at, metric)
-        known = -at.threshold if metric == "score" else at.threshold
+        known = -at.threshold if metric in SIMILARITIES else at.threshold
         notes.append(
             f"The deployed threshold {shown(at.threshold, metric)} is no grid threshold of the "
             f"run: FAR is that at the next {above}, {shown(at.far_at, metric)}, and FRR that at "
@@ -322,7 +338,7 @@ def _met_by_construction(run: Evaluation, demands: Demands, at: Operating | None
 
 def _baseline_notes(run: Evaluation, baseline: Evaluation, demands: Demands) -> list[str]:
     notes = []
-    if not any(limit.rule.against_baseline for limit in demands.limits):
+    if demands.limits and not any(limit.rule.against_baseline for limit in demands.limits):
         notes.append("No limit is set against the baseline, so nothing was judged by it.")
     elif changes.same_classes(run, baseline) is None:
         notes.append(

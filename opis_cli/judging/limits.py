@@ -35,12 +35,15 @@ class Rule:
         of the baseline's figure: ``5%``.
     example : str
         Value in the example that ``opis gate --init`` writes.
+    figure : str
+        Name of the limited figure in a sentence: ``highest FRR``.
     """
 
     name: str
     about: str
     unit: Unit
     example: str
+    figure: str
     least: bool = False
     against_baseline: bool = False
 
@@ -60,27 +63,41 @@ class Rule:
 SUSPECTS = "max-suspects"
 """The limit that is judged from the evidence of a run."""
 RULES = (
-    Rule("max-opis", "OPIS, how much the classes differ", "number", "0.02"),
-    Rule("max-eps-opis", "worst classes against the rest, eps-OPIS", "number", "0.1"),
-    Rule("max-far", "pooled FAR at the threshold", "rate", "0.01"),
-    Rule("max-frr", "pooled FRR at the threshold", "rate", "0.2"),
-    Rule("min-recall-at-1", "recall@1", "rate", "0.9", least=True),
+    Rule("max-opis", "OPIS, how much the classes differ", "number", "0.02", "OPIS"),
+    Rule("max-eps-opis", "worst classes against the rest, eps-OPIS", "number", "0.1", "eps-OPIS"),
+    Rule("max-far", "pooled FAR at the threshold", "rate", "0.01", "FAR"),
+    Rule("max-frr", "pooled FRR at the threshold", "rate", "0.2", "FRR"),
+    Rule("min-recall-at-1", "recall@1", "rate", "0.9", "recall@1", least=True),
     Rule(
         "min-classes-meeting-bounds",
         "share of the classes within the run's bounds",
         "rate",
         "0.6",
+        "share within the bounds",
         least=True,
     ),
-    Rule("max-class-far", "FAR of the worst class at the threshold", "rate", "0.05"),
-    Rule("max-class-frr", "FRR of the worst class at the threshold", "rate", "0.9"),
-    Rule("max-label-conflicts", "pairs of equal rows with different labels", "pairs", "0"),
-    Rule(SUSPECTS, "suspect rows that `opis explain` found, or as 1% of the rows", "rows", '"1%"'),
+    Rule("max-class-far", "FAR of the worst class at the threshold", "rate", "0.05", "highest FAR"),
+    Rule("max-class-frr", "FRR of the worst class at the threshold", "rate", "0.9", "highest FRR"),
+    Rule(
+        "max-label-conflicts",
+        "pairs of equal rows with different labels",
+        "pairs",
+        "0",
+        "pairs of equal rows with different labels",
+    ),
+    Rule(
+        SUSPECTS,
+        "suspect rows that `opis explain` found, or as 1% of the rows",
+        "rows",
+        '"1%"',
+        "suspect rows",
+    ),
     Rule(
         "max-opis-increase",
         "rise of OPIS, absolute or as 5% of the baseline's",
         "number",
         '"10%"',
+        "OPIS",
         against_baseline=True,
     ),
     Rule(
@@ -88,14 +105,23 @@ RULES = (
         "rise of the pooled FRR, likewise",
         "rate",
         "0.01",
+        "FRR",
         against_baseline=True,
     ),
-    Rule("max-recall-drop", "fall of recall@1, likewise", "rate", "0.005", against_baseline=True),
+    Rule(
+        "max-recall-drop",
+        "fall of recall@1, likewise",
+        "rate",
+        "0.005",
+        "recall@1",
+        against_baseline=True,
+    ),
     Rule(
         "max-threshold-shift",
         "shift of the recommended threshold, up or down, likewise",
         "distance",
         '"5%"',
+        "threshold",
         against_baseline=True,
     ),
 )
@@ -194,7 +220,8 @@ def read_demands(
     if not limits and need_limit:
         raise SettingsError(
             "there is no limit to judge by; set one, such as --max-opis=0.02, or keep them in "
-            "opis.toml: `opis gate --init` writes an example"
+            "opis.toml: `opis gate --init` writes an example. Only --threshold with --html, and no "
+            "other report, shows a run without a limit"
         )
     lacking = [limit.rule.name for limit in limits if limit.rule.against_baseline]
     if lacking and baseline is None:

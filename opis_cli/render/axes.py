@@ -15,7 +15,7 @@ from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.axis import exact_to
 from opis_cli.scoring.opis import Consistency
 from opis_cli.statistics.jackknife import BAND_POINTS, band_columns
-from opis_cli.text import number, plain, rate, scale, shown
+from opis_cli.text import SIMILARITIES, number, plain, rate, scale, shown
 
 BAND_OPACITY = 0.15
 """How opaque the interval of a curve is."""
@@ -173,7 +173,7 @@ def name_thresholds(axes: Axes, metric: str, what: str = "threshold") -> None:
     distances.
     """
     axes.set_xlabel(f"{scale(metric)} {what}".strip().replace("euclidean", "Euclidean"))
-    if metric == "score":
+    if metric in SIMILARITIES:
         axes.xaxis.set_major_formatter(lambda x, _: f"{-x + 0.0:g}")
 
 

@@ -12,7 +12,7 @@ from opis_cli.render.pictures import picture_bytes
 from opis_cli.render.plots import draw
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
-from opis_cli.text import number, plain, rate, scale, shown
+from opis_cli.text import SIMILARITIES, number, plain, rate, scale, shown
 
 _SHOWN_CLASSES = 5
 """Most classes in the table of the worst ones."""
@@ -47,7 +47,7 @@ def _figures(report: Report) -> list[Cells]:
     chosen, eps, metric = report.recommendation, report.eps_opis, report.settings["metric"]
     rows: list[Cells] = [("Deploy", "none", "no threshold meets the bounds")]
     if chosen.threshold is not None:
-        sign = "≥" if metric == "score" else "≤"
+        sign = "≥" if metric in SIMILARITIES else "≤"
         similarity = chosen.equivalents.cosine_similarity
         other = "" if similarity is None else f"cosine similarity ≥ {number(similarity, 8)}"
         rows = [

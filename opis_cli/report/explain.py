@@ -62,6 +62,11 @@ def explain(
         There is no threshold, or the work needs more memory than the limit.
     """
     settings, counts = run.settings, run.counts
+    if settings.metric == "dot":
+        raise SettingsError(
+            "evidence needs distances, and this run is of inner products; evaluate with "
+            "--metric=cosine or --metric=euclidean and explain that run"
+        )
     if asked.id_column is not None:
         raise SettingsError(
             "--id-column is for scored pairs; to see the ids of these rows, give --show-columns "

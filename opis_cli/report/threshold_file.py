@@ -10,7 +10,7 @@ from opis_cli.files import write_text
 from opis_cli.report.records import Report
 from opis_cli.report.report_json import to_json
 from opis_cli.scoring.recommend import Recommendation
-from opis_cli.text import scale
+from opis_cli.text import SIMILARITIES, scale
 
 ACCEPT_RULE = "distance <= threshold"
 
@@ -72,7 +72,7 @@ def read_threshold(text: str, metric: str) -> float:
         threshold = float(text)
     except ValueError:
         threshold = _threshold_of_file(Path(text), metric)
-    if metric == "score" and math.isfinite(threshold):
+    if metric in SIMILARITIES and math.isfinite(threshold):
         return -threshold
     if not (math.isfinite(threshold) and threshold >= 0):
         raise SettingsError(f"--threshold {text}: a distance is finite and not negative")

@@ -74,7 +74,7 @@ def _below(counts: PairCounts) -> NDArray[np.float64]:
     For the Euclidean metric it is -1 if that would lie below distance 0.
     """
     thresholds, slack = counts.grid.thresholds, 2 * counts.rounding
-    if counts.metric == "cosine":
+    if counts.metric in ("cosine", "dot"):
         return np.asarray(thresholds - slack)
     below = np.sqrt(np.maximum(thresholds**2 - 2 * slack, 0.0))
     below[thresholds**2 < 2 * slack] = -1.0

@@ -24,6 +24,7 @@ _DEFAULT_MAX_FRR = 0.1
 _WITHOUT_SIMILARITY = {
     "euclidean": "Euclidean distances of vectors that are not of unit length",
     "hamming": "Hamming distances",
+    "dot": "inner products",
 }
 _FEW_PAIRS = 100
 """A term of the loss with fewer hard pairs than this has little to learn from."""

@@ -18,6 +18,7 @@ from opis_cli.scoring.opis import Consistency
 from opis_cli.scoring.pooled import RatesAt, pooled_rates
 from opis_cli.scoring.price import PriceOfOneThreshold, price_of_one_threshold
 from opis_cli.settings import Metric, Prefer
+from opis_cli.text import SIMILARITIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +334,7 @@ def _per_query(counts: PairCounts, accepted: int | None) -> float | None:
 
 def equivalents(threshold: float | None, metric: Metric, unit: bool) -> Equivalents:
     """Return the same threshold on other scales, for unit vectors or as a score."""
-    if threshold is not None and metric == "score":
+    if threshold is not None and metric in SIMILARITIES:
         return Equivalents(None, None, None, -threshold)
     if threshold is None or not unit:
         return Equivalents(None, None, None)

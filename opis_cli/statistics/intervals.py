@@ -227,7 +227,9 @@ def _threshold(
     if not low < high:
         return None
     hair = (high - low) / 100
-    return decimals.shortest(max(low - hair, 0.0), low), decimals.shortest(high, high + hair)
+    # Inner products have negative distances; other distances have none.
+    least = max(low - hair, 0.0) if low >= 0 else low - hair
+    return decimals.shortest(least, low), decimals.shortest(high, high + hair)
 
 
 def _weights(counts: PairCounts, seed: int) -> Iterator[bootstrap.Weights]:

@@ -468,7 +468,7 @@ def test_files_by_the_command_line(cli, files, wordnet):
         ({"gallery": "numbers.parquet"}, "labels of integers, the queries of text"),
         ({"gallery": "strangers.parquet"}, "there is no genuine pair"),
         ({"gallery": "gallery.parquet", "within_column": "customer"}, "named 'customer'"),
-        ({"higher_is_closer": True}, "higher_is_closer is for pairs"),
+        ({"higher_is_closer": True}, "higher_is_closer=True is for pairs"),
     ],
 )
 def test_what_cannot_be_is_refused(settings, says, files, monkeypatch):

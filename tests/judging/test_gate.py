@@ -380,6 +380,12 @@ CODES = {
     "fails quietly": (["new", "--max-opis", "0", "-q"], 1, ""),
     "against a baseline": (["new", "--baseline", "old", "--max-opis-increase", "0"], 1, ""),
     "no limit": (["new"], 2, "opis gate --init"),
+    "nothing but a page": (["new", "--threshold", "0.5", "--html", "p.html"], 0, ""),
+    "a report without a limit": (
+        ["new", "--threshold", "0.5", "--html", "p.html", "--junit", "j.xml"],
+        2,
+        "no limit",
+    ),
     "no run": ([], 2, "--init"),
     "missing run": (["none", "--max-opis", "1"], 2, "none"),
     "missing baseline": (
@@ -434,7 +440,7 @@ def test_limits_in_the_file_and_a_source_with_its_deployed_threshold(cli, tmp_pa
     assert deployed["notes"] == []
 
 
-def test_the_terminal_tells_value_limit_margin_and_why(runs, cli):
+def test_the_terminal_tells_value_limit_and_why(runs, cli):
     done = cli(
         *("gate", "new", "--baseline", "old", "--max-opis", "1", "--max-frr", "0.01"),
         *("--max-opis-increase", "0.5", "--threshold", "0.5", "--confidence", "0.9"),
@@ -443,7 +449,7 @@ def test_the_terminal_tells_value_limit_margin_and_why(runs, cli):
     lines = " ".join(done.stdout.split())
     assert "Gate failed: 1 of 3 checks" in lines
     assert "FAIL max-frr" in lines and "ok max-opis-increase" in lines
-    assert "each end at 90 %" in lines and "the least that these classes can show is" in lines
+    assert re.search(r"OPIS rose by \S+ \(90 %: \S+ to \S+\), allowed 0\.5; from", lines)
     assert "no grid threshold" in lines and "Classes that lost most" in lines
 
 

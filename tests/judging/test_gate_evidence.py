@@ -218,7 +218,7 @@ def test_the_command_reads_the_evidence_of_a_run(run, evidence, cli, tmp_path):
     first = only(judge(run, asked(max_far=0.0), evidence=evidence)).pairs[0]
     named = f"{first.row_a}, {first.row_b}"
     assert "max-far: Closest false accepts" in done.stdout and named in done.stdout
-    assert f'<td class="text"><bdi>{named}</bdi></td>' in (tmp_path / "page.html").read_text()
+    assert f'<td class="row"><bdi>{named}</bdi></td>' in (tmp_path / "page.html").read_text()
     verdict = json.loads((tmp_path / "v.json").read_text())
     assert [len(check["pairs"]) for check in verdict["checks"]] == [10, 0]
     (tmp_path / "run" / FOLDER / "rows.parquet").write_bytes(b"no table")

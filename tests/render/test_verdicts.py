@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import xml.etree.ElementTree as ET
+from urllib.parse import unquote
 
 import data
 import numpy as np
@@ -14,6 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from rich.console import Console
 
 import opis_cli as opis
+from opis_cli.judging.checks import Check
 from opis_cli.judging.evidence import KINDS
 from opis_cli.judging.gate import Outcome, judge
 from opis_cli.judging.limits import RULES, Demands, Limit
@@ -23,6 +25,7 @@ from opis_cli.render.terminal.gate import comparison
 from opis_cli.render.terminal.gate import verdict as terminal
 from opis_cli.render.verdicts import FORMATS
 from opis_cli.render.verdicts.github import annotations
+from opis_cli.render.verdicts.words import told
 from opis_cli.report.report_json import to_json
 
 HOSTILE = (
@@ -131,8 +134,74 @@ def test_markdown_has_no_markup_of_the_data(failed, failing):
         assert {child.type for child in inline} <= {"text", "text_special"}
     tables = re.findall(r"<tr>(.*?)</tr>", parser.render(text), re.S)
     widths = {row.count("<td") + row.count("<th") for row in tables}
-    assert widths == {6, 5}
+    assert widths == {3, 4, 5, 6}
     assert all(ord(char) >= 32 or char == "\n" for char in text)
+
+
+@pytest.mark.parametrize(
+    "address", ["gate.html", "../a b)/<x>](y).html", "https://x/r/actions/runs/1#artifacts"]
+)
+def test_markdown_links_to_the_page_and_to_nothing_else(failed, failing, address):
+    text = FORMATS["markdown"](Outcome(failed, failing, page=address))
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    inline = [child for token in tokens for child in token.children or ()]
+    (link,) = [one.attrs["href"] for one in inline if one.type == "link_open"]
+    assert unquote(link) == address
+
+
+def test_markdown_names_the_classes_that_pay_at_the_judged_threshold(failed, failing):
+    text = FORMATS["markdown"](Outcome(failed, failing))
+    table = failing.classes(threshold=0.5)
+    lines = text.partition("with the highest FRR")[2].splitlines()[4:]
+    assert f"{100 * table['frr'].max():.3g} %" in lines[0]
+    lines = text.partition("with the highest FAR")[2].splitlines()[4:]
+    assert f"{100 * table['far'].max():.3g} %" in lines[0]
+
+
+CHANGE = {"limit": 0.000077, "margin": -0.001, "least": False, "confidence": 0.95}
+SAID = {
+    "max-opis-increase": (
+        {
+            "value": 0.00184,
+            "interval": (0.00116, 0.00259),
+            "unit": "number",
+            "remark": "from a to b",
+        },
+        "OPIS rose by 0.00184 (95 %: 0.00116 to 0.00259), allowed 0.000077; from a to b",
+    ),
+    "max-frr-increase": (
+        {"value": -0.012, "interval": (-0.02, 0.003), "unit": "rate"},
+        "FRR fell by 1.2 pp (95 %: -0.3 to 2 pp)",
+    ),
+    "max-recall-drop": (
+        {"value": 0.02, "limit": 0.01, "unit": "rate"},
+        "recall@1 fell by 2 pp, allowed 1 pp",
+    ),
+    "max-threshold-shift": (
+        {"value": 0.07, "limit": 0.02, "unit": "distance"},
+        "threshold moved by 0.07, allowed 0.02",
+    ),
+    "max-class-frr": (
+        {"value": 0.692, "limit": 0.6, "unit": "rate", "remark": "class x, 16 rows"},
+        "highest FRR is 69.2 %, allowed 60 %; class x, 16 rows",
+    ),
+    "min-recall-at-1": (
+        {"value": 0.8, "limit": 0.9, "unit": "rate", "least": True},
+        "recall@1 is 80 %, needed 90 %",
+    ),
+    "max-suspects": ({"value": 12, "limit": 5, "unit": "rows"}, "12 suspect rows, allowed 5"),
+    "max-opis": (
+        {"value": None, "unit": "number", "remark": "undefined: one class"},
+        "OPIS is undefined: one class",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_check_is_a_sentence(name):
+    given, sentence = SAID[name]
+    check = Check(name, False, **({"remark": ""} | CHANGE | given))
+    assert told(check) == sentence
 
 
 def test_metrics_are_openmetrics(failed):

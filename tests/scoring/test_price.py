@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 import opis_cli as opis
 from opis_cli.records import Split
-from opis_cli.render.price import price_sentence
+from opis_cli.render.words import price_sentence
 from opis_cli.scoring.price import PriceOfOneThreshold, price_of_one_threshold
 
 DUMMY = data.hand_made([[1, 1]] * 2, [[0, 1]] * 2, [2, 2], [0.0, 1.0])
@@ -157,7 +157,7 @@ def test_the_summary_and_the_page_say_it(group, cli, tmp_path):
     found = run.report.recommendation.price_of_one_threshold
     assert found.classes == (4 if group else 40 - (run.counts.sizes < 4).sum())
     of = "groups of cus�tomer" if group else "classes"
-    shown = " ".join(cli("recommend", "run").stdout.split())
+    shown = " ".join(cli("recommend", "run", "--details").stdout.split())
     one, own = (f"{100 * rate:.3g} %" for rate in (found.global_frr, found.own_frr))
     said = f"from {one} to {own} (held out)."
     if not found.saves:

@@ -40,6 +40,14 @@ def load(engine: str) -> ModuleType:
     )
 
 
+def has_device(embeddings: Embeddings) -> bool:
+    """Return whether the torch engine has a fast device here that can hold these embeddings."""
+    if not is_installed("torch"):
+        return False
+    found: bool = load("torch").has_device(embeddings)
+    return found
+
+
 def opened(
     engine: str, embeddings: Embeddings, settings: Settings, threads: int
 ) -> AbstractContextManager[Opened]:

@@ -121,7 +121,8 @@ def count_inside(rows: Rows, count: int, grid: Grid, threads: int) -> NDArray[np
 
     def work(classes: Ints) -> None:
         for k in classes:
-            inside(rows.vectors, rows.half_squares, starts[k], starts[k + 1], cuts, found[k])
+            start, stop = starts[k], starts[k + 1]
+            inside(rows.vectors, rows.partners, rows.half_squares, start, stop, cuts, found[k])
 
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(work, np.array_split(np.arange(len(found)), threads)):
@@ -277,7 +278,7 @@ class _Worker:
         """Count the pairs of the rows ``i0:i1`` with the columns ``j0:j1`` of a tile."""
         rows, cells, tally, buffers = self.rows, self.cells, self.tally, self.buffers
         scores, width = self.scores[: i1 - i0], j1 - j0
-        np.matmul(rows.vectors[i0:i1], rows.vectors[j0:j1].T, out=scores[:, :width])
+        np.matmul(rows.vectors[i0:i1], rows.partners[j0:j1].T, out=scores[:, :width])
         if rows.centred:
             subtract_halves(scores, rows.half_squares[i0:i1], rows.half_squares[j0:j1])
         for codes in rows.vetoes:

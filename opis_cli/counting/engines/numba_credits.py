@@ -188,7 +188,9 @@ def credit_genuine(
 
 
 @summing
-def inside(vectors: Any, half_squares: Any, start: int, stop: int, cuts: Any, credits: Any) -> None:
+def inside(
+    vectors: Any, partners: Any, half_squares: Any, start: int, stop: int, cuts: Any, credits: Any
+) -> None:
     """Count the pairs of rows ``start:stop`` by the first cut that their score reaches.
 
     The cuts fall. Most pairs reach none of them. For the others the cut is found by bisection.
@@ -198,7 +200,7 @@ def inside(vectors: Any, half_squares: Any, start: int, stop: int, cuts: Any, cr
         for j in range(i + u64(1), u64(stop)):
             score = np.float32(0)
             for d in range(vectors.shape[1]):
-                score += vectors[i, d] * vectors[j, d]
+                score += vectors[i, d] * partners[j, d]
             score -= half_squares[i] + half_squares[j]
             if score >= cuts[last]:
                 low, high = 0, last

@@ -1,24 +1,32 @@
-"""The first screen of the page in words: what to deploy, what it costs, and who is worst off."""
+"""The first screen of the page in words: what to deploy, what it costs, and who pays for it."""
 
-import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from opis_cli.counting.calibration import MIN_PAIRS_PER_ERROR
 from opis_cli.records import Ints
-from opis_cli.render.page.payload import NAME_WIDTH, ends_of_pair
+from opis_cli.render.page.payload import NAME_WIDTH
+from opis_cli.render.words import bounds, rule
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.operating import Operating, rates_at
-from opis_cli.text import as_known, number, plain, rate, scale, shown
+from opis_cli.scoring.who_pays import FEW_PAIRS, ClassErrors, who_pays
+from opis_cli.text import as_known, number, plain, rate, shown
 
 WORST_ROWS = 50
 """Rows of the table of classes that the page has without its script."""
-_WORST_NAMED = 3
-"""Classes that the first sentence names."""
+_NAMED = 2
+"""Classes of each kind that the first screen names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paying:
+    """Classes that pay for the threshold: how, and the name and the rate of each."""
+
+    how: str
+    classes: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +39,21 @@ class Answer:
         What to deploy, or that no threshold meets the bounds.
     lines : tuple of str
         What it costs, in whole sentences.
-    worst : tuple of str
-        Names of the classes that are worst off, of those with enough pairs to judge.
+    paying : tuple of Paying
     threshold : str or None
         The threshold as text, to copy.
     """
 
     title: str
     lines: tuple[str, ...]
-    worst: tuple[str, ...]
+    paying: tuple[Paying, ...]
     threshold: str | None
 
 
 def answer(run: Evaluation, verb: str = "Deploy") -> Answer:
     """Return the recommendation of a run in words. Its title begins with ``verb``."""
-    chosen = run.report.recommendation
+    report, metric = run.report, run.settings.metric
+    chosen, many = report.recommendation, report.source.many
     if chosen.threshold is None:
         return Answer(_none_meets(run), tuple(_prices(run)), (), None)
     at = rates_at(run.counts, chosen.threshold, run.settings.beta, "recommended")
@@ -54,45 +62,26 @@ def answer(run: Evaluation, verb: str = "Deploy") -> Answer:
         f"{rate(at.frr)} of the pairs that should (FRR)."
     ]
     if chosen.classes_meeting_bounds is not None:
-        broken = 1 - chosen.classes_meeting_bounds
-        lines.append(f"{rate(broken)} of the {run.report.source.many} break {_own_bounds(run)}.")
-    if run.report.deployed is not None:
-        now = run.report.deployed
+        asked = bounds(chosen).replace(" and ", " or ")
+        lines.append(f"{rate(1 - chosen.classes_meeting_bounds)} of the {many} break {asked}.")
+    if report.deployed is not None:
+        now = report.deployed
         lines.append(
-            f"Deployed now: {shown(now.threshold, run.settings.metric)}, with FAR {rate(now.far)} "
-            f"and FRR {rate(now.frr)}."
+            f"Deployed now: {shown(now.threshold, metric)}, with FAR {rate(now.far)} and FRR "
+            f"{rate(now.frr)}."
         )
-    names = run.counts.class_names[run.consistency.classes].tolist()
-    worst = tuple(
-        plain(names[place], 60, joiners=True)
-        for place in worst_first(run, at)[:_WORST_NAMED].tolist()
-        if enough_pairs(run, at)[place]
+    return Answer(
+        title=f"{verb} {rule(chosen.threshold, metric)}",
+        lines=tuple(lines),
+        paying=_paying(run, at),
+        threshold=shown(chosen.threshold, metric),
     )
-    threshold = shown(chosen.threshold, run.settings.metric)
-    return Answer(f"{verb} {rule(run, chosen.threshold)}", tuple(lines), worst, threshold)
-
-
-def rule(run: Evaluation, threshold: float) -> str:
-    """Return when a pair is accepted, as text: ``cosine distance <= 0.25``."""
-    metric = run.settings.metric
-    side = ">=" if metric == "score" else "<="
-    return f"{scale(metric)} {side} {shown(threshold, metric)}"
-
-
-def _own_bounds(run: Evaluation) -> str:
-    """Return the bounds as the classes' own: ``FAR <= 1 % by themselves``."""
-    return f"{_bounds(run)} by themselves"
-
-
-def _bounds(run: Evaluation) -> str:
-    pairs = zip(("FAR", "FRR"), run.settings.bounds, strict=True)
-    return " and ".join(f"{name} <= {rate(most)}" for name, most in pairs if most is not None)
 
 
 def _none_meets(run: Evaluation) -> str:
     sure = run.settings.confidence
     with_confidence = "" if sure is None else f" with {100 * sure:g} % confidence"
-    return f"No threshold meets {_bounds(run)}{with_confidence}"
+    return f"No threshold meets {bounds(run.report.recommendation)}{with_confidence}"
 
 
 def _prices(run: Evaluation) -> list[str]:
@@ -113,31 +102,32 @@ def _prices(run: Evaluation) -> list[str]:
     return lines
 
 
-def least_pairs(run: Evaluation, at: Operating) -> tuple[int, int]:
-    """Return how many impostor and how many genuine pairs a class needs to be judged.
+def _paying(run: Evaluation, at: Operating) -> tuple[Paying, ...]:
+    """Return the classes with the highest rates, of those with enough pairs to judge."""
+    if not run.report.source.evaluable_classes:
+        return ()
+    found = who_pays(run.counts, at.class_far_at, at.class_frr_at, _NAMED)
 
-    With fewer pairs it has, by chance, often no error or far too many (rule of three). The number
-    is 0 where there is no error at all.
-    """
-    ends = ends_of_pair(run.counts)
-    far, frr = (
-        ends * math.ceil(round(MIN_PAIRS_PER_ERROR / pooled, 9)) if pooled > 0 else 0
-        for pooled in (at.far, at.frr)
+    def name(one: ClassErrors) -> str:
+        return plain(one.class_name, 60, joiners=True)
+
+    kinds = (
+        Paying("Most rejected", tuple((name(one), rate(one.frr)) for one in found.rejected)),
+        Paying("Most accepted", tuple((name(one), rate(one.far)) for one in found.accepted)),
     )
-    return far, frr
+    return tuple(kind for kind in kinds if kind.classes)
 
 
-def enough_pairs(run: Evaluation, at: Operating) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-    """Return whether each evaluable class has enough pairs to be judged at a threshold."""
+def _have_enough(run: Evaluation) -> NDArray[np.bool_]:
+    """Return whether each evaluable class has enough pairs to be judged."""
     counts, classes = run.counts, run.consistency.classes
-    far, frr = least_pairs(run, at)
-    enough = (counts.impostor_pairs[classes] >= far) & (counts.genuine_pairs[classes] >= frr)
-    return np.asarray(enough)
+    enough = (counts.impostor_pairs >= FEW_PAIRS) & (counts.genuine_pairs >= FEW_PAIRS)
+    return np.asarray(enough[classes])
 
 
-def worst_first(run: Evaluation, at: Operating) -> Ints:
+def _worst_first(run: Evaluation, at: Operating) -> Ints:
     """Return the places of the evaluable classes: least utility first, too few pairs last."""
-    return np.lexsort((at.classes.utility, ~enough_pairs(run, at)))
+    return np.lexsort((at.classes.utility, ~_have_enough(run)))
 
 
 def worst_rows(run: Evaluation, at: Operating | None) -> list[dict[str, str]]:
@@ -146,9 +136,10 @@ def worst_rows(run: Evaluation, at: Operating | None) -> list[dict[str, str]]:
         return []
     counts, classes = run.counts, run.consistency.classes
     table = run.classes(as_known(at.threshold, counts.metric)).iloc[classes]
-    enough, rows = enough_pairs(run, at), []
-    for place in worst_first(run, at)[:WORST_ROWS].tolist():
+    enough, rows = _have_enough(run), []
+    for place in _worst_first(run, at)[:WORST_ROWS].tolist():
         one = table.iloc[place]
+        recall = one["recall_at_1"]
         rows.append(
             {
                 "name": plain(one.iloc[0], NAME_WIDTH, joiners=True),
@@ -159,9 +150,7 @@ def worst_rows(run: Evaluation, at: Operating | None) -> list[dict[str, str]]:
                 "utility": number(at.classes.utility[place], 3),
                 "mean": number(one["mean_utility"], 3),
                 "part": number(one["opis_contribution"], 2),
-                "recall": "–"
-                if one["recall_at_1"] != one["recall_at_1"]
-                else rate(one["recall_at_1"]),
+                "recall": rate(None if recall != recall else recall),
                 "best": number(one["best_threshold"], 4),
             }
         )
@@ -185,5 +174,10 @@ def commands(run: Evaluation, folder: Path | None) -> list[tuple[str, str]]:
     ]
     if chosen.threshold is not None:
         at = shown(chosen.threshold, run.settings.metric)
-        found.append(("Judge this threshold in CI", f"opis gate {named} --threshold={at}"))
+        limits = "".join(
+            f" --{name} {bound:g}"
+            for name, bound in (("max-far", chosen.max_far), ("max-frr", chosen.max_frr))
+            if bound is not None
+        )
+        found.append(("Judge this threshold in CI", f"opis gate {named} --threshold={at}{limits}"))
     return [(why, plain(line, 400)) for why, line in found]

@@ -18,7 +18,11 @@ _VALUE = 200
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A column: its title, and what it holds (``name``, ``text`` or ``figure``)."""
+    """A column: its title, and its kind.
+
+    The kinds are ``name`` (of a class), ``text``, ``row`` (a number of a row, or a few words) and
+    ``figure``.
+    """
 
     title: str
     kind: str
@@ -31,7 +35,7 @@ class Table:
     Attributes
     ----------
     title, about : str
-        The caption, and a sentence below it.
+        The heading, and a sentence below it.
     heads : tuple of Head
     rows : tuple of tuples of str
     """
@@ -105,7 +109,7 @@ def _class_pairs(table: "pd.DataFrame", facts: Facts) -> Table:
         Head(kind, "name"),
         Head(f"and {kind}", "name"),
         *(Head(title, "figure") for title in ("false accepts", "of pairs", "share", "closest")),
-        Head("suggestion", "text"),
+        Head("suggestion", "row"),
     )
     title = "Confused groups" if facts.of_scores else "Confused classes"
     return Table(title, "The pairs with most false accepts first.", heads, rows)
@@ -126,7 +130,7 @@ def _pairs(table: "pd.DataFrame", title: str, about: str, evidence: Evidence) ->
     )
     kind = _one(facts)
     heads = (
-        Head("row" if facts.of_scores else "rows", "text"),
+        Head("row" if facts.of_scores else "rows", "row"),
         *((Head(kind, "name"), Head(f"and {kind}", "name")) if named else ()),
         Head(facts.metric if facts.of_scores else "distance", "figure"),
         *(_shown_head(name, facts) for name in shown),
@@ -157,7 +161,7 @@ def _suspects(table: "pd.DataFrame", facts: Facts) -> Table:
         for row in _first(table)
     )
     heads = (
-        Head("row", "text"),
+        Head("row", "row"),
         Head("label", "name"),
         Head("nearer to", "name"),
         Head("nearest own", "figure"),
@@ -197,7 +201,7 @@ def _what_if(facts: Facts) -> Table:
         if one is not None
     )
     heads = (
-        Head("labels", "text"),
+        Head("labels", "row"),
         *(Head(title, "figure") for title in ("FAR", "FRR", "OPIS", "recommended")),
         Head("FAR there", "figure"),
         Head("FRR there", "figure"),

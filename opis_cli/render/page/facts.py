@@ -16,6 +16,17 @@ class Fact:
     about: str = ""
 
 
+def what_was_read(run: Evaluation) -> str:
+    """Return how many rows, classes and pairs the run has."""
+    report = run.report
+    parts = [f"{report.source.rows:,} {report.counted}"]
+    if report.source.classes:
+        parts.append(f"{report.source.classes:,} {report.source.many}")
+    if not run.settings.pairs:
+        parts.append(f"{report.pairs.genuine + report.pairs.impostor:,} pairs")
+    return " · ".join(parts)
+
+
 def facts(run: Evaluation) -> list[Fact]:
     """Return the figures of a run that do not depend on the threshold."""
     report, metric = run.report, run.settings.metric

@@ -21,16 +21,16 @@ from opis_cli.judging.gate import Outcome
 from opis_cli.render.page.answer import answer, commands, worst_rows
 from opis_cli.render.page.columns import columns
 from opis_cli.render.page.evidence import evidence_sentences, evidence_tables
-from opis_cli.render.page.facts import facts
+from opis_cli.render.page.facts import facts, what_was_read
 from opis_cli.render.page.payload import NAME_WIDTH, payload
 from opis_cli.render.page.verdict import Judgement, judgement
 from opis_cli.render.plots import draw
-from opis_cli.render.price import price_sentence
+from opis_cli.render.words import price_sentence
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import Evidence
 from opis_cli.report.threshold_file import read_threshold
 from opis_cli.scoring.operating import rates_at
-from opis_cli.text import number, plain
+from opis_cli.text import number, plain, scale
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,6 +128,7 @@ def _page(
     environment.filters |= {
         "name": lambda name: plain(name, NAME_WIDTH, joiners=True),
         "number": number,
+        "scale": scale,
     }
     at = _start(run, start)
     price = run.report.recommendation.price_of_one_threshold
@@ -139,6 +140,7 @@ def _page(
         answer=answer(run, "Deploy" if judged is None else "Recommended:"),
         judged=judged,
         commands=commands(run, folder),
+        read=what_was_read(run),
         facts=facts(run),
         price=None if price is None else price_sentence(price, run.report),
         picture=_picture(draw(run, "utility")),

@@ -16,8 +16,9 @@ from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring import curves
 from opis_cli.scoring.borderline import surely_accepted
 from opis_cli.scoring.recommend import equivalents
+from opis_cli.scoring.who_pays import FEW_PAIRS
 from opis_cli.statistics.jackknife import Rate, spread
-from opis_cli.text import SCORED, as_known, plain, scale
+from opis_cli.text import SCORED, SIMILARITIES, as_known, plain, scale
 
 NAME_WIDTH = 200
 """Most characters of the name of a class."""
@@ -27,7 +28,7 @@ _LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 """Quantiles of the classes' utility that the page draws."""
 _OVERLAY_POINTS = 400
 """Most points of the curves of a baseline."""
-_AROUND = 0.35
+_AROUND = 0.25
 """Share of the width of the calibration range that the closer view shows on both sides of it."""
 
 
@@ -57,7 +58,7 @@ def payload(run: Evaluation, start: float, base: Evaluation | None = None) -> di
         "totals": [counts.genuine_total, counts.impostor_total],
         "rows": None if run.settings.metric in SCORED else counts.rows,
         "rowsOfPair": 1 if counts.open_set is not None else 2,
-        "endsOfPair": ends_of_pair(counts),
+        "fewPairs": FEW_PAIRS,
         "scales": _scales(counts),
         "at": found.places.tolist(),
         "estimated": found.estimated.astype(int).tolist(),
@@ -87,11 +88,6 @@ def classes_on_page(run: Evaluation) -> Ints:
     return np.sort(run.consistency.classes[order[:_WORST_OF_MORE]])
 
 
-def ends_of_pair(counts: PairCounts) -> int:
-    """Return how often a pair may count for one class or group: twice if it lies inside a group."""
-    return 2 if int(counts.genuine_pairs.sum()) > counts.genuine_total else 1
-
-
 def _presets(run: Evaluation) -> dict[str, float]:
     """Return the thresholds that the page names, in the order of their buttons."""
     report = run.report
@@ -118,10 +114,18 @@ def _place(counts: PairCounts, threshold: float) -> int:
 
 
 def _near(run: Evaluation, seen: tuple[float, float], start: float) -> tuple[float, float]:
-    """Return the ends of the closer view: around the calibration range, with ``start`` in it."""
+    """Return the ends of the closer view: around the calibration range, with ``start`` in it.
+
+    If no threshold meets the bounds, those that each bound alone needs are in it too.
+    """
     if not run.consistency.ends:
         return seen
-    low, high = min(start, *run.consistency.ends), max(start, *run.consistency.ends)
+    chosen = run.report.recommendation
+    prices = [end for end in _bound_ends(run) if chosen.threshold is None]
+    low, high = (
+        min(start, *run.consistency.ends, *prices),
+        max(start, *run.consistency.ends, *prices),
+    )
     more = _AROUND * (high - low)
     return max(low - more, seen[0]), min(high + more, seen[1])
 
@@ -129,7 +133,7 @@ def _near(run: Evaluation, seen: tuple[float, float], start: float) -> tuple[flo
 def _scales(counts: PairCounts) -> list[dict[str, Any]]:
     """Return the values of all thresholds on each scale, and on which side a pair is accepted."""
     distances, metric = counts.grid.thresholds.tolist(), counts.metric
-    falls = metric == "score"
+    falls = metric in SIMILARITIES
     found: list[dict[str, Any]] = [
         {
             "name": scale(metric),

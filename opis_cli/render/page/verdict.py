@@ -84,4 +84,5 @@ def judgement(outcome: Outcome) -> Judgement:
 def _heads(titles: tuple[str, ...]) -> tuple[Head, ...]:
     """Return the columns of ``pair_cells``. A title that is empty belongs to the one before it."""
     named = [title or f"{titles[place - 1]} (second)" for place, title in enumerate(titles)]
-    return tuple(Head(title, "figure" if n == 3 else "text") for n, title in enumerate(named))
+    kinds = ("row", "row", "row", "figure", *["text"] * (len(named) - 4))
+    return tuple(Head(title, kind) for title, kind in zip(named, kinds, strict=True))

@@ -14,7 +14,9 @@ TITLE = "bold cyan"
 """Style of the titles of sections."""
 
 
-def section(title: str, rows: list[tuple[str, str, str]], rest: str = "") -> RenderableType:
+def section(
+    title: str, rows: Sequence[tuple[str, str, str | Text]], rest: str | Text = ""
+) -> RenderableType:
     """Return a titled block whose rows have a name, a figure, and a remark on its meaning.
 
     ``rest`` stands behind the title on its line.
@@ -24,7 +26,7 @@ def section(title: str, rows: list[tuple[str, str, str]], rest: str = "") -> Ren
     grid.add_column(justify="right", no_wrap=True)
     grid.add_column(style="dim")
     for name, figure, remark in rows:
-        grid.add_row(Text("  " + name), Text(figure, style="bold"), Text(remark))
+        grid.add_row(Text("  " + name), Text(figure, style="bold"), _text(remark))
     return Group(titled(title, rest), grid)
 
 
@@ -38,8 +40,12 @@ def hanging(mark: str, text: str | Text, style: str = "") -> RenderableType:
     grid = Table.grid()
     grid.add_column(width=len(mark), no_wrap=True)
     grid.add_column()
-    grid.add_row(Text(mark, style=style), Text(text, style=style) if type(text) is str else text)
+    grid.add_row(Text(mark, style=style), _text(text, style))
     return grid
+
+
+def _text(text: str | Text, style: str = "") -> Text:
+    return text if isinstance(text, Text) else Text(text, style=style)
 
 
 def class_table(

@@ -7,7 +7,8 @@ from rich.text import Text
 
 from opis_cli.render.terminal.blocks import hanging, titled
 from opis_cli.render.terminal.evidence import fitted_table
-from opis_cli.render.terminal.threshold import FEW_CARRIERS, bounds
+from opis_cli.render.terminal.threshold import FEW_CARRIERS
+from opis_cli.render.words import bounds
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.scoring.operating import rates_at
@@ -82,9 +83,10 @@ def paying(run: Evaluation) -> RenderableType | None:
         between = rates_at(run.counts, threshold, run.settings.beta)
         far_at, frr_at = between.class_far_at, between.class_frr_at
     found = who_pays(run.counts, far_at, frr_at, SHOWN_CLASSES)
-    rows: list[tuple[str | Text, ...]] = [*map(_row, found.rejected)]
+    rows: list[tuple[str | Text, ...]] = [_row(one, "bold", "") for one in found.rejected]
     if found.accepted:
-        rows += [(Text("  most accepted", style="dim"), "", "", "", ""), *map(_row, found.accepted)]
+        rows.append((Text("  most accepted", style="dim"), "", "", "", ""))
+        rows += [_row(one, "", "bold") for one in found.accepted]
     few = _few(found, report)
     if not rows:
         return Group(titled("WHO PAYS", told), *few) if few else None
@@ -112,12 +114,13 @@ def _threshold(report: Report) -> tuple[float, str, float | None] | None:
     return None
 
 
-def _row(one: ClassErrors) -> tuple[str, ...]:
+def _row(one: ClassErrors, of_frr: str, of_far: str) -> tuple[str | Text, ...]:
+    """Return the cells of a class. The styles are those of its FRR and of its FAR."""
     return (
         f"  {plain(one.class_name, _NAME)}",
-        rate(one.frr),
+        Text(rate(one.frr), style=of_frr),
         f"{one.rejected:,}/{one.genuine:,}",
-        rate(one.far),
+        Text(rate(one.far), style=of_far),
         f"{one.accepted:,}/{one.impostor:,}",
     )
 

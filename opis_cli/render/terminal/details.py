@@ -9,9 +9,9 @@ from opis_cli.render.terminal.blocks import marked, section
 from opis_cli.render.terminal.threshold import (
     FEW_CARRIERS,
     borderline,
-    bounds,
     recommendation_details,
 )
+from opis_cli.render.words import bounds
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.text import number, plain, rate, scale, shown
@@ -80,7 +80,7 @@ def _consistency(report: Report) -> RenderableType:
     nearest = "gallery row" if report.source.gallery_rows is not None else "other row"
     rows.append(("recall@1", rate(report.recall_at_1), f"nearest {nearest} has the same label"))
     known = [row for row in rows if row[1] != "–"]
-    at = "score" if metric == "score" else "distance"
+    at = "distance" if scale(metric).endswith("distance") else scale(metric)
     known.append(("EER", rate(report.eer.rate), f"at {at} {shown(report.eer.threshold, metric)}"))
     return section("CONSISTENCY", known, over)
 

@@ -1,21 +1,17 @@
 """Show a verdict, and a comparison of models, on the terminal."""
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from opis_cli import decimals
 from opis_cli.judging.changes import Change, ClassChange
-from opis_cli.judging.checks import Check
 from opis_cli.judging.gate import Verdict
 from opis_cli.judging.limits import Unit
 from opis_cli.judging.models import Comparison, Difference
-from opis_cli.render.terminal.blocks import class_table, marked
+from opis_cli.render.terminal.blocks import class_table, hanging, marked
 from opis_cli.render.terminal.evidence import fitted_table
 from opis_cli.render.verdicts.words import (
-    cells,
-    evidence,
     figure,
     headline,
     pair_cells,
@@ -23,6 +19,7 @@ from opis_cli.render.verdicts.words import (
     pairs_title,
     signed,
     subject,
+    told,
 )
 from opis_cli.report.records import Report
 from opis_cli.scoring.opis import SCALES
@@ -53,36 +50,19 @@ def verdict(found: Verdict, report: Report) -> RenderableType:
             parts += [Text(), table]
     if found.baseline is not None and found.baseline.most_worse:
         parts += [Text(), _classes("lost", found.baseline.most_worse, report)]
-    parts += [Text(f"! {note}", style="yellow") for note in found.notes]
+    parts += [hanging("! ", note, "yellow") for note in found.notes]
     return Group(*parts)
 
 
 def _checks(found: Verdict) -> RenderableType:
-    widths = [
-        max(len(text) for text in (name, *column))
-        for name, column in zip(_HEADS, zip(*map(_row, found.checks), strict=True), strict=True)
-    ]
-    lines: list[RenderableType] = [Text("      " + _line(_HEADS, widths), style="dim")]
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(2):
+        grid.add_column(no_wrap=True)
+    grid.add_column()
     for check in found.checks:
-        status = Text("ok    " if check.passed else "FAIL  ")
-        status.stylize("green" if check.passed else "bold red")
-        lines.append(status + Text(_line(_row(check), widths)))
-        for remark in (check.remark, evidence(check)):
-            if remark:
-                lines.append(Padding(Text(remark, style="dim"), (0, 0, 0, 8), expand=False))
-    return Group(*lines)
-
-
-_HEADS = ("check", "value", "limit", "margin")
-
-
-def _row(check: Check) -> tuple[str, ...]:
-    return check.name, *cells(check)
-
-
-def _line(texts: tuple[str, ...], widths: list[int]) -> str:
-    name, *figures = zip(texts, widths, strict=True)
-    return "  ".join([name[0].ljust(name[1]), *(text.rjust(width) for text, width in figures)])
+        status = Text("ok", "green") if check.passed else Text("FAIL", "bold red")
+        grid.add_row(status, Text(check.name), Text(told(check)))
+    return grid
 
 
 def _classes(how: str, classes: tuple[ClassChange, ...], report: Report) -> RenderableType:

@@ -24,7 +24,7 @@ from opis_cli.render.terminal.threshold import (
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.settings import parse_ignored
-from opis_cli.text import first_of, plain, rate, span
+from opis_cli.text import SIMILARITIES, first_of, plain, rate, span
 
 _LABEL = 32
 """Width of what stands in front of a line of text."""
@@ -85,7 +85,7 @@ def _what_was_read(report: Report) -> str:
     if source.gallery_rows is not None:
         text = f"{source.rows:,} queries in {source.gallery_rows:,} gallery rows x {wide}"
     if report.settings.get("pairs"):
-        closer = "higher" if report.settings["metric"] == "score" else "lower"
+        closer = "higher" if report.settings["metric"] in SIMILARITIES else "lower"
         text = f"{source.rows:,} scored pairs, the {closer} the closer"
     if not source.classes:
         return text

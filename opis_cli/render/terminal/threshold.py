@@ -4,17 +4,18 @@ import math
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
+from rich.text import Text
 
 from opis_cli import decimals
-from opis_cli.render.price import price_sentence
 from opis_cli.render.terminal.blocks import hanging, marked, section
+from opis_cli.render.words import bounds, price_sentence, rule
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.scoring.borderline import Borderline
 from opis_cli.scoring.pooled import RatesAt
 from opis_cli.scoring.recommend import Recommendation
 from opis_cli.statistics.carriers import carriers_of_far
-from opis_cli.text import number, plain, rate, scale, shown
+from opis_cli.text import number, plain, rate, shown
 
 _WRONG = "wrong matches accepted (FAR)"
 _RIGHT = "right matches rejected (FRR)"
@@ -61,7 +62,7 @@ def _deploy(chosen: Recommendation, report: Report) -> RenderableType:
         if chosen.confidence is not None:
             remark = f"on other classes, {100 * chosen.confidence:g} % confidence"
             rows.append((f"{name} at most", rate(upper), remark))
-    return section("DEPLOY", rows, f"{rule(threshold, metric)}{other}")
+    return section("DEPLOY", rows, Text.assemble((rule(threshold, metric), "bold"), other))
 
 
 def _searched(report: Report) -> str:
@@ -79,28 +80,23 @@ def _rates(
     rates: tuple[float | None, float | None],
     counted: tuple[int, int],
     bounds: tuple[float | None, float | None],
-) -> list[tuple[str, str, str]]:
+) -> list[tuple[str, str, str | Text]]:
     """Return a row for the FAR and one for the FRR, with the counts and the bound of each."""
     totals = report.pairs.impostor, report.pairs.genuine
     return [
-        (name, rate(value), f"{pairs:,} of {total:,}; {_held(value, bound)}")
+        (name, rate(value), Text.assemble(f"{pairs:,} of {total:,}; ", _held(value, bound)))
         for name, value, pairs, total, bound in zip(
             (_WRONG, _RIGHT), rates, counted, totals, bounds, strict=True
         )
     ]
 
 
-def _held(value: float | None, bound: float | None) -> str:
+def _held(value: float | None, bound: float | None) -> Text:
     if bound is None:
-        return "no bound"
+        return Text("no bound")
     if value is not None and value > bound:
-        return f"over the bound {rate(bound)}"
-    return f"bound {rate(bound)}"
-
-
-def rule(threshold: float, metric: str) -> str:
-    """Return the rule that accepts a pair: ``cosine distance <= 0.25``."""
-    return f"{scale(metric)} {'>=' if metric == 'score' else '<='} {shown(threshold, metric)}"
+        return Text(f"over the bound {rate(bound)}", style="not dim yellow")
+    return Text(f"bound {rate(bound)}")
 
 
 def in_use(report: Report) -> RenderableType | None:
@@ -177,12 +173,6 @@ def borderline(found: Borderline | None, accepted: int, rejected: int) -> list[R
     if not sides:
         return []
     return [hanging("  ", f"Pairs lie within a rounding of it: {', '.join(sides)}.", "dim")]
-
-
-def bounds(chosen: Recommendation) -> str:
-    """Return the bounds on the pooled rates that the threshold should meet, as text."""
-    given = (("FAR", chosen.max_far), ("FRR", chosen.max_frr))
-    return " and ".join(f"{name} <= {rate(value)}" for name, value in given if value is not None)
 
 
 def carriers_in_words(effective: float) -> str:

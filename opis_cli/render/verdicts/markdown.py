@@ -1,51 +1,99 @@
 """Write a verdict as GitHub-flavoured Markdown, in which no name from the data becomes markup."""
 
 import re
+from collections.abc import Sequence
+from urllib.parse import quote
 
 from opis_cli.judging.gate import Outcome
 from opis_cli.render.verdicts.words import (
     cells,
-    evidence,
     headline,
     pair_cells,
     pair_heads,
     pairs_title,
     subject,
+    told,
 )
-from opis_cli.text import number, plain
+from opis_cli.scoring.who_pays import FEW_PAIRS
+from opis_cli.text import number, plain, rate
+
+_SHOWN_CLASSES = 5
+"""Most classes in a table of those that pay."""
+_ADDRESS = "/:#?&=%+,;@~"
+"""Characters that stay as they are in the address of the page."""
 
 # A dot before a letter could be part of an address, which some renderers turn into a link.
 _MARKUP = re.compile(r"""[\\`*_{}\[\]<>()#!|&~@:/$"'^=]|\.(?=[^\W\d])""")
 
 
 def markdown(outcome: Outcome) -> str:
-    """Return the verdict as a table, and the classes that lost most as another one."""
-    verdict, report = outcome.verdict, outcome.run.report
-    mark = "✅" if verdict.passed else "❌"
-    lines = [f"### {mark} {headline(verdict)}", "", _escaped(subject(verdict)), ""]
-    lines += ["| | check | value | limit | margin | |", "|---|---|---:|---:|---:|---|"]
-    for check in verdict.checks:
-        remark = ". ".join(text for text in (check.remark, evidence(check)) if text)
-        row = ["✅" if check.passed else "❌", check.name, *cells(check), remark]
-        lines.append("| " + " | ".join(map(_escaped, row)) + " |")
+    """Return the verdict, the pairs behind it, and the classes that pay, as tables."""
+    verdict = outcome.verdict
+    mark = "❌" if not verdict.passed else "✅" if verdict.checks else "ℹ️"
+    lines = [f"### {mark} {headline(verdict)}", "", _escaped(subject(verdict))]
+    if outcome.page is not None:
+        # The address is quoted as in a URL, and the brackets keep it whole.
+        lines += ["", f"[Every class and every threshold](<{quote(outcome.page, safe=_ADDRESS)}>)"]
+    checks = [
+        ["✅" if check.passed else "❌", check.name, told(check), cells(check)[2]]
+        for check in verdict.checks
+    ]
+    lines += _table("", ["", "check", "", "margin"], checks)
     for check in verdict.checks:
         if check.pairs:
-            heads = pair_heads(check)
-            lines += ["", f"{check.name}: {pairs_title(check)}", ""]
-            lines += ["| " + " | ".join(map(_escaped, heads)) + " |", "|---" * len(heads) + "|"]
-            for pair in check.pairs:
-                lines.append("| " + " | ".join(map(_escaped, pair_cells(pair))) + " |")
-    if verdict.baseline is not None and verdict.baseline.most_worse:
-        one, many = report.source.one, report.source.many.capitalize()
-        lines += ["", f"{many} that lost most (mean utility over the calibration range):", ""]
-        lines += [f"| {one} | {report.counted} | before | now | change |"]
-        lines += ["|---|---:|---:|---:|---:|"]
-        for change in verdict.baseline.most_worse:
-            row = [plain(change.class_name), f"{change.size:,}", number(change.base, 3)]
-            row += [number(change.mean_utility, 3), number(change.change, 2)]
-            lines.append("| " + " | ".join(map(_escaped, row)) + " |")
+            rows = list(map(pair_cells, check.pairs))
+            lines += _table(f"{check.name}: {pairs_title(check)}", pair_heads(check), rows)
+    lines += [*_paying(outcome), *_lost(outcome)]
     lines += [f"\n> {_escaped(note)}" for note in verdict.notes]
     return "\n".join(lines) + "\n"
+
+
+def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, with a title in front; none without rows."""
+    if not rows:
+        return []
+    head, *body = ("| " + " | ".join(map(_escaped, row)) + " |" for row in (heads, *rows))
+    titled = ["", _escaped(title)] if title else []
+    return [*titled, "", head, "|---" * len(heads) + "|", *body]
+
+
+def _paying(outcome: Outcome) -> list[str]:
+    """Return tables of the classes with the highest FRR, and of those with the highest FAR."""
+    found, source = outcome.paying(_SHOWN_CLASSES), outcome.run.report.source
+    if found is None:
+        return []
+    lines = []
+    for name, classes in (("FRR", found.rejected), ("FAR", found.accepted)):
+        rows = [
+            [
+                plain(one.class_name),
+                f"{rate(one.frr)} ({one.rejected:,} of {one.genuine:,})",
+                f"{rate(one.far)} ({one.accepted:,} of {one.impostor:,})",
+            ]
+            for one in classes
+        ]
+        title = f"{source.many.capitalize()} with the highest {name}:"
+        lines += _table(title, [source.one, "FRR", "FAR"], rows)
+    if found.few:
+        lines += ["", f"Too few pairs to judge (under {FEW_PAIRS}): {found.few:,} {source.many}."]
+    return lines
+
+
+def _lost(outcome: Outcome) -> list[str]:
+    """Return a table of the classes that lost most against the baseline."""
+    verdict, report = outcome.verdict, outcome.run.report
+    if verdict.baseline is None:
+        return []
+    rows = [
+        [
+            *(plain(change.class_name), f"{change.size:,}", number(change.base, 3)),
+            *(number(change.mean_utility, 3), number(change.change, 2)),
+        ]
+        for change in verdict.baseline.most_worse
+    ]
+    many = report.source.many.capitalize()
+    title = f"{many} that lost most (mean utility over the calibration range):"
+    return _table(title, [report.source.one, report.counted, "before", "now", "change"], rows)
 
 
 def _escaped(text: str) -> str:

@@ -7,8 +7,8 @@ from opis_cli import decimals
 from opis_cli.judging.checks import Check
 from opis_cli.judging.evidence import ErrorPair
 from opis_cli.judging.gate import Verdict
-from opis_cli.judging.limits import Unit
-from opis_cli.text import number, on_scale, plain, rate
+from opis_cli.judging.limits import RULE, Unit
+from opis_cli.text import number, on_scale, plain, rate, written_out
 
 _AGAINST = ("max-opis-increase", "max-frr-increase", "max-recall-drop", "max-threshold-shift")
 
@@ -25,7 +25,7 @@ def figure(value: float | None, unit: Unit, *, points: bool = False) -> str:
     if unit == "distance":
         return number(value, 4) if points else decimals.text(value)
     if unit == "number":
-        return number(value, 3 if points else 4)
+        return written_out(value, 3 if points else 4)
     if points:
         return f"{100 * value:.3g} pp"
     return rate(value) if value >= 0 else "-" + rate(-value)
@@ -61,11 +61,50 @@ def evidence(check: Check) -> str:
     return f"{low} to {high}, each end at {level}; the least that these classes can show is {least}"
 
 
+def told(check: Check) -> str:
+    """Return in a sentence what was found, what is allowed, and where the figure comes from."""
+    if check.value is None:
+        return f"{RULE[check.name].figure} is {check.remark}"
+    found = _worsened(check) if RULE[check.name].against_baseline else _found(check)
+    return f"{found}; {check.remark}" if check.remark else found
+
+
+def _found(check: Check) -> str:
+    """Say what a figure of the run is, and what is allowed."""
+    name, value = RULE[check.name].figure, figure(check.value, check.unit)
+    limit = figure(check.limit, check.unit)
+    said = f"{value} {name}" if check.unit in ("pairs", "rows") else f"{name} is {value}"
+    return f"{said}, needed {limit}" if check.least else f"{said}, allowed {limit}"
+
+
+def _worsened(check: Check) -> str:
+    """Say how a figure changed against the baseline, with its interval, and what is allowed.
+
+    ``check.value`` is the worsening. If it is negative, the figure became better.
+    """
+    value, ends = check.value or 0.0, check.interval
+    worse, better = ("fell", "rose") if check.name == "max-recall-drop" else ("rose", "fell")
+    if check.name == "max-threshold-shift":
+        worse = "moved"
+    if value < 0 and ends is not None:
+        ends = -ends[1], -ends[0]
+    within = ""
+    if ends is not None and check.confidence is not None:
+        low, high = (figure(end, check.unit, points=True) for end in ends)
+        span = f"{low.removesuffix(' pp')} to {high}"
+        within = f" ({100 * check.confidence:.4g} %: {span})"
+    name, limit = RULE[check.name].figure, figure(check.limit, check.unit, points=True)
+    said = f"{name} {worse if value >= 0 else better} by "
+    said += figure(abs(value), check.unit, points=True) + within
+    return f"{said}, allowed {limit}" if value >= 0 else said
+
+
 def sentence(check: Check) -> str:
     """Return a check in one line, with everything that decided it."""
-    value, limit, margin = cells(check)
-    parts = [f"{check.name}: {value}, limit {limit}, margin {margin}"]
-    parts += [text for text in (check.remark, evidence(check)) if text]
+    parts = [f"{check.name}: {told(check)}", f"Margin {cells(check)[2]}"]
+    if check.detectable is not None:
+        least = figure(check.detectable, check.unit, points=True)
+        parts.append(f"The least change that these classes can show is {least}")
     return ". ".join(parts)
 
 
@@ -137,6 +176,8 @@ def headline(verdict: Verdict) -> str:
     if not verdict.checks:
         return "Nothing judged: no limit is set"
     checks = "check" if len(verdict.checks) == 1 else "checks"
+    if not verdict.checks:
+        return "Nothing judged: no limit is set"
     if verdict.passed:
         return f"Gate passed: {len(verdict.checks)} {checks}"
     return f"Gate failed: {len(verdict.failed)} of {len(verdict.checks)} {checks}"

@@ -25,7 +25,8 @@ function linearAxis(ends, text = (value) => digits(value, 6)) {
 function logAxis(ends) {
   const [low, high] = ends.map(Math.log10);
   const ticks = [];
-  for (let power = Math.ceil(low - 1e-9); power <= high + 1e-9; power++) ticks.push([10 ** power, rate(10 ** power)]);
+  for (let power = Math.ceil(low - 1e-9); power <= high + 1e-9; power++)
+    ticks.push([10 ** power, digits(10 ** (power + 2), 3) + " %"]);
   const at = (value) => (Math.log10(Math.max(value, ends[0])) - low) / (high - low);
   return { at, ticks, ends };
 }
@@ -36,7 +37,7 @@ function deviateAxis(ends) {
   const [low, high] = ends.map(deviate);
   const at = (value) => (deviate(value) - low) / (high - low);
   const ticks = DEVIATE_TICKS.filter((tick) => tick >= ends[0] && tick <= ends[1]);
-  return { at, ticks: ticks.map((tick) => [tick, rate(tick)]), ends };
+  return { at, ticks: ticks.map((tick) => [tick, digits(100 * tick, 3) + " %"]), ends };
 }
 
 // Abramowitz and Stegun, Handbook of Mathematical Functions, 26.2.23: off by 0.00045 at most.
@@ -97,7 +98,13 @@ class Picture {
     draw.textBaseline = "middle";
     for (const [value, text] of this.yAxis.ticks) {
       const y = Math.round(this.y(value)) + 0.5;
-      this.stroke([[left, y], [right, y]], color("grid"));
+      this.stroke(
+        [
+          [left, y],
+          [right, y],
+        ],
+        color("grid"),
+      );
       this.text(text, left - 6, y, "right");
     }
     let free = -Infinity;
@@ -105,13 +112,25 @@ class Picture {
       const x = this.x(value);
       const half = draw.measureText(text).width / 2;
       if (x < left - 1 || x > right + 1 || x - half < free) continue;
-      this.stroke([[x, bottom], [x, bottom + 4]], color("axis"));
+      this.stroke(
+        [
+          [x, bottom],
+          [x, bottom + 4],
+        ],
+        color("axis"),
+      );
       this.text(text, x, bottom + 13, "center");
       free = x + half + 8;
     }
-    this.stroke([[left, bottom + 0.5], [right, bottom + 0.5]], color("axis"));
+    this.stroke(
+      [
+        [left, bottom + 0.5],
+        [right, bottom + 0.5],
+      ],
+      color("axis"),
+    );
     if (xName) this.text(xName, (left + right) / 2, bottom + 31, "center");
-    if (yName) this.text(yName, left, top - 10, "left");
+    if (yName) this.text(yName, left - 6, top - 14, "right");
   }
 
   text(text, x, y, align, ink = color("dim")) {
@@ -134,7 +153,12 @@ class Picture {
 
   // A curve through values.
   line(xs, ys, ink, width = 1.5, dash = []) {
-    this.stroke(xs.map((x, n) => [this.x(x), this.y(ys[n])]), ink, width, dash);
+    this.stroke(
+      xs.map((x, n) => [this.x(x), this.y(ys[n])]),
+      ink,
+      width,
+      dash,
+    );
   }
 
   // The area between two curves.
@@ -161,12 +185,28 @@ class Picture {
 
   vertical(value, ink, width = 1, dash = []) {
     const x = this.x(value);
-    this.stroke([[x, this.top], [x, this.bottom]], ink, width, dash);
+    this.stroke(
+      [
+        [x, this.top],
+        [x, this.bottom],
+      ],
+      ink,
+      width,
+      dash,
+    );
   }
 
   horizontal(value, ink, dash) {
     const y = this.y(value);
-    this.stroke([[this.left, y], [this.right, y]], ink, 1, dash);
+    this.stroke(
+      [
+        [this.left, y],
+        [this.right, y],
+      ],
+      ink,
+      1,
+      dash,
+    );
   }
 
   dot(x, y, radius, ink, edge = color("back")) {
@@ -190,7 +230,14 @@ class Picture {
     }
     const wide = this.width - this.right - 24;
     for (const { name, y, place, ink } of ends) {
-      this.stroke([[this.right, y], [this.right + 12, place]], ink, 0.8);
+      this.stroke(
+        [
+          [this.right, y],
+          [this.right + 12, place],
+        ],
+        ink,
+        0.8,
+      );
       this.text(fitted(this.draw, name, wide), this.right + 16, place, "left", ink);
     }
   }

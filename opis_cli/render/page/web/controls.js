@@ -11,7 +11,10 @@ function drawNumbers() {
   show("gr", whole(genuineTotal - genuine));
   show("ia", whole(impostor));
   show("ir", whole(impostorTotal - impostor));
-  for (const [name, value] of [["far", far], ["frr", frr]]) {
+  for (const [name, value] of [
+    ["far", far],
+    ["frr", frr],
+  ]) {
     show(name, rate(value));
     byId(name).dataset.value = value;
     const ends = data.intervals[name];
@@ -26,9 +29,19 @@ function drawNumbers() {
   byId("slider").setAttribute("aria-valuetext", `${text}, FAR ${rate(far)}, FRR ${rate(frr)}`);
   if (document.activeElement !== byId("value")) byId("value").value = thresholdText(place);
   show("brief", `FAR ${rate(far)} · FRR ${rate(frr)}`);
-  const guessed = data.estimated[state.i] === 1;
-  byId("doubt").hidden = !guessed;
-  if (guessed) show("doubt", `The pooled counts are exact here, but the FARs of ${data.many} are estimates: so far out, only pooled pairs were counted.`);
+  drawDoubt();
+}
+
+function drawDoubt() {
+  const doubts = [];
+  if (state.asked !== null)
+    doubts.push(
+      `The page has no counts at ${state.asked}; ${thresholdText(data.at[state.i])} is the nearest threshold that has.`,
+    );
+  if (data.estimated[state.i])
+    doubts.push(`The pooled counts are exact here, but the FARs of ${data.many} are estimates.`);
+  byId("doubt").hidden = !doubts.length;
+  show("doubt", doubts.join(" "));
 }
 
 function drawWithin() {
@@ -46,10 +59,15 @@ function drawBounds() {
   const text = (place) => thresholdText(place, scales[scales[state.scale].log ? 0 : state.scale]);
   const said = byId("admissible");
   said.className = low <= high ? "met" : "unmet";
-  if (state.maxFar === null && state.maxFrr === null) said.textContent = "No bound is set: every threshold is admissible.";
+  if (state.maxFar === null && state.maxFrr === null)
+    said.textContent = "No bound is set: every threshold is admissible.";
   else if (low <= high) {
-    const from = low === 0 ? "up to" : `from ${text(low)} to`;
-    said.textContent = high === grid - 1 ? `Admissible: from ${text(low)} on.` : `Admissible: ${from} ${text(high)}.`;
+    const ends = [low === 0 ? null : text(low), high === grid - 1 ? null : text(high)];
+    const rises = scales[scales[state.scale].log ? 0 : state.scale].accepts === "<=";
+    const [from, to] = rises ? ends : ends.reverse();
+    said.textContent =
+      "Admissible: " +
+      (from === null ? `up to ${to}.` : to === null ? `from ${from} on.` : `from ${from} to ${to}.`);
   } else {
     const alone = (place, name, bound, cost) =>
       place < 0 || place >= grid
@@ -59,15 +77,20 @@ function drawBounds() {
       "No threshold meets both.",
       alone(high, "FAR", state.maxFar, (place) => `FRR ${rate(pooledFrr(place))}`),
       alone(low, "FRR", state.maxFrr, (place) => `FAR ${rate(pooledFar(place))}`),
+      high >= 0 && low < grid
+        ? `The gap is ${digits(Math.abs(Number(text(low)) - Number(text(high))), 3)} wide.`
+        : "",
     ].join(" ");
   }
 }
 
 function drawChoices() {
   for (const view of ["near", "whole"]) byId(view).setAttribute("aria-pressed", String(state.view === view));
-  byId("presets").querySelectorAll("button").forEach((button) => {
-    button.setAttribute("aria-pressed", String(Number(button.dataset.i) === state.i));
-  });
+  byId("presets")
+    .querySelectorAll("button")
+    .forEach((button) => {
+      button.setAttribute("aria-pressed", String(Number(button.dataset.i) === state.i));
+    });
   byId("pins").replaceChildren(
     ...state.pins.map((k, n) => {
       const button = element("button", "", isolated(classes.name[k]), " ×");
@@ -83,7 +106,8 @@ function drawChoices() {
   for (const name of ["far", "frr"]) {
     ["from", "to"].forEach((end, n) => {
       const box = byId(`${name}-${end}`);
-      if (box && document.activeElement !== box) box.value = state[name][n] === null ? "" : digits(100 * state[name][n], 3);
+      if (box && document.activeElement !== box)
+        box.value = state[name][n] === null ? "" : digits(100 * state[name][n], 3);
     });
   }
   describePictures();
@@ -93,20 +117,31 @@ function describePictures() {
   const place = data.at[state.i];
   const at = `${scales[0].name} ${thresholdText(place, scales[0])}`;
   const say = (id, text) => byId(id).setAttribute("aria-label", text);
-  say("utility", `Utility of the ${data.many} along the threshold. At ${at} the mean is ${number(data.utility.mean[state.i], 3)}. The table has each of the ${data.many}.`);
-  say("rates", `Pooled FAR and FRR along the threshold. At ${at}: FAR ${rate(pooledFar(place))}, FRR ${rate(pooledFrr(place))}.`);
-  say("histogram", `Distribution of genuine and impostor pairs along ${scales[0].name}, with the threshold ${at}.`);
+  say(
+    "utility",
+    `Utility of the ${data.many} along the threshold. At ${at} the mean is ${number(data.utility.mean[state.i], 3)}. The table has each of the ${data.many}.`,
+  );
+  say(
+    "rates",
+    `Pooled FAR and FRR along the threshold. At ${at}: FAR ${rate(pooledFar(place))}, FRR ${rate(pooledFrr(place))}.`,
+  );
+  say(
+    "histogram",
+    `Distribution of genuine and impostor pairs along ${scales[0].name}, with the threshold ${at}.`,
+  );
   say("det", `FRR against FAR. At ${at}: FAR ${rate(pooledFar(place))}, FRR ${rate(pooledFrr(place))}.`);
   say("scatter", `FAR and FRR of each of the ${data.many} at ${at}. The table has the same numbers.`);
 }
 
-// The offered threshold next to a typed value, on the chosen scale.
-function offeredNear(value, values = scales[state.scale].values) {
+// Go to the offered threshold next to a value on a scale.
+function moveNear(value, scale) {
+  const { values } = scale;
   let best = 0;
   for (let i = 1; i < points; i++) {
     if (Math.abs(values[data.at[i]] - value) < Math.abs(values[data.at[best]] - value)) best = i;
   }
-  return best;
+  const isThere = scale.log || values[data.at[best]] === value;
+  moveTo(best, isThere ? null : String(value));
 }
 
 function listenToThreshold() {
@@ -115,7 +150,7 @@ function listenToThreshold() {
   byId("value").addEventListener("change", (event) => {
     const text = event.target.value.replace("%", "");
     const value = scales[state.scale].log ? share(text) : typed(text);
-    if (value !== null) moveTo(offeredNear(value));
+    if (value !== null) moveNear(value, scales[state.scale]);
     event.target.value = thresholdText(data.at[state.i]);
   });
   scales.forEach((scale, n) => byId("scale").append(new Option(`${scale.name} ${scale.accepts}`, n)));
@@ -132,7 +167,10 @@ function listenToThreshold() {
 
 function listenToBounds() {
   const percent = (value) => (value === null ? "" : digits(100 * value, 6));
-  for (const [id, name] of [["max-far", "maxFar"], ["max-frr", "maxFrr"]]) {
+  for (const [id, name] of [
+    ["max-far", "maxFar"],
+    ["max-frr", "maxFrr"],
+  ]) {
     byId(id).value = percent(state[name]);
     byId(id).addEventListener("input", (event) => {
       const bound = share(event.target.value);
@@ -148,7 +186,9 @@ function listenToFilters() {
   byId("apart").checked = state.apart;
   for (const name of ["far", "frr"]) {
     const boxes = ["from", "to"].map((end) => byId(`${name}-${end}`));
-    boxes.forEach((box) => box.addEventListener("input", () => change({ [name]: boxes.map((one) => share(one.value)) })));
+    boxes.forEach((box) =>
+      box.addEventListener("input", () => change({ [name]: boxes.map((one) => share(one.value)) })),
+    );
   }
   byId("clear").addEventListener("click", () => {
     byId("search").value = "";
@@ -195,7 +235,7 @@ function writeAddress() {
 function readAddress() {
   const named = new URLSearchParams(location.hash.slice(1));
   const t = typed(named.get("t") ?? "");
-  if (t !== null) moveTo(offeredNear(t, scales[0].values));
+  if (t !== null) moveNear(t, scales[0]);
   const k = classes.name.indexOf(named.get("class"));
   if (k < 0) return;
   if (!state.pins.includes(k)) togglePin(k);

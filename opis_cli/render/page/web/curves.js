@@ -27,34 +27,46 @@ function thresholdAxis(scale = scales[state.scale], view = state.view) {
 
 const xOf = (i) => scales[state.scale].values[data.at[i]];
 
-// What all pictures along the threshold share: what is admissible, estimated, and chosen.
+// What both pictures along the threshold share: what is admissible, and what is chosen.
 function drawMarks(picture) {
   const values = scales[state.scale].values;
   const { low, high } = admissible();
   if (low <= high) picture.shade(values[low], values[high], color("good"), 0.09);
   else if (high >= 0 && low < grid) picture.shade(values[high], values[low], color("bad"), 0.12);
-  const first = data.estimated.indexOf(1);
-  if (first > 0) {
-    picture.shade(xOf(first - 1), values[grid - 1], color("back"), 0.55);
-    picture.vertical(xOf(first - 1), color("axis"), 1, [2, 3]);
-  }
   picture.vertical(xOf(state.i), color("accent"), 2);
+}
+
+// Beyond some threshold the FARs of classes are estimates.
+function veilEstimates(picture) {
+  const first = data.estimated.indexOf(1);
+  if (first < 1) return;
+  const from = xOf(first - 1);
+  picture.shade(from, scales[state.scale].values[grid - 1], color("back"), 0.55);
+  picture.vertical(from, color("axis"), 1, [2, 3]);
+  picture.text("FARs of " + data.many + " estimated →", picture.x(from) + 6, picture.bottom - 10, "left");
 }
 
 function drawRange(picture) {
   if (!data.range.length) return;
   const [low, high] = data.range.map((place) => picture.x(scales[state.scale].values[place]));
   const y = picture.bottom + 1;
-  picture.stroke([[low, y], [high, y]], color("axis"), 5);
+  picture.stroke(
+    [
+      [low, y],
+      [high, y],
+    ],
+    color("axis"),
+    5,
+  );
 }
 
 function drawUtility() {
   const wide = utilityPicture.canvas.parentElement.clientWidth >= NARROW;
   const right = wide && evaluable.length ? NAMES_WIDTH : 16;
-  if (!utilityPicture.begin(thresholdAxis(), linearAxis([0, 1]), right)) return;
+  const shown = inView();
+  if (!utilityPicture.begin(thresholdAxis(), linearAxis([leastUtility(shown), 1]), right)) return;
   const picture = utilityPicture;
   picture.frame("", "");
-  const shown = inView();
   const xs = shown.map(xOf);
   const curve = (k) => shown.map((i) => utilities[k * points + i]);
   const few = evaluable.length <= FEW;
@@ -73,24 +85,40 @@ function drawUtility() {
       picture.line(xs, curve(k), few ? color("grey") : color("worst"), few ? 1.4 : 1.1);
     }
     if (data.base) drawOverlay(picture, "mean", color("text"));
-    picture.line(xs, shown.map((i) => data.utility.mean[i]), color("text"), 2.2);
+    picture.line(
+      xs,
+      shown.map((i) => data.utility.mean[i]),
+      color("text"),
+      2.2,
+    );
     state.pins.forEach((k, n) => picture.line(xs, curve(k), pinColor(n), 2.4, PIN_DASHES[n]));
     if (state.hover !== null) picture.line(xs, curve(state.hover), color("accent"), 2.6);
+    veilEstimates(picture);
     drawMarks(picture);
     if (evaluable.includes(state.hover)) {
       picture.dot(xOf(state.i), utilities[state.hover * points + state.i], 4, color("accent"));
     }
   });
   drawRange(picture);
-  if (!wide) return;
+  if (right < NAMES_WIDTH) return;
   const last = shown.findLastIndex((i) => picture.x(xOf(i)) <= picture.right + 1);
   const end = (k, ink) => ({ name: classes.name[k], y: picture.y(curve(k)[last]), ink });
   const named = worst.filter((k) => !state.pins.includes(k));
   picture.names([
     ...named.map((k) => end(k, few ? color("dim") : color("worst"))),
     ...state.pins.filter((k) => evaluable.includes(k)).map((k) => end(k, pinColor(state.pins.indexOf(k)))),
-    { name: evaluable.length ? "mean" : "pooled", y: picture.y(data.utility.mean[shown[last]]), ink: color("text") },
+    {
+      name: evaluable.length ? "mean" : "pooled",
+      y: picture.y(data.utility.mean[shown[last]]),
+      ink: color("text"),
+    },
   ]);
+}
+
+// The axis ends below the lowest curve, so that good models are told apart too.
+function leastUtility(shown) {
+  const lowest = data.utility.quantiles[0] ?? data.utility.mean;
+  return Math.floor(5 * Math.min(...shown.map((i) => lowest[i]))) / 5;
 }
 
 function drawOverlay(picture, what, ink) {
@@ -110,22 +138,37 @@ function drawRates() {
   const shown = inView();
   const xs = shown.map(xOf);
   picture.inside(() => {
-    for (const [name, rateAt] of [["far", pooledFar], ["frr", pooledFrr]]) {
+    for (const [name, rateAt] of [
+      ["far", pooledFar],
+      ["frr", pooledFrr],
+    ]) {
       const ends = data.intervals[name];
-      if (ends) picture.band(xs, shown.map((i) => ends[0][i]), shown.map((i) => ends[1][i]), color(name), 0.18);
+      if (ends)
+        picture.band(
+          xs,
+          shown.map((i) => ends[0][i]),
+          shown.map((i) => ends[1][i]),
+          color(name),
+          0.18,
+        );
       if (data.base) drawOverlay(picture, name, color(name));
-      picture.line(xs, shown.map((i) => rateAt(data.at[i])), color(name), 2);
+      picture.line(
+        xs,
+        shown.map((i) => rateAt(data.at[i])),
+        color(name),
+        2,
+      );
       const bound = name === "far" ? state.maxFar : state.maxFrr;
       if (bound !== null) picture.horizontal(bound, color(name), [3, 3]);
     }
     drawMarks(picture);
   });
   drawRange(picture);
-  if (!wide) return;
+  if (right < NAMES_WIDTH) return;
   const last = shown.findLastIndex((i) => picture.x(xOf(i)) <= picture.right + 1);
   picture.names([
-    { name: "FAR " + rate(pooledFar(data.at[state.i])), y: picture.y(pooledFar(data.at[shown[last]])), ink: color("far-text") },
-    { name: "FRR " + rate(pooledFrr(data.at[state.i])), y: picture.y(pooledFrr(data.at[shown[last]])), ink: color("frr-text") },
+    { name: "FAR", y: picture.y(pooledFar(data.at[shown[last]])), ink: color("far-text") },
+    { name: "FRR", y: picture.y(pooledFrr(data.at[shown[last]])), ink: color("frr-text") },
   ]);
 }
 

@@ -94,12 +94,8 @@ function offeredAt(place) {
   return best;
 }
 
-// Fewest pairs that a class needs to be judged (rule of three); see answer.py.
-function leastPairs(i) {
-  const least = (pooledRate) =>
-    pooledRate > 0 ? data.endsOfPair * Math.ceil(Number((3 / pooledRate).toFixed(9))) : 0;
-  return { far: least(pooledFar(data.at[i])), frr: least(pooledFrr(data.at[i])) };
-}
+// Whether a class has enough pairs to be judged.
+const hasEnough = (k) => Math.min(classes.genuine[k], classes.impostor[k]) >= data.fewPairs;
 
 // Rejected genuine pairs of a class, at an offered threshold.
 const rejectedOf = (k, i) => classes.genuine[k] - own.genuine[k * points + i];

@@ -1,6 +1,7 @@
 // Numbers as text, as opis writes them everywhere.
 
-const whole = (value) => Math.round(value).toLocaleString("en");
+const thousands = new Intl.NumberFormat("en");
+const whole = (value) => thousands.format(Math.round(value));
 
 function digits(value, most) {
   // Between two numbers, Python takes the even one, and `toPrecision` the larger one.
@@ -17,7 +18,7 @@ function rate(value) {
   if (value === null || Number.isNaN(value)) return "–";
   const percent = 100 * value;
   if (percent === 0 || percent >= 100) return percent.toFixed(0) + " %";
-  return (percent >= 1e-4 ? digits(percent, 3) : percent.toExponential(1)) + " %";
+  return (percent >= 1e-4 ? digits(percent, 3) : percent.toExponential(1).replace(/-(\d)$/, "-0$1")) + " %";
 }
 
 // A typed number, or null for none. A comma may stand for the decimal point.

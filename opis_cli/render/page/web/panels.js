@@ -1,9 +1,9 @@
 // The smaller pictures: where pairs lie, the trade-off of the rates, and the classes as points.
 
 const BINS = 100;
-const histogramPicture = new Picture("histogram", 260, { left: 12, right: 12, top: 14, bottom: 44 });
-const detPicture = new Picture("det", 260, { left: 56, right: 12, top: 14, bottom: 44 });
-const scatterPicture = new Picture("scatter", 260, { left: 48, right: 14, top: 14, bottom: 44 });
+const histogramPicture = new Picture("histogram", 270, { left: 12, right: 12, top: 24, bottom: 44 });
+const detPicture = new Picture("det", 270, { left: 56, right: 12, top: 24, bottom: 44 });
+const scatterPicture = new Picture("scatter", 270, { left: 56, right: 14, top: 24, bottom: 44 });
 
 // Shares of the pairs in even bins along a scale. Between thresholds pairs are taken to lie evenly.
 function binned(scale, accepted) {
@@ -44,9 +44,18 @@ function drawHistogram() {
   const edge = (bin) => low + ((high - low) * bin) / BINS;
   const xs = Array.from({ length: 2 * BINS }, (_, n) => edge(Math.ceil(n / 2)));
   picture.inside(() => {
-    for (const [kind, ink] of [["impostor", "far"], ["genuine", "frr"]]) {
+    for (const [kind, ink] of [
+      ["impostor", "far"],
+      ["genuine", "frr"],
+    ]) {
       const ys = xs.map((_, n) => bins[which][kind][n >> 1]);
-      picture.band(xs, xs.map(() => 0), ys, color(ink), 0.25);
+      picture.band(
+        xs,
+        xs.map(() => 0),
+        ys,
+        color(ink),
+        0.25,
+      );
       picture.line(xs, ys, color(ink), 1.5);
     }
     picture.vertical(scale.values[data.at[state.i]], color("accent"), 2);
@@ -67,7 +76,7 @@ function drawDet() {
   const far = deviateAxis([least(impostorTotal), 0.6]);
   const frr = deviateAxis([least(genuineTotal), Math.min(1 - least(genuineTotal), 0.97)]);
   if (!picture.begin(far, frr)) return;
-  picture.frame("FAR", "");
+  picture.frame("FAR", "FRR");
   picture.inside(() => {
     if (data.base) picture.line(data.base.far, data.base.frr, color("dim"), 1.5, [2, 3]);
     picture.line(detPlaces.map(pooledFar), detPlaces.map(pooledFrr), color("text"), 2);
@@ -76,7 +85,6 @@ function drawDet() {
   });
   const place = data.at[state.i];
   picture.dot(pooledFar(place), pooledFrr(place), 6, color("accent"));
-  picture.text("FRR", picture.left + 6, picture.top + 6, "left");
 }
 
 function scatterAxes() {
@@ -97,15 +105,14 @@ function drawScatter() {
   const picture = scatterPicture;
   const [far, frr] = scatterAxes();
   if (!picture.begin(far, frr)) return;
-  picture.frame("FAR", "");
-  const least = leastPairs(state.i);
+  picture.frame("FAR", "FRR");
   const { draw } = picture;
   const small = evaluable.length > 400;
+  const [bad, good] = [color("worst"), color("grey")];
   for (const k of evaluable) {
     const [x, y] = [classFar(k, state.i), classFrr(k, state.i)];
-    const bad = breaksBound(x, y);
-    draw.globalAlpha = enoughPairs(k, least) ? 0.75 : 0.25;
-    draw.fillStyle = color(bad ? "worst" : "grey");
+    draw.globalAlpha = hasEnough(k) ? 0.75 : 0.25;
+    draw.fillStyle = breaksBound(x, y) ? bad : good;
     draw.beginPath();
     draw.arc(picture.x(x), picture.y(y), small ? 2 : 3.5, 0, 2 * Math.PI);
     draw.fill();
@@ -116,7 +123,6 @@ function drawScatter() {
   const ring = (k, ink) => picture.dot(classFar(k, state.i), classFrr(k, state.i), 6, ink);
   state.pins.filter((k) => evaluable.includes(k)).forEach((k) => ring(k, pinColor(state.pins.indexOf(k))));
   if (evaluable.includes(state.hover)) ring(state.hover, color("accent"));
-  picture.text("FRR", picture.left + 6, picture.top + 6, "left");
   if (brush) {
     draw.strokeStyle = color("accent");
     draw.strokeRect(brush.x, brush.y, brush.toX - brush.x, brush.toY - brush.y);

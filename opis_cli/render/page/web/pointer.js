@@ -48,10 +48,20 @@ utilityPicture.canvas.addEventListener("pointermove", (event) => {
 });
 utilityPicture.canvas.addEventListener("pointerleave", (event) => showTip(event, null));
 
+// Show a class in the pictures and in the table, which need not be made anew for it.
+function pointAt(k) {
+  if (state.hover === k) return;
+  state.hover = k;
+  drawUtility();
+  drawScatter();
+  for (const row of table?.tBodies[0].rows ?? [])
+    row.classList.toggle("hover", Number(row.dataset.class) === k);
+}
+
 // Name the class under the pointer, with its pairs at a threshold.
 const tip = document.getElementById("tip");
 function showTip(event, k, i) {
-  if (state.hover !== k) change({ hover: k });
+  pointAt(k);
   tip.hidden = k === null;
   if (k === null) return;
   const lines = [
@@ -62,7 +72,10 @@ function showTip(event, k, i) {
   ];
   const title = document.createElement("strong");
   title.append(isolated(classes.name[k]));
-  tip.replaceChildren(title, ...lines.map((line) => Object.assign(document.createElement("div"), { textContent: line })));
+  tip.replaceChildren(
+    title,
+    ...lines.map((line) => Object.assign(document.createElement("div"), { textContent: line })),
+  );
   const wide = document.documentElement.clientWidth;
   tip.style.left = Math.max(Math.min(event.pageX + 14, wide - tip.offsetWidth - 8), 8) + "px";
   tip.style.top = event.pageY + 14 + "px";
@@ -81,8 +94,12 @@ function classAtPoint(x, y) {
 // The rates at the edges of the box become the filters of the table; see the controls.
 function filterByBox({ x, y, toX, toY }) {
   const picture = scatterPicture;
-  const across = [x, toX].sort((a, b) => a - b).map((at) => (at - picture.left) / (picture.right - picture.left));
-  const up = [y, toY].sort((a, b) => b - a).map((at) => (picture.bottom - at) / (picture.bottom - picture.top));
+  const across = [x, toX]
+    .sort((a, b) => a - b)
+    .map((at) => (at - picture.left) / (picture.right - picture.left));
+  const up = [y, toY]
+    .sort((a, b) => b - a)
+    .map((at) => (picture.bottom - at) / (picture.bottom - picture.top));
   const [low, high] = picture.xAxis.ends.map(Math.log10);
   const far = across.map((at) => 10 ** (low + at * (high - low)));
   const frr = up.map((at) => -0.02 + 1.04 * at);

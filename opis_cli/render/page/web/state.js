@@ -2,6 +2,7 @@
 
 const state = {
   i: offeredAt(data.start), // the offered threshold
+  asked: null, // the threshold that was asked for, if pairs were not counted there
   scale: 0, // index in `scales`
   view: "near",
   maxFar: data.bounds[0],
@@ -43,23 +44,19 @@ function togglePin(k) {
   change({ pins: pins.slice(-MOST_PINS) });
 }
 
-function moveTo(i) {
+// Go to an offered threshold. `asked` is the text of another one that was asked for.
+function moveTo(i, asked = null) {
   const [low, high] = data.views.near;
   const inside = data.at[i] >= low && data.at[i] <= high;
-  change({ i, view: inside ? state.view : "whole" });
+  change({ i, asked, view: inside ? state.view : "whole" });
 }
 
 // The thresholds that meet both bounds: places of the grid. There is none if low > high.
 const admissible = () => ({ low: firstWithin(state.maxFrr), high: lastWithin(state.maxFar) });
 
-function enoughPairs(k, least) {
-  return classes.impostor[k] >= least.far && classes.genuine[k] >= least.frr;
-}
-
 // The evaluable classes, the least utility first; those with too few pairs last.
 function worstFirst(i) {
-  const least = leastPairs(i);
-  const few = (k) => (enoughPairs(k, least) ? 0 : 1);
+  const few = (k) => (hasEnough(k) ? 0 : 1);
   return [...evaluable].sort(
     (a, b) => few(a) - few(b) || utilities[a * points + i] - utilities[b * points + i],
   );

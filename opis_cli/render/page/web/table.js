@@ -29,16 +29,19 @@ const isBetween = (value, [low, high]) =>
 
 function rank() {
   const wanted = state.search.toLowerCase();
-  const least = leastPairs(state.i);
   const { key, way } = state.sort;
   const value = valueOf[key ?? "utility"];
   const found = [];
   for (let k = 0; k < size; k++) {
     if (wanted && !lowered[k].includes(wanted)) continue;
     if (!isBetween(classFar(k, state.i), state.far) || !isBetween(classFrr(k, state.i), state.frr)) continue;
-    found.push({ k, value: value(k), few: state.apart && !enoughPairs(k, least) });
+    const pin = state.pins.indexOf(k);
+    const first = pin < 0 ? state.pins.length : pin;
+    found.push({ k, first, value: value(k), few: state.apart && !hasEnough(k) });
   }
   found.sort((a, b) => {
+    // Those that were kept come first, in their order, so that they are side by side.
+    if (a.first !== b.first) return a.first - b.first;
     // What is unknown comes last whichever way, and so do classes with too few pairs.
     if (a.few !== b.few) return a.few - b.few;
     if (a.value === null || b.value === null) return (a.value === null) - (b.value === null);
@@ -55,20 +58,21 @@ function element(tag, className = "", ...children) {
 }
 
 const cellOf = {
-  name(k, least) {
+  name(k) {
     const button = element("button", "pin", isolated(classes.name[k]));
     button.type = "button";
     button.setAttribute("aria-pressed", String(state.pins.includes(k)));
     const cell = element("th", "name", button);
     cell.scope = "row";
-    if (!enoughPairs(k, least)) cell.append(" ", element("span", "badge", "too few pairs to judge"));
+    if (!hasEnough(k)) cell.append(" ", element("span", "badge", "too few pairs to judge"));
     return cell;
   },
   size: (k) => element("td", "figure", whole(classes.size[k])),
   frr: (k) => rateCell(classFrr(k, state.i), rejectedOf(k, state.i), classes.genuine[k], state.maxFrr),
-  far: (k) => rateCell(classFar(k, state.i), own.impostor[k * points + state.i], classes.impostor[k], state.maxFar),
+  far: (k) =>
+    rateCell(classFar(k, state.i), own.impostor[k * points + state.i], classes.impostor[k], state.maxFar),
   utility: (k) => element("td", "figure", number(valueOf.utility(k), 3)),
-  curve: (k) => element("td", "figure live", sparkline(k)),
+  curve: (k, along) => element("td", "figure live", sparkline(k, along)),
   mean: (k) => element("td", "figure", number(classes.mean[k], 3)),
   part: (k) => element("td", "figure", number(classes.part[k], 2)),
   recall: (k) => element("td", "figure", rate(classes.recall[k])),
@@ -86,19 +90,15 @@ const SPARK_WIDTH = 72;
 const SPARK_HEIGHT = 20;
 const SPARK_POINTS = 36;
 // The utility of a class over the view, with a mark at the threshold.
-function sparkline(k) {
+function sparkline(k, { axis, kept }) {
   const space = "http://www.w3.org/2000/svg";
   const picture = document.createElementNS(space, "svg");
   picture.setAttribute("viewBox", `0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`);
   picture.setAttribute("aria-hidden", "true");
   picture.setAttribute("class", "spark");
   if (!Number.isNaN(utilities[k * points])) {
-    const axis = thresholdAxis();
     const x = (i) => SPARK_WIDTH * axis.at(xOf(i));
     const y = (i) => 1 + (SPARK_HEIGHT - 2) * (1 - utilities[k * points + i]);
-    const shown = inView();
-    const step = Math.max(1, Math.floor(shown.length / SPARK_POINTS));
-    const kept = shown.filter((_, n) => n % step === 0);
     const curve = document.createElementNS(space, "polyline");
     curve.setAttribute("points", kept.map((i) => `${x(i).toFixed(1)},${y(i).toFixed(1)}`).join(" "));
     const mark = document.createElementNS(space, "circle");
@@ -113,17 +113,24 @@ function sparkline(k) {
 function drawTable() {
   if (!table) return;
   rank();
-  const least = leastPairs(state.i);
+  const shown = inView();
+  const step = Math.max(1, Math.floor(shown.length / SPARK_POINTS));
+  const along = { axis: thresholdAxis(), kept: shown.filter((_, n) => n % step === 0) };
   const kept = document.activeElement?.closest?.("#classes tbody tr")?.dataset.class;
   const rows = ranked.slice(0, drawn).map((k) => {
-    const row = element("tr", k === state.hover ? "hover" : "", ...heads.map((head) => cellOf[head.dataset.key](k, least)));
+    const row = element(
+      "tr",
+      k === state.hover ? "hover" : "",
+      ...heads.map((head) => cellOf[head.dataset.key](k, along)),
+    );
     row.dataset.class = k;
     const pin = state.pins.indexOf(k);
     if (pin >= 0) row.style.setProperty("--mark", pinColor(pin));
     return row;
   });
   table.tBodies[0].replaceChildren(...rows);
-  if (kept !== undefined) table.querySelector(`tr[data-class="${kept}"] .pin`)?.focus({ preventScroll: true });
+  if (kept !== undefined)
+    table.querySelector(`tr[data-class="${kept}"] .pin`)?.focus({ preventScroll: true });
   for (const head of heads) {
     const sorted = head.dataset.key === (state.sort.key ?? "utility");
     if (sorted) head.setAttribute("aria-sort", state.sort.way > 0 ? "ascending" : "descending");
@@ -179,15 +186,10 @@ function listenToTable() {
   body.addEventListener("click", (event) => {
     if (event.target.closest(".pin")) togglePin(Number(classOf(event)));
   });
-  const hover = (k) => {
-    if (state.hover === k) return;
-    state.hover = k;
-    drawUtility();
-    drawScatter();
-  };
-  body.addEventListener("pointerover", (event) => classOf(event) && hover(Number(classOf(event))));
-  body.addEventListener("focusin", (event) => classOf(event) && hover(Number(classOf(event))));
-  body.addEventListener("pointerleave", () => hover(null));
+  const point = (event) => classOf(event) && pointAt(Number(classOf(event)));
+  body.addEventListener("pointerover", point);
+  body.addEventListener("focusin", point);
+  body.addEventListener("pointerleave", () => pointAt(null));
   document.getElementById("more").addEventListener("click", () => {
     drawn += 2 * ROWS;
     drawTable();

@@ -1,8 +1,20 @@
-"""Put the price of one threshold into words, which are the same on the terminal and on pages."""
+"""Words that the terminal and pages share: rules, bounds, and the price of one threshold."""
 
 from opis_cli.report.records import Report
 from opis_cli.scoring.price import PriceOfOneThreshold
-from opis_cli.text import plain, rate
+from opis_cli.scoring.recommend import Recommendation
+from opis_cli.text import SIMILARITIES, plain, rate, scale, shown
+
+
+def rule(threshold: float, metric: str) -> str:
+    """Return the rule that accepts a pair: ``cosine distance <= 0.25``."""
+    return f"{scale(metric)} {'>=' if metric in SIMILARITIES else '<='} {shown(threshold, metric)}"
+
+
+def bounds(chosen: Recommendation) -> str:
+    """Return the bounds on the pooled rates that the threshold should meet, as text."""
+    given = (("FAR", chosen.max_far), ("FRR", chosen.max_frr))
+    return " and ".join(f"{name} <= {rate(value)}" for name, value in given if value is not None)
 
 
 def price_sentence(price: PriceOfOneThreshold, report: Report) -> str:

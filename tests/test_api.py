@@ -78,6 +78,8 @@ def test_a_run_has_a_short_repr_and_compares_and_hashes(runs, saved):
     assert runs[0] == runs[0] and runs[0] != runs[1] and len({*runs, runs[0]}) == 2
     assert runs[0].counts == runs[0].counts and runs[0].counts != runs[1].counts
     assert opis.load_run(saved) != 1
+    reports = {run.report for run in runs} | {opis.load_run(saved).report}
+    assert len(reports) == 3 and len({run.gate(max_opis=1) for run in runs}) == 2
     none = opis.evaluate(*data.MADE["blobs"], max_far=1e-3, max_frr=1e-3)
     assert "no threshold meets the bounds" in repr(none) and "none" in none._repr_html_()
 

@@ -3,7 +3,7 @@
 Other modules compute the figures.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -74,7 +74,7 @@ class Verdict:
     confidence: float | None
     family: bool
     false_alarm: float | None
-    figures: dict[str, float | None]
+    figures: dict[str, float | None] = field(hash=False)
     notes: tuple[str, ...]
 
     @property

@@ -153,15 +153,25 @@ def name_curves(
     """
     if highlight or len(values) > MOST_LINES:
         lines(axes, x, values[named], WORST, 3, "_named")
-    low, high = axes.get_ylim()
-    anchors = []
-    for row in named:
-        seen = np.flatnonzero(
-            (x >= span[0]) & (x <= span[1]) & (values[row] > low) & (values[row] < high)
-        )
-        kept = seen[np.linspace(0, len(seen) - 1, min(_ANCHORS, len(seen))).astype(int)]
-        anchors.append((x[kept], values[row][kept]) if len(kept) else (x[:1], values[row][:1]))
     # Names may cover thin lines of other classes, but not the curves that are named, nor the mean.
     near = np.concatenate([values[named], values.mean(axis=0, keepdims=True)])
+    low, high = axes.get_ylim()
+    anchors = []
+    for i, curve in enumerate(near[:-1]):
+        seen = np.flatnonzero((x >= span[0]) & (x <= span[1]) & (curve > low) & (curve < high))
+        seen = seen if len(seen) else np.arange(1)
+        # A name means most where its curve stands apart from the others.
+        others = np.abs(_heights(axes, np.delete(near, i, axis=0)) - _heights(axes, curve))
+        apart = others.min(axis=0)[seen]
+        seen = seen[apart >= np.median(apart)]
+        kept = seen[np.linspace(0, len(seen) - 1, min(_ANCHORS, len(seen))).astype(int)]
+        anchors.append((x[kept], curve[kept]))
     obstacles = np.tile(x, len(near)), near.ravel()
     name_points(axes, anchors, names, obstacles, colors=colors, size=0.75 * look.points)
+
+
+def _heights(axes: Axes, values: Curve) -> Curve:
+    """Return where values lie on the y axis, as shares of its length: from 0 to 1 if in view."""
+    scale = axes.yaxis.get_transform()
+    low, high = scale.transform(np.array(axes.get_ylim()))
+    return np.asarray((scale.transform(values) - low) / (high - low))

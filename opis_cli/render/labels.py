@@ -20,8 +20,9 @@ _MOST_OBSTACLES = 1_500
 _ANGLES = np.deg2rad(np.arange(0, 360, 30))
 _DISTANCES = (0.9, 1.8, 3.2, 5.0, 7.5)
 """Where a name may stand: directions from its point, and distances in heights of the text."""
-_OUTSIDE, _OVER_NAME, _OVER_LINE = 1_000.0, 300.0, 60.0
-"""Costs of a name that leaves the panel, covers another name, or has a leader across another."""
+_OUTSIDE, _OVER_NAME, _OVER_LINE, _OVER_DATA, _AWAY = 1_000.0, 300.0, 60.0, 600.0, 2.0
+"""Costs of a name that leaves the panel, covers another name, covers the line of another, covers
+all of the data, or stands the height of its text away from its point."""
 
 Boxes = NDArray[np.float64]
 
@@ -140,14 +141,14 @@ def _costs(
         & (blocked[None, :, 1] > low[:, 1:])
         & (blocked[None, :, 1] < high[:, 1:])
     )
-    costs = costs + 30 * inside.sum(axis=1) / max(len(blocked), 1) * 20
+    costs = costs + _OVER_DATA * inside.sum(axis=1) / max(len(blocked), 1)
     for box in placed:
         over = (low < box[2:] + 1).all(axis=1) & (high > box[:2] - 1).all(axis=1)
         costs = costs + _OVER_NAME * over
     for leader in leaders:
-        # Points along the leader that the name would cover.
+        # Points along the line of another name that this one would cover.
         for share in (0.25, 0.5, 0.75):
             spot = leader[:2] + share * (leader[2:] - leader[:2])
             costs = costs + _OVER_LINE * ((low < spot) & (high > spot)).all(axis=1)
     distance = np.tile(_DISTANCES, len(centres) // len(_DISTANCES))
-    return np.asarray(costs + 2.0 * distance)
+    return np.asarray(costs + _AWAY * distance)

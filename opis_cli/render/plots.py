@@ -146,7 +146,9 @@ def _utility(run: Evaluation, sheet: Sheet) -> Figure:
         if len(named) < len(values):
             # As many as are drawn as the worst, but three at least.
             named = named[: max(len(run.consistency.worst), 3)]
-        _name_worst(upper, run, sheet, x, values, named)
+        worst = np.isin(run.consistency.classes[named], run.consistency.worst)
+        highlight = len(named) < len(values) and not worst.all()
+        _name_worst(upper, run, sheet, x, values, named, highlight)
     return figure
 
 
@@ -170,7 +172,13 @@ def _pooled_rates(panel: Axes, run: Evaluation) -> None:
 
 
 def _name_worst(
-    axes: Axes, run: Evaluation, sheet: Sheet, x: Curve, values: Curve, named: Ints
+    axes: Axes,
+    run: Evaluation,
+    sheet: Sheet,
+    x: Curve,
+    values: Curve,
+    named: Ints,
+    highlight: bool,
 ) -> None:
     """Name curves of classes, where they point into the calibration range or near it."""
     found = run.consistency
@@ -187,7 +195,7 @@ def _name_worst(
         (low - room, high + room),
         [WORST if many or worst[row] else NOTE for row in named],
         sheet.look,
-        highlight=many and not all(worst[named]),
+        highlight=highlight,
     )
 
 
@@ -216,7 +224,8 @@ def _rates(run: Evaluation, sheet: Sheet) -> Figure:
             low, high = run.consistency.ends or view(run)
             inside = (x >= low) & (x <= high)
             rates = values[:, inside].mean(axis=1) if inside.any() else values.mean(axis=1)
-            _name_worst(axes, run, sheet, x, values, to_name(rates, sheet.look))
+            named = to_name(rates, sheet.look)
+            _name_worst(axes, run, sheet, x, values, named, len(named) < len(values))
     return figure
 
 

@@ -4,7 +4,7 @@ The names of the fields are the keys of ``report.json``, which ``report.schema.j
 describes. Rates and utilities lie in [0, 1]. Thresholds are distances of ``settings["metric"]``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Literal
 
@@ -310,7 +310,7 @@ class Report:
     opis_version: str
     created: str
     source: SourceFacts
-    settings: dict[str, Any]
+    settings: dict[str, Any] = field(hash=False)
     pairs: Pairs
     calibration_range: CalibrationRange
     opis: Share | None

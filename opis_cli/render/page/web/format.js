@@ -8,9 +8,11 @@ function digits(value, most) {
   const [mantissa, power] = value.toExponential(most + 20).split("e");
   const [kept, rest] = [mantissa.slice(0, -21), mantissa.slice(-21)];
   const isEven = Number(kept.at(-1) === "." ? kept.at(-2) : kept.at(-1)) % 2 === 0;
-  if (isEven && Number(rest) === 5e20) return String(Number(kept + "e" + power));
-  return String(Number(value.toPrecision(most)));
+  const rounded = Number(isEven && Number(rest) === 5e20 ? kept + "e" + power : value.toPrecision(most));
+  return rounded !== 0 && Math.abs(rounded) < 1e-4 ? exponential(rounded) : String(rounded);
 }
+
+const exponential = (value, places) => value.toExponential(places).replace(/-(\d)$/, "-0$1");
 
 const number = (value, most = 4) => (value === null || Number.isNaN(value) ? "–" : digits(value, most));
 
@@ -18,7 +20,7 @@ function rate(value) {
   if (value === null || Number.isNaN(value)) return "–";
   const percent = 100 * value;
   if (percent === 0 || percent >= 100) return percent.toFixed(0) + " %";
-  return (percent >= 1e-4 ? digits(percent, 3) : percent.toExponential(1).replace(/-(\d)$/, "-0$1")) + " %";
+  return (percent >= 1e-4 ? digits(percent, 3) : exponential(percent, 1)) + " %";
 }
 
 // A typed number, or null for none. A comma may stand for the decimal point.

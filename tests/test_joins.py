@@ -136,17 +136,17 @@ def test_halves_want_all_pairs(rows, parts):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"folds": 3, "group_column": "a"}, "--folds .* not go with --group-column"),
-        ({"folds": 3, "within_column": "a"}, "not go with --within-column"),
-        ({"folds": 3, "exclude_same": "a"}, "not go with --exclude-same"),
-        ({"folds": 3, "gallery": "a"}, "not go with --gallery"),
-        ({"folds": 3, "pairs": True}, "not go with --pairs"),
-        ({"confidence": 0.9, "group_column": "a"}, "--confidence .* not go with --group-column"),
-        ({"confidence": 0.9, "gallery": "a"}, "not go with --gallery"),
-        ({"confidence": 0.9, "pairs": True}, "not go with --pairs"),
-        ({"max_pairs": 5000, "within_column": "a"}, "--max-pairs .* not go with --within-column"),
-        ({"max_pairs": 5000, "gallery": "a"}, "not go with --gallery"),
-        ({"max_pairs": 5000, "pairs": True}, "not go with --pairs"),
+        ({"folds": 3, "group_column": "a"}, "folds .* not go with group_column"),
+        ({"folds": 3, "within_column": "a"}, "not go with within_column"),
+        ({"folds": 3, "exclude_same": "a"}, "not go with exclude_same"),
+        ({"folds": 3, "gallery": "a"}, "not go with gallery"),
+        ({"folds": 3, "pairs": True}, "not go with pairs"),
+        ({"confidence": 0.9, "group_column": "a"}, "confidence .* not go with group_column"),
+        ({"confidence": 0.9, "gallery": "a"}, "not go with gallery"),
+        ({"confidence": 0.9, "pairs": True}, "not go with pairs"),
+        ({"max_pairs": 5000, "within_column": "a"}, "max_pairs .* not go with within_column"),
+        ({"max_pairs": 5000, "gallery": "a"}, "not go with gallery"),
+        ({"max_pairs": 5000, "pairs": True}, "not go with pairs"),
     ],
 )
 def test_what_does_not_go_together_is_refused(settings, says):

@@ -129,6 +129,18 @@ def test_gate_judges_as_the_function_does(runs, tmp_path):
         new.gate(baseline=old)
 
 
+def test_what_python_reads_names_no_options_of_the_command_line():
+    run = opis.evaluate(*data.blobs(60, 3), max_far=0.02)
+    by_construction = run.gate(max_far=0.5)
+    assert "(threshold)" in by_construction.notes[0] and "--" not in by_construction.notes[0]
+    none = opis.evaluate(*data.blobs(60, 3, spread=2.0), max_far=1e-3, max_frr=1e-3)
+    (check,) = none.gate(max_far=0.5).checks
+    assert check.remark.endswith("no threshold; give threshold")
+    vectors, labels = data.blobs(60, 3)
+    html = _html(opis.evaluate(vectors, np.where(labels == 0, -1, labels)))
+    assert "ignore_label -1" in html and "--" not in html
+
+
 def test_curves_of_classes_are_theirs(runs):
     run = runs[0]
     pooled, table = run.curves(), run.curves(by_class=True)

@@ -8,6 +8,7 @@ import base64
 import html
 import math
 
+from opis_cli.errors import for_python
 from opis_cli.render.pictures import picture_bytes
 from opis_cli.render.plots import draw
 from opis_cli.report.evaluation import Evaluation
@@ -29,7 +30,7 @@ def notebook(run: Evaluation) -> str:
     parts = [
         f"<p><b>{_isolated(report.source.name)}</b>: {_what_was_read(report)}</p>",
         _table(("", "", ""), _figures(report)),
-        *(f"<p>! {_escaped(warning.text)}</p>" for warning in report.source.warnings),
+        *(f"<p>! {_escaped(for_python(warning.text))}</p>" for warning in report.source.warnings),
         _worst_classes(report),
         f'<img alt="utility of every {report.source.one} against the threshold" '
         f'style="width:{_WIDTH}px;max-width:100%" src="data:image/png;base64,{picture}">',

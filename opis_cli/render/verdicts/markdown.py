@@ -38,7 +38,7 @@ def markdown(outcome: Outcome) -> str:
         ["✅" if check.passed else "❌", check.name, told(check), cells(check)[2]]
         for check in verdict.checks
     ]
-    lines += _table("", ["", "check", "", "margin"], checks)
+    lines += _table("", ["result", "check", "finding", "margin"], checks)
     for check in verdict.checks:
         if check.pairs:
             rows = list(map(pair_cells, check.pairs))

@@ -23,11 +23,11 @@ def figure(value: float | None, unit: Unit, *, points: bool = False) -> str:
     if unit in ("pairs", "rows"):
         return f"{value:,.0f}"
     if unit == "distance":
-        return number(value, 4) if points else decimals.text(value)
+        return written_out(value, 4) if points else decimals.text(value)
     if unit == "number":
         return written_out(value, 3 if points else 4)
     if points:
-        return f"{100 * value:.3g} pp"
+        return f"{written_out(100 * value, 3)} pp"
     return rate(value) if value >= 0 else "-" + rate(-value)
 
 
@@ -176,8 +176,6 @@ def headline(verdict: Verdict) -> str:
     if not verdict.checks:
         return "Nothing judged: no limit is set"
     checks = "check" if len(verdict.checks) == 1 else "checks"
-    if not verdict.checks:
-        return "Nothing judged: no limit is set"
     if verdict.passed:
         return f"Gate passed: {len(verdict.checks)} {checks}"
     return f"Gate failed: {len(verdict.failed)} of {len(verdict.checks)} {checks}"

@@ -92,7 +92,7 @@ function scatterAxes() {
   const most = Math.max(0.02, state.maxFar || 0, ...rates);
   const least = Math.max(Math.min(1e-3, ...rates, state.maxFar || 1), 1e-7);
   const far = logAxis([10 ** (Math.floor(Math.log10(least)) - 0.4), Math.min(2 * most, 1.2)]);
-  far.ticks = [[far.ends[0], "0"], ...far.ticks];
+  far.ticks = [[far.ends[0], "0 %"], ...far.ticks];
   return [far, linearAxis([-0.02, 1.02], rate)];
 }
 

@@ -276,7 +276,7 @@ def test_the_plot_of_groups_leaves_out_pairs_within_a_group(scored):
     wrong = table[~table["genuine"] & (table["score"] >= at)]
     share = (wrong["left"] != wrong["right"]).mean()
     assert f"{100 * share:.3g} % of all {len(wrong)} false accepts" in facts
-    assert "are between all 3 groups" in facts
+    assert facts.startswith("all 3 groups")
 
 
 def test_a_failed_group_of_scores_names_the_pairs_of_either_side(scored):

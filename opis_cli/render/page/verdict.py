@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from opis_cli.judging.gate import Outcome
 from opis_cli.render.page.evidence import Head, Table
 from opis_cli.render.verdicts.words import (
-    cells,
-    evidence,
     headline,
+    least_change,
+    margin,
     pair_cells,
     pair_heads,
     pairs_title,
     subject,
+    told,
 )
 
 
@@ -21,10 +22,9 @@ class Line:
 
     passed: bool
     name: str
-    value: str
-    limit: str
+    told: str
+    least_change: str
     margin: str
-    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,7 @@ def judgement(outcome: Outcome) -> Judgement:
         title=headline(verdict),
         subject=subject(verdict),
         lines=tuple(
-            Line(
-                check.passed,
-                check.name,
-                *cells(check),
-                tuple(text for text in (check.remark, evidence(check)) if text),
-            )
+            Line(check.passed, check.name, told(check), least_change(check), margin(check))
             for check in verdict.checks
         ),
         notes=verdict.notes,

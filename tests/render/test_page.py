@@ -21,6 +21,7 @@ from opis_cli.render.page.packing import packed
 from opis_cli.render.verdicts.words import told
 from opis_cli.report.evidence import FOLDER, save_evidence
 from opis_cli.scoring.who_pays import FEW_PAIRS
+from opis_cli.text import rate
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,6 +72,10 @@ def test_the_gate_is_on_its_page(made, gate):
     assert "lost most against &lt;b&gt;old" in gate
     found = pages.data_of(gate)
     assert found["scales"][0]["values"][found["start"]] >= 0.5
+    # The threshold in use is that of the gate. The run itself was evaluated without one.
+    assert dict(found["presets"])["Deployed"] == found["start"]
+    far = rate(made.verdict.figures["far"])
+    assert f"Deployed now: 0.5, with FAR {far}" in gate
     assert found["base"]["values"] and len(found["classes"]["change"]) == len(pages.HOSTILE)
 
 

@@ -40,6 +40,8 @@ class Judgement:
     notes : tuple of str
     pairs : tuple of Table
         The pairs that explain the checks that failed.
+    in_use : float or None
+        The deployed threshold by which the rates were judged, a distance.
     """
 
     outcome: str
@@ -48,12 +50,13 @@ class Judgement:
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
     pairs: tuple[Table, ...]
+    in_use: float | None
 
 
 def judgement(outcome: Outcome) -> Judgement:
     """Return the verdict of an outcome as text."""
     verdict = outcome.verdict
-    state = "passed" if verdict.passed else "failed"
+    state, at = "passed" if verdict.passed else "failed", verdict.judged
     return Judgement(
         outcome=state if verdict.checks else "shown",
         title=headline(verdict),
@@ -73,6 +76,7 @@ def judgement(outcome: Outcome) -> Judgement:
             for check in verdict.checks
             if check.pairs
         ),
+        in_use=None if at is None or at.kind != "deployed" else at.threshold,
     )
 
 

@@ -12,6 +12,7 @@ from markupsafe import escape
 
 import opis_cli as opis
 from opis_cli.errors import SettingsError
+from opis_cli.judging.changes import class_changes
 from opis_cli.judging.gate import Outcome, judge
 from opis_cli.judging.limits import RULES, Demands, Limit
 from opis_cli.render.page import html
@@ -21,7 +22,7 @@ from opis_cli.render.page.packing import packed
 from opis_cli.render.verdicts.words import told
 from opis_cli.report.evidence import FOLDER, save_evidence
 from opis_cli.scoring.who_pays import FEW_PAIRS
-from opis_cli.text import rate
+from opis_cli.text import number, plain, rate
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,6 +75,13 @@ def test_the_gate_is_on_its_page(made, gate):
     assert found["scales"][0]["values"][found["start"]] >= 0.5
     # The threshold in use is that of the gate. The run itself was evaluated without one.
     assert dict(found["presets"])["Deployed"] == found["start"]
+    # Without the script, too, each class has its change.
+    worst = class_changes(made.run, made.base)[0]
+    row = re.search(
+        rf"<bdi>{re.escape(str(escape(plain(worst.class_name, 200, joiners=True))))}</bdi></th>.*",
+        gate,
+    )[0]
+    assert f'<td class="figure">{number(worst.change, 2)}</td>' in row
     far = rate(made.verdict.figures["far"])
     assert f"Deployed now: 0.5, with FAR {far}" in gate
     assert found["base"]["values"] and len(found["classes"]["change"]) == len(pages.HOSTILE)

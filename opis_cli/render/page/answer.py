@@ -1,12 +1,14 @@
 """The first screen of the page in words: what to deploy, what it costs, and who pays for it."""
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from opis_cli.judging.changes import ClassChange
 from opis_cli.records import Ints
 from opis_cli.render.page.payload import NAME_WIDTH
 from opis_cli.render.words import bounds, rule
@@ -149,13 +151,20 @@ def _worst_first(run: Evaluation, at: Operating) -> Ints:
     return np.lexsort((at.classes.utility, ~_have_enough(run)))
 
 
-def worst_rows(run: Evaluation, at: Operating | None) -> list[dict[str, str]]:
-    """Return the worst classes as rows of the table of classes, each a text by the column's key."""
+def worst_rows(
+    run: Evaluation, at: Operating | None, changes: Iterable[ClassChange] = ()
+) -> list[dict[str, str]]:
+    """Return the worst classes as rows of the table of classes, each a text by the column's key.
+
+    ``changes`` are those against the baseline, if there is one.
+    """
     if at is None or not len(run.consistency.classes):
         return []
     counts, classes = run.counts, run.consistency.classes
     table = run.classes(as_known(at.threshold, counts.metric)).iloc[classes]
     enough, rows = _have_enough(run), []
+    changed = {one.class_name: one.change for one in changes}
+    raw = counts.class_names[classes].tolist()
     for place in _worst_first(run, at)[:WORST_ROWS].tolist():
         one = table.iloc[place]
         recall = one["recall_at_1"]
@@ -171,6 +180,7 @@ def worst_rows(run: Evaluation, at: Operating | None) -> list[dict[str, str]]:
                 "part": number(one["opis_contribution"], 2),
                 "recall": rate(None if recall != recall else recall),
                 "best": number(one["best_threshold"], 4),
+                "change": number(changed.get(raw[place]), 2),
             }
         )
     return rows

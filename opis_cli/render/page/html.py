@@ -134,7 +134,7 @@ def _page(
     in_use = None if judged is None else judged.in_use
     price = run.report.recommendation.price_of_one_threshold
     base = None if beside is None else beside.run
-    lost = () if base is None else class_changes(run, base)[:_MOST_LOST]
+    changes = () if base is None else class_changes(run, base)
     return environment.from_string(web.joinpath("page.html").read_text("utf-8")).render(
         run=run,
         report=run.report,
@@ -146,8 +146,8 @@ def _page(
         price=None if price is None else price_sentence(price, run.report),
         picture=_picture(draw(run, "utility")),
         columns=columns(run, base is not None),
-        worst=worst_rows(run, rates_at(run.counts, at, run.settings.beta)),
-        lost=[one for one in lost if one.change < 0],
+        worst=worst_rows(run, rates_at(run.counts, at, run.settings.beta), changes),
+        lost=[one for one in changes[:_MOST_LOST] if one.change < 0],
         base_name="" if beside is None else beside.name,
         sentences=[] if evidence is None else evidence_sentences(evidence.facts),
         tables=[] if evidence is None else evidence_tables(evidence),

@@ -170,7 +170,7 @@ class _Commands:
         for place, (command, what) in enumerate(self.commands):
             lead = Text(title if place == 0 else " " * len(title), style=TITLE)
             remark = Text(f"{' ' * (widest - len(command))}  {what}" if fits else "", style="dim")
-            yield Text.assemble(lead, command, remark, overflow="fold", no_wrap=True)
+            yield Text.assemble(lead, command, remark, overflow="ignore", no_wrap=True)
 
 
 def _other(report: Report) -> list[str]:

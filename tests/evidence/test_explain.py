@@ -274,3 +274,18 @@ def test_articulation_points_of_a_bridge_and_of_a_ring():
     # Two rings that share row 2.
     one, two = np.array([0, 1, 2, 2, 3, 4]), np.array([1, 2, 0, 3, 4, 2])
     assert articulation_points(one, two).tolist() == [2]
+
+
+@pytest.mark.parametrize("given", [None, "0", "0.40001"])
+def test_what_if_has_the_rates_of_the_run_at_a_counted_threshold(case, given):
+    run, embeddings, naive = case
+    if given == "0.40001" and run.settings.metric != "cosine":
+        pytest.skip("0.40001 lies between counted thresholds of these cosine distances")
+    facts = explain(run, embeddings, Asked(given)).facts
+    found, at = facts.what_if, facts.what_if.threshold
+    grid = run.counts.grid.thresholds
+    assert at == grid[grid >= facts.threshold][0]
+    genuine = [d for i, j, d in naive.pairs if naive.genuine(i, j)]
+    impostor = [d for i, j, d in naive.pairs if not naive.genuine(i, j)]
+    assert found.now.far == pytest.approx(np.mean(np.array(impostor) <= at + 1e-6))
+    assert found.now.frr == pytest.approx(np.mean(np.array(genuine) > at + 1e-6))

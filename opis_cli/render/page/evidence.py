@@ -207,6 +207,8 @@ def _what_if(facts: Facts) -> Table:
         Head("FRR there", "figure"),
     )
     about = "Counted again, as if the labels were mended."
+    if found is not None and found.threshold not in (None, facts.threshold):
+        about += f" The rates are at {decimals.text(found.threshold)}, the next counted threshold."
     return Table("What if", about, heads, rows if len(rows) > 1 else ())
 
 

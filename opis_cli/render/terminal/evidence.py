@@ -301,7 +301,10 @@ def _what_if(facts: Facts) -> list[RenderableType]:
     if len(rows) == 1:
         return []
     heads = ("", "FAR", "FRR", "OPIS", "recommended", "FAR", "FRR")
-    return [fitted_table("What if", heads, rows, 1)]
+    rest = ""
+    if found.threshold not in (None, facts.threshold):
+        rest = f" at {decimals.text(found.threshold)}, the next counted threshold"
+    return [fitted_table("What if", heads, rows, 1, rest=rest)]
 
 
 def _figures(found: Outcome, metric: str) -> tuple[str, ...]:

@@ -147,6 +147,7 @@ def test_grids_that_the_kernel_cannot_count_on_are_left_to_plain_torch(tiles):
     for other in (dense, replace(grid, thresholds=thresholds)):
         assert not tiles.usable(rows, other)
     assert not tiles.usable(replace(rows, scale=1e-30), grid)
+    assert not tiles.usable(replace(rows, partners=2 * rows.vectors), grid)
 
 
 def test_the_kernel_compiles_for_the_gpu_that_it_was_made_for():

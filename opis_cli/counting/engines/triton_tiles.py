@@ -69,6 +69,7 @@ def usable(rows: Rows, grid: Grid) -> bool:
         bool(np.all(np.abs(even - steps) <= 1e-6 * np.maximum(1.0, np.abs(steps))))
         and len(grid.by_class) - grid.window <= _FEW
         and grid.window <= _CELLS
+        and rows.partners is rows.vectors
         and (rows.whole or rows.scale > _LEAST_SCALE)
     )
 

@@ -7,6 +7,9 @@ opis itself (exit code 70).
 A message names options in one way: ``--max-far``, or ``--max-far=0.01`` with a value. The command
 line shows this as a person types it, ``--max-far 0.01``. Python code that catches the error sees
 the parameter instead, ``max_far=0.01``. Commands between backticks stay as they are.
+
+Warnings and notes are stored as the command line shows them. ``for_python`` is for those that
+Python code reads.
 """
 
 import re
@@ -30,12 +33,17 @@ class OpisError(Exception):
 
     def __str__(self) -> str:
         """Return the message for Python code: it names parameters."""
-        return _OPTION.sub(_parameter, super().__str__())
+        return for_python(super().__str__())
 
     @property
     def for_shell(self) -> str:
         """The message for the command line: it names options."""
         return _OPTION.sub(_typed, super().__str__())
+
+
+def for_python(text: str) -> str:
+    """Return a text with the parameters of Python in place of the options that it names."""
+    return _OPTION.sub(_parameter, text)
 
 
 def _parameter(found: re.Match[str]) -> str:

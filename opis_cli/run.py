@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from opis_cli.counting.counts_file import load_counts, save_counts
 from opis_cli.embeddings.sources import Given
-from opis_cli.errors import RunError, SettingsError
+from opis_cli.errors import RunError, SettingsError, for_python
 from opis_cli.files import replacing, sha256_of
 from opis_cli.records import Embeddings
 from opis_cli.report.evaluation import Evaluation
@@ -234,7 +234,7 @@ class Run(Evaluation):
         base = load_run(baseline) if isinstance(baseline, str | Path) else baseline
         named = None if base is None else str(base.folder or base.report.source.path)
         own = {"baseline": named, "confidence": confidence, "family": family}
-        return judge(
+        verdict = judge(
             self,
             read_demands({}, limits | own),
             threshold=None if threshold is None else str(threshold),
@@ -243,6 +243,15 @@ class Run(Evaluation):
             evidence=evidence,
             seed=seed,
         )
+        # A remark on a figure that is undefined may name an option. Others may name classes.
+        checks = tuple(
+            dataclasses.replace(check, remark=for_python(check.remark))
+            if check.value is None
+            else check
+            for check in verdict.checks
+        )
+        notes = tuple(map(for_python, verdict.notes))
+        return dataclasses.replace(verdict, checks=checks, notes=notes)
 
     def explain(
         self,

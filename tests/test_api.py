@@ -17,6 +17,8 @@ from opis_cli.judging.gate import judge
 from opis_cli.judging.limits import RULES, read_demands
 from opis_cli.render.comparison_plots import draw
 from opis_cli.scoring import curves
+from opis_cli.scoring.operating import rates_at
+from opis_cli.scoring.who_pays import who_pays
 from opis_cli.settings import ABOUT, Settings
 
 HOSTILE = "<script>alert('x')</script>"
@@ -86,7 +88,7 @@ def test_a_run_has_a_short_repr_and_compares_and_hashes(runs, saved):
 
 def test_a_notebook_shows_summary_and_picture_and_no_name_is_markup():
     vectors, labels = data.blobs(200, 4)
-    names = np.array([HOSTILE, "\u202eevil", "a & b", "漢"], object)[labels]
+    names = np.array([f"{HOSTILE} a & b \u202e{name}" for name in "1ö漢א"], object)[labels]
     run = opis.evaluate(vectors, names)
     run = dataclasses.replace(
         run,
@@ -100,8 +102,24 @@ def test_a_notebook_shows_summary_and_picture_and_no_name_is_markup():
     chosen = run.report.recommendation
     assert f"cosine distance ≤ {chosen.threshold}" in html
     assert f"{chosen.accepted_impostors:,} of {run.report.pairs.impostor:,}" in html
-    for worst in run.report.worst_classes[:3]:
-        assert f"<td><bdi>{worst.size}</bdi></td>" in html
+    at = rates_at(run.counts, chosen.threshold, run.settings.beta)
+    paying = who_pays(run.counts, at.class_far_at, at.class_frr_at, 3)
+    assert paying.rejected and paying.accepted
+    for one in paying.rejected:
+        assert f"<td><bdi>{one.rejected:,} of {one.genuine:,}</bdi></td>" in html
+    for one in paying.accepted:
+        assert f"<td><bdi>{one.accepted:,} of {one.impostor:,}</bdi></td>" in html
+
+
+def test_a_notebook_sets_apart_classes_with_too_few_pairs_and_prices_each_bound():
+    vectors, labels = data.blobs(200, 4, spread=1.2)
+    labels = np.where(np.arange(200) < 3, "three", labels.astype(str))
+    html = _html(opis.evaluate(vectors, labels))
+    assert "Too few pairs to judge (under 20): 1 class." in html and "three" not in html
+    none = opis.evaluate(vectors, labels, max_far=1e-3, max_frr=1e-3)
+    price = none.report.recommendation.at_max_far
+    assert "FAR ≤ 0.1 % alone" in _html(none)
+    assert f"<bdi>{price.threshold}</bdi>" in _html(none)
 
 
 def _html(run):
@@ -127,6 +145,18 @@ def test_gate_judges_as_the_function_does(runs, tmp_path):
     assert stored.checks == verdict.checks and stored.baseline.path.endswith("old")
     with pytest.raises(SettingsError, match="no limit"):
         new.gate(baseline=old)
+
+
+def test_what_python_reads_names_no_options_of_the_command_line():
+    run = opis.evaluate(*data.blobs(60, 3), max_far=0.02)
+    by_construction = run.gate(max_far=0.5)
+    assert "(threshold)" in by_construction.notes[0] and "--" not in by_construction.notes[0]
+    none = opis.evaluate(*data.blobs(60, 3, spread=2.0), max_far=1e-3, max_frr=1e-3)
+    (check,) = none.gate(max_far=0.5).checks
+    assert check.remark.endswith("no threshold; give threshold")
+    vectors, labels = data.blobs(60, 3)
+    html = _html(opis.evaluate(vectors, np.where(labels == 0, -1, labels)))
+    assert "ignore_label -1" in html and "--" not in html
 
 
 def test_curves_of_classes_are_theirs(runs):

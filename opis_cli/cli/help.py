@@ -15,6 +15,11 @@ PANELS = (
     *("Machine", "Output"),
 )
 """Titles of the panels, in the order of a page. An option that names none is in the last one."""
+COMMANDS = (
+    *("evaluate", "recommend", "report", "explain", "plot", "compare", "gate"),
+    *("export", "margins", "doctor"),
+)
+"""Commands in the order in which a person needs them. Others follow, in the order of the code."""
 _WIDEST_NAMES = 30
 """Most characters of names that stand on one line with their description."""
 
@@ -63,6 +68,12 @@ def _name(argument: Any) -> str:
 
 class Overview(TyperGroup):
     """The application, whose page of help has whole descriptions of the commands."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands in the order of the page."""
+        names = super().list_commands(ctx)
+        first = [name for name in COMMANDS if name in names]
+        return first + [name for name in names if name not in first]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the page."""

@@ -197,12 +197,14 @@ def _worst_class(
 
     The larger class wins a tie.
     """
-    by_far = name == "max-class-far"
+    by_far, counts, classes = name == "max-class-far", run.counts, run.consistency.classes
     values = at.classes.far if by_far else at.classes.frr
-    sizes = run.counts.sizes[run.consistency.classes]
-    worst = int(np.lexsort((-sizes, -values))[0])
-    who = run.counts.class_names[run.consistency.classes].tolist()[worst]
-    remark = f"{run.report.source.one} {plain(who)}, {int(sizes[worst]):,} {run.report.counted}"
+    pairs = (counts.impostor_pairs if by_far else counts.genuine_pairs)[classes]
+    worst = int(np.lexsort((-counts.sizes[classes], -values))[0])
+    who = counts.class_names[classes].tolist()[worst]
+    errors, kind = round(float(values[worst] * pairs[worst])), "impostor" if by_far else "genuine"
+    remark = f"{run.report.source.one} {plain(who)}, "
+    remark += f"{errors:,} of {int(pairs[worst]):,} {kind} pairs"
     if not at.classes_exact:
         counted_at = at.class_far_at if by_far else at.class_frr_at
         place = "below the grid"

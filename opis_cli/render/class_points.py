@@ -24,6 +24,8 @@ _TIED = 0.5
 """Share of classes with a place of their own below which cells are drawn: points would hide."""
 _CELLS = 48
 """Cells across the panel, and along it."""
+_NAMED = 0.3
+"""Area of the marker of a class that is named, as a share of a square of text."""
 _SHADES = LinearSegmentedColormap.from_list("shades", ["#D5DAE0", "#3E4853"])
 
 
@@ -45,7 +47,7 @@ def classes(run: Evaluation, sheet: Sheet) -> Figure:
     y = fit_rates(axes, "y", frr, max_frr)
     named = to_name(-utility, sheet.look)
     rest = np.setdiff1d(np.arange(len(x)), named)
-    sizes = counts.sizes[found.classes]
+    areas = _areas(counts.sizes[found.classes], sheet.look.points)
     one, many = run.report.source.one, run.report.source.many
     point_label = f"a {one}, the larger the more {run.report.counted}"
     places = len(np.unique(np.column_stack([x, y]).round(9), axis=0))
@@ -55,7 +57,7 @@ def classes(run: Evaluation, sheet: Sheet) -> Figure:
         axes.scatter(
             x[rest],
             y[rest],
-            _areas(sizes)[rest],
+            areas[rest],
             GREY,
             alpha=0.7,
             lw=0,
@@ -63,11 +65,11 @@ def classes(run: Evaluation, sheet: Sheet) -> Figure:
             label=point_label if len(rest) else None,
         )
     all_named = len(named) == len(x)
-    color = NOTE if all_named else WORST
+    color, least = NOTE if all_named else WORST, _NAMED * sheet.look.points**2
     axes.scatter(
         x[named],
         y[named],
-        np.maximum(_areas(sizes)[named], 30) if all_named else 30,
+        np.maximum(areas[named], least) if all_named else least,
         color,
         edgecolors="white",
         lw=0.6,
@@ -85,10 +87,13 @@ def classes(run: Evaluation, sheet: Sheet) -> Figure:
     return figure
 
 
-def _areas(sizes: Ints) -> Curve:
-    """Return the areas of the markers in square points, proportional to the sizes."""
+def _areas(sizes: Ints, points: float) -> Curve:
+    """Return the areas of the markers in square points, proportional to the sizes.
+
+    They grow with the size of the text, so that a slide shows them as a page does.
+    """
     few = float(np.clip(30 / len(sizes), 0.3, 1)) ** 0.5
-    return np.asarray(np.clip(24 * sizes / np.median(sizes), 6, 200) * few)
+    return np.asarray(np.clip(0.24 * sizes / np.median(sizes), 0.06, 2) * few * points**2)
 
 
 def _density(axes: Axes, x: Curve, y: Curve, many: str) -> None:

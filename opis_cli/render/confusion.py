@@ -158,12 +158,11 @@ def _facts(evidence: Evidence, shown: int, share: float) -> list[str]:
     if facts.of_scores:
         ends = evidence.class_pairs["class_a"], evidence.class_pairs["class_b"]
         kind, classes = "groups", len(set().union(*ends))
-    of = f"these {shown:,} of {classes:,} {kind}" if shown < classes else f"all {shown:,} {kind}"
     return [
+        f"{shown:,} of {classes:,} {kind}" if shown < classes else f"all {shown:,} {kind}",
         f"{rate(share)} of all {facts.false_accepts:,} false accepts",
-        f"are between {of}",
-        f"at {scale(facts.metric)} {number(facts.threshold, 8)}",
-        "a cell has their number",
+        f"{scale(facts.metric)} {number(facts.threshold, 8)}",
+        "numbers: false accepts",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Show a run in a notebook: what to deploy, what it costs, who is worst off, and the picture.
+"""Show a run in a notebook: what to deploy, what it costs, who pays, and the picture.
 
 Names come from the data and are not trusted: they are escaped, and each is isolated from the
 direction of the text around it.
@@ -8,14 +8,18 @@ import base64
 import html
 import math
 
+from opis_cli.errors import for_python
 from opis_cli.render.pictures import picture_bytes
 from opis_cli.render.plots import draw
+from opis_cli.render.words import bounds
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
+from opis_cli.scoring.operating import rates_at
+from opis_cli.scoring.who_pays import FEW_PAIRS, who_pays
 from opis_cli.text import SIMILARITIES, number, plain, rate, scale, shown
 
-_SHOWN_CLASSES = 5
-"""Most classes in the table of the worst ones."""
+_SHOWN_CLASSES = 3
+"""Most classes in the tables of those that pay."""
 _WIDTH = 720
 """Width of the picture in pixels."""
 _LEFT = ' style="text-align:left"'
@@ -29,8 +33,8 @@ def notebook(run: Evaluation) -> str:
     parts = [
         f"<p><b>{_isolated(report.source.name)}</b>: {_what_was_read(report)}</p>",
         _table(("", "", ""), _figures(report)),
-        *(f"<p>! {_escaped(warning.text)}</p>" for warning in report.source.warnings),
-        _worst_classes(report),
+        *(f"<p>! {_escaped(for_python(warning.text))}</p>" for warning in report.source.warnings),
+        *_paying(run),
         f'<img alt="utility of every {report.source.one} against the threshold" '
         f'style="width:{_WIDTH}px;max-width:100%" src="data:image/png;base64,{picture}">',
     ]
@@ -45,7 +49,8 @@ def _what_was_read(report: Report) -> str:
 
 def _figures(report: Report) -> list[Cells]:
     chosen, eps, metric = report.recommendation, report.eps_opis, report.settings["metric"]
-    rows: list[Cells] = [("Deploy", "none", "no threshold meets the bounds")]
+    rows: list[Cells] = [("Deploy", "none", f"no threshold meets {bounds(chosen)}")]
+    rows += _prices(report)
     if chosen.threshold is not None:
         sign = "≥" if metric in SIMILARITIES else "≤"
         similarity = chosen.equivalents.cosine_similarity
@@ -74,22 +79,47 @@ def _figures(report: Report) -> list[Cells]:
     return rows
 
 
-def _worst_classes(report: Report) -> str:
-    worst = report.worst_classes[:_SHOWN_CLASSES]
-    if not worst:
-        return ""
-    heads = (f"worst off: {report.source.one}", report.counted, "FAR", "FRR", "utility")
-    rows: list[Cells] = [
-        (
-            plain(one.class_name, 60),
-            f"{one.size:,}",
-            rate(one.far),
-            rate(one.frr),
-            number(one.mean_utility if one.utility is None else one.utility, 3),
+def _prices(report: Report) -> list[Cells]:
+    """Return what each bound alone would cost."""
+    chosen, metric = report.recommendation, report.settings["metric"]
+    rows: list[Cells] = []
+    for name, most, at in (
+        ("FAR", chosen.max_far, chosen.at_max_far),
+        ("FRR", chosen.max_frr, chosen.at_max_frr),
+    ):
+        if at is not None and at.threshold is not None:
+            cost = f"FAR {rate(at.far)}, FRR {rate(at.frr)}"
+            rows.append((f"{name} ≤ {rate(most)} alone", shown(at.threshold, metric), cost))
+    return rows
+
+
+def _paying(run: Evaluation) -> list[str]:
+    """Return tables of the classes with the highest FRR and FAR at the recommended threshold."""
+    report, source = run.report, run.report.source
+    threshold = report.recommendation.threshold
+    if threshold is None or not source.evaluable_classes:
+        return []
+    at = rates_at(run.counts, threshold, run.settings.beta)
+    found = who_pays(run.counts, at.class_far_at, at.class_frr_at, _SHOWN_CLASSES)
+    tables = [
+        _table(
+            (f"most {how}: {source.one}", report.counted, "FRR", "rejected", "FAR", "accepted"),
+            [
+                (
+                    *(plain(one.class_name, 60), f"{one.size:,}"),
+                    *(rate(one.frr), f"{one.rejected:,} of {one.genuine:,}"),
+                    *(rate(one.far), f"{one.accepted:,} of {one.impostor:,}"),
+                )
+                for one in classes
+            ],
         )
-        for one in worst
+        for how, classes in (("rejected", found.rejected), ("accepted", found.accepted))
+        if classes
     ]
-    return _table(heads, rows)
+    if found.few:
+        few = f"{found.few:,} {source.one if found.few == 1 else source.many}"
+        tables.append(f"<p>Too few pairs to judge (under {FEW_PAIRS}): {few}.</p>")
+    return tables
 
 
 def _table(heads: Cells, rows: list[Cells]) -> str:

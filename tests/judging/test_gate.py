@@ -89,7 +89,10 @@ def test_the_worst_class_is_named(run):
     check = check_of(judge(run, demands(max_class_frr=0.01)))
     table = run.classes().set_index("class")
     assert check.class_name == table["frr"].idxmax()
-    assert f"class {check.class_name}, {table['size'][check.class_name]} rows" in check.remark
+    pairs = table["genuine_pairs"][check.class_name]
+    errors = int((table["frr"] * table["genuine_pairs"]).round()[check.class_name])
+    named = f"class {check.class_name}, {errors:,} of {pairs:,} genuine pairs"
+    assert check.remark == named and 0 < errors < pairs
 
 
 def test_rates_are_at_the_deployed_threshold_where_there_is_one(run):

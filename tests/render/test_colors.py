@@ -1,6 +1,8 @@
-"""Colours are told apart by colour-blind readers, on white, and in grey."""
+"""Colours are told apart by colour-blind readers, on white, in grey, and on the page."""
 
 import itertools
+import re
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -81,3 +83,30 @@ def test_the_simulation_knows_what_colour_blind_readers_confuse():
 def test_several_runs_differ_in_their_dashes_too():
     dashes = [str(dash) for dash in colors.DASHES]
     assert len(set(dashes)) == len(colors.SERIES) == len(set(colors.SERIES))
+
+
+def page_colours(scheme):
+    """The colours of the page's style by name: the light ones, or the dark ones."""
+    web = resources.files("opis_cli.render.page").joinpath("web")
+    style = web.joinpath("page.css").read_text()
+    light, dark = re.findall(r":root[^{]*\{([^}]*--back[^}]*)\}", style)
+    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", light if scheme == "light" else dark))
+
+
+def test_the_page_has_the_colours_of_the_pictures():
+    light = page_colours("light")
+    for name in ("far", "frr", "worst"):
+        assert light[name].upper() == getattr(colors, name.upper()), name
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_has_colours_that_are_seen_and_told_apart(scheme):
+    found = page_colours(scheme)
+    for name in ("far", "frr", "worst", "grey", "accent"):
+        assert contrast(found[name], found["back"]) >= 3, name
+    for name in ("text", "dim", "far-text", "frr-text", "good", "bad", "worst"):
+        assert contrast(found[name], found["back"]) >= 4.5, name
+    for pair in itertools.combinations(("far", "frr", "worst", "grey"), 2):
+        for sight in SIGHTS.values():
+            one, two = (lab(sight @ linear(found[name])) for name in pair)
+            assert np.linalg.norm(one - two) >= TELLS_APART, pair

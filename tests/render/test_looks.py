@@ -134,6 +134,13 @@ def test_a_slide_is_wide_and_a_column_has_its_legend_below(ten):
     assert column.legends[0].get_window_extent().y1 < column.axes[-1].get_window_extent().y0
 
 
+def test_points_grow_with_the_text(ten):
+    looks = Look(13), Look(3.3)
+    slide, column = (draw(ten, "classes", look=one).axes[0].collections[-1] for one in looks)
+    text = looks[0].points / looks[1].points
+    assert text > 1.5 and slide.get_sizes() == pytest.approx(text**2 * column.get_sizes())
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

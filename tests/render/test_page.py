@@ -8,6 +8,7 @@ import data
 import numpy as np
 import pages
 import pytest
+from markupsafe import escape
 
 import opis_cli as opis
 from opis_cli.errors import SettingsError
@@ -17,8 +18,10 @@ from opis_cli.render.page import html
 from opis_cli.render.page.answer import commands
 from opis_cli.render.page.html import gate_page, report_page
 from opis_cli.render.page.packing import packed
+from opis_cli.render.verdicts.words import told
 from opis_cli.report.evidence import FOLDER, save_evidence
 from opis_cli.scoring.who_pays import FEW_PAIRS
+from opis_cli.text import rate
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,9 +67,15 @@ def test_no_name_becomes_markup(gate):
 def test_the_gate_is_on_its_page(made, gate):
     assert f"<h1>Gate failed: {len(made.verdict.failed)} of {len(RULES)} checks</h1>" in gate
     assert "max-far: Closest false accepts" in gate
+    for check in made.verdict.failed:
+        assert f"<bdi>{escape(told(check))}</bdi>" in gate
     assert "lost most against &lt;b&gt;old" in gate
     found = pages.data_of(gate)
     assert found["scales"][0]["values"][found["start"]] >= 0.5
+    # The threshold in use is that of the gate. The run itself was evaluated without one.
+    assert dict(found["presets"])["Deployed"] == found["start"]
+    far = rate(made.verdict.figures["far"])
+    assert f"Deployed now: 0.5, with FAR {far}" in gate
     assert found["base"]["values"] and len(found["classes"]["change"]) == len(pages.HOSTILE)
 
 

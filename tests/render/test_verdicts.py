@@ -25,7 +25,7 @@ from opis_cli.render.terminal.gate import comparison
 from opis_cli.render.terminal.gate import verdict as terminal
 from opis_cli.render.verdicts import FORMATS
 from opis_cli.render.verdicts.github import annotations
-from opis_cli.render.verdicts.words import told
+from opis_cli.render.verdicts.words import signed, told
 from opis_cli.report.report_json import to_json
 
 HOSTILE = (
@@ -182,8 +182,8 @@ SAID = {
         "threshold moved by 0.07, allowed 0.02",
     ),
     "max-class-frr": (
-        {"value": 0.692, "limit": 0.6, "unit": "rate", "remark": "class x, 16 rows"},
-        "highest FRR is 69.2 %, allowed 60 %; class x, 16 rows",
+        {"value": 0.692, "limit": 0.6, "unit": "rate", "remark": "class x, 9 of 13 genuine pairs"},
+        "highest FRR is 69.2 %, allowed 60 %; class x, 9 of 13 genuine pairs",
     ),
     "min-recall-at-1": (
         {"value": 0.8, "limit": 0.9, "unit": "rate", "least": True},
@@ -202,6 +202,13 @@ def test_a_check_is_a_sentence(name):
     given, sentence = SAID[name]
     check = Check(name, False, **({"remark": ""} | CHANGE | given))
     assert told(check) == sentence
+
+
+def test_differences_have_no_exponents():
+    assert signed(9.43e-7, "rate") == "+0.0000943 pp"
+    assert signed(-4.2e-9, "distance") == "-0.0000000042"
+    assert signed(7.7e-7, "number") == "+0.00000077"
+    assert signed(0.0, "rate") == "+0 pp" and signed(0.25, "rate") == "+25 pp"
 
 
 def test_metrics_are_openmetrics(failed):

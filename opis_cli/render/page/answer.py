@@ -12,6 +12,7 @@ from opis_cli.render.page.payload import NAME_WIDTH
 from opis_cli.render.words import bounds, rule
 from opis_cli.report.asked import threshold_option
 from opis_cli.report.evaluation import Evaluation
+from opis_cli.scoring.deployed import Deployed
 from opis_cli.scoring.operating import Operating, rates_at
 from opis_cli.scoring.who_pays import FEW_PAIRS, ClassErrors, who_pays
 from opis_cli.text import as_known, number, plain, rate, shown
@@ -41,6 +42,8 @@ class Answer:
     lines : tuple of str
         What it costs, in whole sentences.
     paying : tuple of Paying
+    in_use : str
+        What the deployed threshold costs; empty without one.
     threshold : str or None
         The threshold as text, to copy.
     """
@@ -48,15 +51,25 @@ class Answer:
     title: str
     lines: tuple[str, ...]
     paying: tuple[Paying, ...]
+    in_use: str
     threshold: str | None
 
 
-def answer(run: Evaluation, verb: str = "Deploy") -> Answer:
-    """Return the recommendation of a run in words. Its title begins with ``verb``."""
+def answer(run: Evaluation, verb: str = "Deploy", in_use: float | None = None) -> Answer:
+    """Return the recommendation of a run in words.
+
+    Parameters
+    ----------
+    run : Evaluation
+    verb : str
+        How the title begins.
+    in_use : float, optional
+        The deployed threshold, a distance. By default it is that of the run, if there is one.
+    """
     report, metric = run.report, run.settings.metric
     chosen, many = report.recommendation, report.source.many
     if chosen.threshold is None:
-        return Answer(_none_meets(run), tuple(_prices(run)), (), None)
+        return Answer(_none_meets(run), tuple(_prices(run)), (), _in_use(run, in_use), None)
     at = rates_at(run.counts, chosen.threshold, run.settings.beta, "recommended")
     lines = [
         f"It accepts {rate(at.far)} of the pairs that should not match (FAR) and rejects "
@@ -65,18 +78,24 @@ def answer(run: Evaluation, verb: str = "Deploy") -> Answer:
     if chosen.classes_meeting_bounds is not None:
         asked = bounds(chosen).replace(" and ", " or ")
         lines.append(f"{rate(1 - chosen.classes_meeting_bounds)} of the {many} break {asked}.")
-    if report.deployed is not None:
-        now = report.deployed
-        lines.append(
-            f"Deployed now: {shown(now.threshold, metric)}, with FAR {rate(now.far)} and FRR "
-            f"{rate(now.frr)}."
-        )
     return Answer(
         title=f"{verb} {rule(chosen.threshold, metric)}",
         lines=tuple(lines),
         paying=_paying(run, at),
+        in_use=_in_use(run, in_use),
         threshold=shown(chosen.threshold, metric),
     )
+
+
+def _in_use(run: Evaluation, threshold: float | None) -> str:
+    """Say what the deployed threshold costs, if there is one."""
+    now: Deployed | Operating | None = run.report.deployed
+    if threshold is not None:
+        now = rates_at(run.counts, threshold, run.settings.beta)
+    if now is None:
+        return ""
+    where = shown(now.threshold, run.settings.metric)
+    return f"Deployed now: {where}, with FAR {rate(now.far)} and FRR {rate(now.frr)}."
 
 
 def _none_meets(run: Evaluation) -> str:

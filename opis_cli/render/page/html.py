@@ -131,13 +131,14 @@ def _page(
         "scale": scale,
     }
     at = _start(run, start)
+    in_use = None if judged is None else judged.in_use
     price = run.report.recommendation.price_of_one_threshold
     base = None if beside is None else beside.run
     lost = () if base is None else class_changes(run, base)[:_MOST_LOST]
     return environment.from_string(web.joinpath("page.html").read_text("utf-8")).render(
         run=run,
         report=run.report,
-        answer=answer(run, "Deploy" if judged is None else "Recommended:"),
+        answer=answer(run, "Deploy" if judged is None else "Recommended:", in_use),
         judged=judged,
         commands=commands(run, folder),
         read=what_was_read(run),
@@ -151,7 +152,7 @@ def _page(
         sentences=[] if evidence is None else evidence_sentences(evidence.facts),
         tables=[] if evidence is None else evidence_tables(evidence),
         evidence=None if evidence is None else evidence.facts,
-        data=payload(run, at, base),
+        data=payload(run, at, base, in_use),
         script=script,
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=read["page.css"],

@@ -32,7 +32,12 @@ _AROUND = 0.25
 """Share of the width of the calibration range that the closer view shows on both sides of it."""
 
 
-def payload(run: Evaluation, start: float, base: Evaluation | None = None) -> dict[str, Any]:
+def payload(
+    run: Evaluation,
+    start: float,
+    base: Evaluation | None = None,
+    in_use: float | None = None,
+) -> dict[str, Any]:
     """Return what the script needs, as values that JSON can hold.
 
     Parameters
@@ -42,10 +47,12 @@ def payload(run: Evaluation, start: float, base: Evaluation | None = None) -> di
         The threshold to begin with, a distance.
     base : Evaluation, optional
         A run to draw beside this one.
+    in_use : float, optional
+        The deployed threshold, a distance. By default it is that of the run, if there is one.
     """
     counts, report = run.counts, run.report
     shown, seen = classes_on_page(run), view(run, 0.9999)
-    presets = _presets(run)
+    presets = _presets(run, in_use)
     marked = tuple(sorted({start, *presets.values(), *run.consistency.ends, *_bound_ends(run)}))
     found = offered(run, seen, marked, shown)
     pooled = np.stack([surely_accepted(counts), counts.pooled_impostor])
@@ -88,12 +95,14 @@ def classes_on_page(run: Evaluation) -> Ints:
     return np.sort(run.consistency.classes[order[:_WORST_OF_MORE]])
 
 
-def _presets(run: Evaluation) -> dict[str, float]:
+def _presets(run: Evaluation, in_use: float | None) -> dict[str, float]:
     """Return the thresholds that the page names, in the order of their buttons."""
     report = run.report
+    if in_use is None and report.deployed is not None:
+        in_use = report.deployed.threshold
     found = {
         "Recommended": report.recommendation.threshold,
-        "Deployed": None if report.deployed is None else report.deployed.threshold,
+        "Deployed": in_use,
         "EER": report.eer.threshold,
     }
     for point in report.operating_points:

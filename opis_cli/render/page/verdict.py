@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from opis_cli.judging.gate import Outcome
 from opis_cli.render.page.evidence import Head, Table
 from opis_cli.render.verdicts.words import (
-    cells,
-    evidence,
     headline,
+    least_change,
+    margin,
     pair_cells,
     pair_heads,
     pairs_title,
     subject,
+    told,
 )
 
 
@@ -21,10 +22,9 @@ class Line:
 
     passed: bool
     name: str
-    value: str
-    limit: str
+    told: str
+    least_change: str
     margin: str
-    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class Judgement:
     notes : tuple of str
     pairs : tuple of Table
         The pairs that explain the checks that failed.
+    in_use : float or None
+        The deployed threshold by which the rates were judged, a distance.
     """
 
     outcome: str
@@ -48,23 +50,19 @@ class Judgement:
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
     pairs: tuple[Table, ...]
+    in_use: float | None
 
 
 def judgement(outcome: Outcome) -> Judgement:
     """Return the verdict of an outcome as text."""
     verdict = outcome.verdict
-    state = "passed" if verdict.passed else "failed"
+    state, at = "passed" if verdict.passed else "failed", verdict.judged
     return Judgement(
         outcome=state if verdict.checks else "shown",
         title=headline(verdict),
         subject=subject(verdict),
         lines=tuple(
-            Line(
-                check.passed,
-                check.name,
-                *cells(check),
-                tuple(text for text in (check.remark, evidence(check)) if text),
-            )
+            Line(check.passed, check.name, told(check), least_change(check), margin(check))
             for check in verdict.checks
         ),
         notes=verdict.notes,
@@ -78,6 +76,7 @@ def judgement(outcome: Outcome) -> Judgement:
             for check in verdict.checks
             if check.pairs
         ),
+        in_use=None if at is None or at.kind != "deployed" else at.threshold,
     )
 
 

@@ -23,7 +23,7 @@ from opis_cli.render.verdicts.words import (
 )
 from opis_cli.report.records import Report
 from opis_cli.scoring.opis import SCALES
-from opis_cli.text import number, plain, rate
+from opis_cli.text import number, plain, rate, written_out
 
 _SHOWN_CLASSES = 5
 """Most classes in the tables of those that gained or lost most."""
@@ -160,7 +160,9 @@ def _change(change: Change, found: Comparison, *, intervals: bool) -> list[Text]
 
 def _interval(ends: tuple[float, float], unit: Unit) -> str:
     factor, mark = (100, " pp") if unit == "rate" else (1, "")
-    return " to ".join(f"{factor * end:+.2g}" for end in ends) + mark
+    signs = ("-" if end < 0 else "+" for end in ends)
+    values = (written_out(abs(factor * end), 2) for end in ends)
+    return " to ".join(map("".join, zip(signs, values, strict=True))) + mark
 
 
 def _arrow(change: Change) -> tuple[str, str]:

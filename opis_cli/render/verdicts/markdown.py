@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 from opis_cli.judging.gate import Outcome
 from opis_cli.render.verdicts.words import (
-    cells,
     headline,
+    margin,
     pair_cells,
     pair_heads,
     pairs_title,
@@ -35,10 +35,10 @@ def markdown(outcome: Outcome) -> str:
         # The address is quoted as in a URL, and the brackets keep it whole.
         lines += ["", f"[Every class and every threshold](<{quote(outcome.page, safe=_ADDRESS)}>)"]
     checks = [
-        ["✅" if check.passed else "❌", check.name, told(check), cells(check)[2]]
+        ["✅" if check.passed else "❌", check.name, told(check), margin(check)]
         for check in verdict.checks
     ]
-    lines += _table("", ["", "check", "", "margin"], checks)
+    lines += _table("", ["result", "check", "finding", "margin"], checks)
     for check in verdict.checks:
         if check.pairs:
             rows = list(map(pair_cells, check.pairs))

@@ -10,8 +10,6 @@ from opis_cli.judging.gate import Verdict
 from opis_cli.judging.limits import RULE, Unit
 from opis_cli.text import number, on_scale, plain, rate, written_out
 
-_AGAINST = ("max-opis-increase", "max-frr-increase", "max-recall-drop", "max-threshold-shift")
-
 
 def figure(value: float | None, unit: Unit, *, points: bool = False) -> str:
     """Return a figure as text for people.
@@ -23,11 +21,11 @@ def figure(value: float | None, unit: Unit, *, points: bool = False) -> str:
     if unit in ("pairs", "rows"):
         return f"{value:,.0f}"
     if unit == "distance":
-        return number(value, 4) if points else decimals.text(value)
+        return written_out(value, 4) if points else decimals.text(value)
     if unit == "number":
         return written_out(value, 3 if points else 4)
     if points:
-        return f"{100 * value:.3g} pp"
+        return f"{written_out(100 * value, 3)} pp"
     return rate(value) if value >= 0 else "-" + rate(-value)
 
 
@@ -37,28 +35,17 @@ def signed(value: float | None, unit: Unit) -> str:
     return text if value is None or value < 0 else f"+{text}"
 
 
-def cells(check: Check) -> tuple[str, str, str]:
-    """Return value, limit and margin of a check as text; the limit has its direction."""
-    worse = check.baseline is not None or check.name in _AGAINST
-    sign = ">=" if check.least else "<="
-    return (
-        figure(check.value, check.unit, points=worse),
-        f"{sign} {figure(check.limit, check.unit, points=worse)}",
-        signed(check.margin, check.unit),
-    )
+def margin(check: Check) -> str:
+    """Return the distance of the deciding number from the limit, with its sign."""
+    return signed(check.margin, check.unit)
 
 
-def evidence(check: Check) -> str:
-    """Return the interval of a worsening, and the least worsening that the classes can show.
-
-    The text is empty if the check has no interval.
-    """
-    if check.interval is None or check.detectable is None or check.confidence is None:
+def least_change(check: Check) -> str:
+    """Return in a sentence the least change that the classes can show; empty without intervals."""
+    if check.detectable is None:
         return ""
-    low, high = (figure(end, check.unit, points=True) for end in check.interval)
     least = figure(check.detectable, check.unit, points=True)
-    level = f"{100 * check.confidence:.4g} %"
-    return f"{low} to {high}, each end at {level}; the least that these classes can show is {least}"
+    return f"The least change that these classes can show is {least}"
 
 
 def told(check: Check) -> str:
@@ -101,11 +88,8 @@ def _worsened(check: Check) -> str:
 
 def sentence(check: Check) -> str:
     """Return a check in one line, with everything that decided it."""
-    parts = [f"{check.name}: {told(check)}", f"Margin {cells(check)[2]}"]
-    if check.detectable is not None:
-        least = figure(check.detectable, check.unit, points=True)
-        parts.append(f"The least change that these classes can show is {least}")
-    return ". ".join(parts)
+    parts = [f"{check.name}: {told(check)}", f"Margin {margin(check)}", least_change(check)]
+    return ". ".join(filter(None, parts))
 
 
 _PAIRS = {
@@ -176,8 +160,6 @@ def headline(verdict: Verdict) -> str:
     if not verdict.checks:
         return "Nothing judged: no limit is set"
     checks = "check" if len(verdict.checks) == 1 else "checks"
-    if not verdict.checks:
-        return "Nothing judged: no limit is set"
     if verdict.passed:
         return f"Gate passed: {len(verdict.checks)} {checks}"
     return f"Gate failed: {len(verdict.failed)} of {len(verdict.checks)} {checks}"

@@ -18,7 +18,8 @@ function drawNumbers() {
     show(name, rate(value));
     byId(name).dataset.value = value;
     const ends = data.intervals[name];
-    show(name + "-ends", ends ? `95 %: ${rate(ends[0][state.i])} to ${rate(ends[1][state.i])}` : "");
+    const range = ends ? `95 %: ${rate(ends[0][state.i])} to ${rate(ends[1][state.i])}` : "";
+    show(name + "-ends", range.replaceAll(" %", "\u00a0%"));
   }
   byId("query-box").hidden = data.rows === null;
   if (data.rows !== null) show("query", number((impostor * data.rowsOfPair) / data.rows, 3));

@@ -138,9 +138,9 @@ function drawRates() {
   const shown = inView();
   const xs = shown.map(xOf);
   picture.inside(() => {
-    for (const [name, rateAt] of [
-      ["far", pooledFar],
-      ["frr", pooledFrr],
+    for (const [name, rateAt, dash] of [
+      ["far", pooledFar, []],
+      ["frr", pooledFrr, [8, 3]],
     ]) {
       const ends = data.intervals[name];
       if (ends)
@@ -157,6 +157,7 @@ function drawRates() {
         shown.map((i) => rateAt(data.at[i])),
         color(name),
         2,
+        dash,
       );
       const bound = name === "far" ? state.maxFar : state.maxFrr;
       if (bound !== null) picture.horizontal(bound, color(name), [3, 3]);

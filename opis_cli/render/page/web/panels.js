@@ -73,8 +73,10 @@ const detPlaces = Array.from({ length: grid }, (_, place) => place).filter(
 function drawDet() {
   const picture = detPicture;
   const least = (total) => Math.max(0.5 / total, 1e-7);
-  const far = deviateAxis([least(impostorTotal), 0.6]);
-  const frr = deviateAxis([least(genuineTotal), Math.min(1 - least(genuineTotal), 0.97)]);
+  const place = data.at[state.i];
+  const ends = (total, most, here) => [least(total), Math.min(1 - least(total), Math.max(most, here))];
+  const far = deviateAxis(ends(impostorTotal, 0.6, pooledFar(place)));
+  const frr = deviateAxis(ends(genuineTotal, 0.97, pooledFrr(place)));
   if (!picture.begin(far, frr)) return;
   picture.frame("FAR", "FRR");
   picture.inside(() => {
@@ -83,8 +85,8 @@ function drawDet() {
     if (state.maxFar) picture.vertical(state.maxFar, color("far"), 1, [3, 3]);
     if (state.maxFrr) picture.horizontal(state.maxFrr, color("frr"), [3, 3]);
   });
-  const place = data.at[state.i];
-  picture.dot(pooledFar(place), pooledFrr(place), 6, color("accent"));
+  const within = (rate, [low, high]) => Math.min(Math.max(rate, low), high);
+  picture.dot(within(pooledFar(place), far.ends), within(pooledFrr(place), frr.ends), 6, color("accent"));
 }
 
 function scatterAxes() {
@@ -92,7 +94,7 @@ function scatterAxes() {
   const most = Math.max(0.02, state.maxFar || 0, ...rates);
   const least = Math.max(Math.min(1e-3, ...rates, state.maxFar || 1), 1e-7);
   const far = logAxis([10 ** (Math.floor(Math.log10(least)) - 0.4), Math.min(2 * most, 1.2)]);
-  far.ticks = [[far.ends[0], "0"], ...far.ticks];
+  far.ticks = [[far.ends[0], "0 %"], ...far.ticks];
   return [far, linearAxis([-0.02, 1.02], rate)];
 }
 

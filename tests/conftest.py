@@ -24,7 +24,7 @@ NUMERIC = {
 """Files whose figures rest on products of matrices and compiled code: ``kernels.py`` runs them as
 other processors would."""
 
-LONGEST = ("test_readme", "test_engines", "test_commands")
+LONGEST = ("test_caches", "test_readme", "test_engines", "test_commands")
 """Files to begin with, so that no process is left alone with one at the end."""
 
 # The same examples every time: a red build can be seen again, on a busy machine too.

@@ -84,7 +84,8 @@ def show(shown: RenderableType) -> None:
     token = secrets.token_hex(16) if on_github() else None
     if token is not None:
         typer.echo(f"::stop-commands::{token}")
-    Console().print(shown)
+    # A command to copy stays whole on a narrow terminal.
+    Console().print(shown, crop=False)
     if token is not None:
         typer.echo(f"::{token}::")
 

@@ -83,7 +83,8 @@ def chains(seen: Seen) -> Chains:
             middle = (low + high + 1) // 2
             fits = 2 * _largest(_joined(forest, scores[middle - 1], count)) <= count
             low, high = (middle, high) if fits else (low, middle - 1)
-        cut = scores[low - 1] if low else np.float32(np.inf)
+        # Pairs that join no further rows lie between this score and the first that must not join.
+        cut = np.nextafter(scores[low], np.float32(np.inf))
         first = _joined(forest, cut, count)
     joining = edges.scores[edges.scores >= cut]
     threshold = (

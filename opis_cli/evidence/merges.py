@@ -2,8 +2,8 @@
 
 The mean distance between the two classes is no larger than the larger mean distance within. Means
 of scores follow from the sums of vectors, which add. A mean distance follows from the mean score,
-but not under the Euclidean metric. There, and where some pairs are not compared, the sums only find
-candidates, whose pairs are then compared.
+but not under the Euclidean metric, nor where some pairs are not compared. There all pairs are
+compared if they are few. If they are many, the sums find candidates, whose pairs are then compared.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from opis_cli.counting.rows import Rows
 from opis_cli.evidence.seen import Seen
 from opis_cli.records import Ints
 
@@ -21,6 +22,8 @@ _NEAR = 1.5
 compared. Under the Euclidean metric the root mean square stands for the mean."""
 _VALUES = 1 << 22
 """Scores, or values of means, that are held at a time."""
+_FEW = 1 << 24
+"""Pairs of rows that are all compared."""
 
 
 def mean_within(seen: Seen) -> Doubles:
@@ -35,11 +38,13 @@ def to_merge(seen: Seen) -> Ints:
     rows, plan = seen.plan.rows, seen.plan
     within = mean_within(seen)
     exact = plan.is_plain and rows.metric != "euclidean"
-    margin = float(rows.distance(rows.score(np.zeros(1)) - 2 * rows.rounding)[0])
+    if not exact and plan.pairs <= _FEW and seen.classes**2 <= _VALUES:
+        reach = np.maximum(within[:, None], within)
+        return np.argwhere(np.triu(_all_means(seen) <= _rounded_up(rows, reach), 1))
     found = [np.zeros((0, 2), np.int64)]
     for first, means in _means_between(seen):
         reach = np.maximum(within[first : first + len(means), None], within)
-        near = means <= (reach + margin if exact else _NEAR * reach + margin)
+        near = means <= _rounded_up(rows, reach if exact else _NEAR * reach)
         one, two = np.nonzero(
             near & (first + np.arange(len(means))[:, None] < np.arange(len(within)))
         )
@@ -50,10 +55,15 @@ def to_merge(seen: Seen) -> Ints:
     of_class = seen.rows_by_class
     kept = np.zeros(len(pairs), np.bool_)
     for at, (one, two) in enumerate(pairs.tolist()):
-        kept[at] = (
-            _mean_of(seen, of_class[one], of_class[two]) <= max(within[one], within[two]) + margin
-        )
+        reach = np.maximum(within[one], within[two])
+        kept[at] = _mean_of(seen, of_class[one], of_class[two]) <= _rounded_up(rows, reach)
     return pairs[kept]
+
+
+def _rounded_up(rows: Rows, distances: Doubles) -> Doubles:
+    """Return distances whose scores are lower by two roundings; -inf stays."""
+    higher = rows.distance(rows.score(np.maximum(distances, 0)) - 2 * rows.rounding)
+    return np.where(distances < 0, -np.inf, higher)
 
 
 def _means_between(seen: Seen) -> Iterator[tuple[int, Doubles]]:
@@ -79,6 +89,27 @@ def _means_between(seen: Seen) -> Iterator[tuple[int, Doubles]]:
         scores = means[part] @ means.T
         scores -= halves[part, None] + halves
         yield first, rows.distance(scores)
+
+
+def _all_means(seen: Seen) -> Doubles:
+    """Return the mean distance between each two classes, shape (K, K); inf without pairs."""
+    plan, codes = seen.plan, seen.codes
+    by_class = np.argsort(codes, kind="stable")
+    ((left, right),) = plan.sides(by_class, by_class, apart=False)
+    total, number = np.zeros((2, seen.classes, seen.classes))
+    others, ends = np.unique(codes[right], return_index=True)
+    step = max(1, _VALUES // len(right))
+    for start in range(0, len(left), step):
+        part = left[start : start + step]
+        paired = plan.are_pairs(part[:, None], right).astype(np.float64)
+        distances = plan.rows.distance(plan.rows.scores_of(part, right)) * paired
+        mine, starts = np.unique(codes[part], return_index=True)
+        for into, values in ((total, distances), (number, paired)):
+            by_columns = np.add.reduceat(values, ends, axis=1)
+            into[np.ix_(mine, others)] += np.add.reduceat(by_columns, starts, axis=0)
+    if plan.searching:
+        total, number = total + total.T, number + number.T
+    return np.divide(total, number, out=np.full_like(total, np.inf), where=number > 0)
 
 
 def _mean_of(seen: Seen, one: Ints, two: Ints) -> float:

@@ -181,7 +181,7 @@ def _gaps(kept: Neighbours, paired: NDArray[np.bool_]) -> tuple[Floats, NDArray[
         Which columns count: the first of each class of a row.
     """
     sizes = np.bincount(kept.classes)
-    spread, spread_without = _spreads(kept, sizes)
+    spread, spread_without = _spreads(kept, paired)
     gaps, rivals = (
         np.zeros((2, *kept.other_classes.shape)),
         np.zeros(kept.other_classes.shape, bool),
@@ -195,7 +195,8 @@ def _gaps(kept: Neighbours, paired: NDArray[np.bool_]) -> tuple[Floats, NDArray[
         gaps[1, part] = np.sqrt(np.maximum(kept.other_means[part] - spread[others] / 2, 0))
     for gap, own in zip(gaps, (_own_near(kept), own_centre), strict=True):
         strangers = np.where(rivals, gap, np.inf).min(axis=1)
-        own[~paired] = (np.median(own[paired]) + np.median(strangers)) / 2
+        known = strangers[np.isfinite(strangers)]
+        own[~paired] = (np.median(own[paired]) + np.median(known)) / 2
         gap -= own[:, None]
     gaps[:, ~rivals] = 0.0
     for gap in gaps:
@@ -204,12 +205,14 @@ def _gaps(kept: Neighbours, paired: NDArray[np.bool_]) -> tuple[Floats, NDArray[
     return gaps, rivals
 
 
-def _spreads(kept: Neighbours, sizes: Ints) -> tuple[Floats, Floats]:
+def _spreads(kept: Neighbours, paired: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """Return the mean square between two rows of each class, and of each row's class without it.
 
-    The spread of a class of few pairs is drawn towards the median class. Shapes (C,) and (N,).
+    The spread of a class of few pairs is drawn towards the median class. Shapes (C,) and (N,). A
+    row that is paired with no row of its class, such as one alone in its tenant, does not count.
     """
-    mates = sizes[kept.classes] - 1
+    sizes = np.bincount(kept.classes[paired], minlength=int(kept.classes.max()) + 1)
+    mates = np.where(paired, sizes[kept.classes] - 1, 0)
     sums = np.where(mates > 0, kept.own_mean, 0.0) * mates
     twice = np.bincount(kept.classes, sums, minlength=len(sizes))
     pairs = sizes * (sizes - 1) / 2

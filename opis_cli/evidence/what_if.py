@@ -257,7 +257,7 @@ def _merged(counted: Counted, out: Marks, merged: Ints) -> PairCounts:
         keys = np.flatnonzero(np.bincount(one_of)[becomes] > 1)
         target = np.unique(becomes[keys], return_index=True, return_inverse=True)
         target_of = target[1][target[2]]
-    credits, pooled = _moved(counted, np.flatnonzero(~out), one_of, keys)
+    credits, pooled, close = _moved(counted, np.flatnonzero(~out), one_of, keys)
     # The counts of a merged class may need wider integers than those of its parts.
     genuine, impostor = counts.genuine.astype(np.uint64), counts.impostor.astype(np.uint64)
     beyond = None if counts.genuine_beyond is None else counts.genuine_beyond.astype(np.uint64)
@@ -273,6 +273,9 @@ def _merged(counted: Counted, out: Marks, merged: Ints) -> PairCounts:
     genuine[keys] += credits[:, grid.by_class]
     if beyond is not None:
         beyond[keys] += credits[:, grid.window :]
+    borderline = counts.borderline_genuine
+    if borderline is not None:
+        borderline = borderline + close
     return replace(
         counts,
         sizes=sizes,
@@ -281,7 +284,7 @@ def _merged(counted: Counted, out: Marks, merged: Ints) -> PairCounts:
         genuine_beyond=beyond,
         pooled_genuine=counts.pooled_genuine + pooled,
         pooled_impostor=counts.pooled_impostor - pooled,
-        borderline_genuine=None,
+        borderline_genuine=borderline,
     )
 
 
@@ -292,7 +295,7 @@ def _joined(values: Ints, target: Ints) -> Ints:
     return total
 
 
-def _moved(counted: Counted, kept: Ints, one_of: Ints, keys: Ints) -> tuple[Ints, Ints]:
+def _moved(counted: Counted, kept: Ints, one_of: Ints, keys: Ints) -> tuple[Ints, Ints, Ints]:
     """Count the accepted pairs between merged classes at each threshold of the grid.
 
     Parameters
@@ -310,15 +313,19 @@ def _moved(counted: Counted, kept: Ints, one_of: Ints, keys: Ints) -> tuple[Ints
     credits : ndarray of shape (P, T), uint64
         Each pair counts for the key of every searching row that it has.
     pooled : ndarray of shape (T,), int64
+    borderline : ndarray of shape (T,), int64
+        Pairs within a rounding of each threshold, as in ``PairCounts``.
     """
     plan, grid = counted.plan, counted.counts.grid
     codes = counted.embeddings.labels[plan.rows.order]
     count = len(grid.thresholds)
-    credits, pooled = np.zeros((len(keys), count), np.uint64), np.zeros(count, np.int64)
+    credits = np.zeros((len(keys), count), np.uint64)
+    pooled, borderline = np.zeros((2, count), np.int64)
     place = np.zeros(int(plan.rows.keys.max()) + 1, np.int64)
     place[keys] = np.arange(len(keys))
     negated_cuts = -plan.rows.cuts_of(grid)
     negated_cuts[-1] = np.inf
+    rejecting = negated_cuts - np.float32(2 * plan.rows.rounding)
     kept = kept[(np.bincount(one_of) > 1)[one_of[codes[kept]]]]
     kept = kept[np.argsort(one_of[codes[kept]], kind="stable")]
     ends = np.flatnonzero(np.diff(one_of[codes[kept]])) + 1
@@ -331,8 +338,11 @@ def _moved(counted: Counted, kept: Ints, one_of: Ints, keys: Ints) -> tuple[Ints
             if not plan.searching:
                 paired &= part[:, None] < right
             i, j = np.nonzero(paired)
-            cells = np.searchsorted(negated_cuts, -plan.rows.scores_of(part, right)[i, j])
+            scores = plan.rows.scores_of(part, right)[i, j]
+            cells = np.searchsorted(negated_cuts, -scores)
             pooled += np.bincount(cells, minlength=count)
+            close = cells[-scores > rejecting[cells]]
+            borderline += np.bincount(close, minlength=count)
             for rows in (part[i], right[j])[: plan.ends]:
                 np.add.at(credits, (place[plan.rows.keys[rows]], cells), np.uint64(1))
-    return np.cumsum(credits, axis=1, out=credits), np.cumsum(pooled)
+    return np.cumsum(credits, axis=1, out=credits), np.cumsum(pooled), borderline

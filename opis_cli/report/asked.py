@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.report.evaluation import Evaluation
+from opis_cli.report.records import Report
 from opis_cli.report.threshold_file import read_threshold
-from opis_cli.text import plain
+from opis_cli.text import plain, shown
 
 TOP, PER_CLASS_PAIR = 1_000, 3
 """Most pairs of a kind in the table, and most of one pair of classes."""
@@ -79,6 +80,20 @@ def threshold_of(run: Evaluation, given: str | None) -> float:
             "--threshold=T"
         )
     return run.report.recommendation.threshold
+
+
+def threshold_option(report: Report) -> str:
+    """Return the option that ``opis explain`` needs, with a blank in front; empty if none.
+
+    Without a recommended threshold it needs one: that of the FAR bound, or else of the FRR bound.
+    """
+    chosen = report.recommendation
+    if chosen.threshold is not None:
+        return ""
+    for end in (chosen.at_max_far, chosen.at_max_frr):
+        if end is not None and end.threshold is not None:
+            return f" --threshold {shown(end.threshold, report.settings['metric'])}"
+    return ""
 
 
 def code_of(class_names: NDArray[Any], name: str | None) -> int | None:

@@ -133,7 +133,7 @@ class Outcome:
     Attributes
     ----------
     far, frr : float
-        Pooled rates at the threshold.
+        Pooled rates at ``WhatIf.threshold``.
     opis : float | None
         Null if the calibration range cannot be resolved.
     recommended : float | None
@@ -160,12 +160,16 @@ class WhatIf:
     without_suspects, merged, both : Outcome | None
         Without the rows whose label is suspect, with the suggested classes merged, and with both.
         Null if nothing is suggested, or no figures are left.
+    threshold : float | None
+        Threshold of ``far`` and ``frr``: the one that is explained or, if the run did not count
+        it, the next counted one above. Null in evidence of an older opis.
     """
 
     now: Outcome
     without_suspects: Outcome | None
     merged: Outcome | None
     both: Outcome | None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

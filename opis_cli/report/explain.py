@@ -25,10 +25,9 @@ from opis_cli.report.asked import Asked, Progress, advancing, code_among, code_o
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import Evidence, Outcome, WhatIf
 from opis_cli.report.evidence_facts import facts_of, place_of
-from opis_cli.scoring.operating import Operating, rates_at
 from opis_cli.scoring.opis import consistency_of
 from opis_cli.scoring.recommend import Recommendation
-from opis_cli.settings import Settings
+from opis_cli.settings import Metric, Settings
 from opis_cli.statistics.confidence import recommended
 from opis_cli.text import as_known, plain
 
@@ -202,37 +201,46 @@ def _what_if(
     if between.sum() > MOST_MERGED * run.counts.impostor_total:
         to_merge = to_merge[:0]
     changed = what_if(counted, left_out, to_merge, settings.engine, threads)
-    outcomes = (
-        None if counts is None else _outcome(counts, settings, threshold) for counts in changed
+    grid = run.counts.grid
+    place = grid.index_at(threshold)
+    without, merged, both = (
+        None if counts is None else _outcome(counts, settings, place) for counts in changed
     )
-    rates = rates_at(run.counts, threshold, settings.beta)
-    now = _outcome_of(rates, run.report.opis, run.report.recommendation, settings)
-    return WhatIf(now, *outcomes)
+    now = _outcome_of(
+        run.counts, place, run.report.opis, run.report.recommendation, settings.metric
+    )
+    return WhatIf(
+        now, without, merged, both, as_known(float(grid.thresholds[place]), settings.metric)
+    )
 
 
-def _outcome(counts: PairCounts, settings: Settings, threshold: float) -> Outcome:
-    """Compute the figures of counts."""
-    rates = rates_at(counts, threshold, settings.beta)
+def _outcome(counts: PairCounts, settings: Settings, place: int) -> Outcome:
+    """Compute the figures of counts, with the rates at the threshold of an index."""
+    opis, chosen = None, None
     try:
         consistency = consistency_of(
             counts, settings.calibration_range, settings.beta, settings.eps
         )
+        opis, chosen = consistency.opis, recommended(counts, consistency, settings)
     except InputError:
-        return Outcome(rates.far, rates.frr, None, None, None, None)
-    chosen = recommended(counts, consistency, settings)
-    return _outcome_of(rates, consistency.opis, chosen, settings)
+        pass
+    return _outcome_of(counts, place, opis, chosen, settings.metric)
 
 
 def _outcome_of(
-    rates: Operating, opis: float | None, chosen: Recommendation, settings: Settings
+    counts: PairCounts,
+    place: int,
+    opis: float | None,
+    chosen: Recommendation | None,
+    metric: Metric,
 ) -> Outcome:
     """Put figures into an outcome."""
-    at = chosen.threshold
+    at = None if chosen is None else chosen.threshold
     return Outcome(
-        far=rates.far,
-        frr=rates.frr,
+        far=float(counts.pooled_far[place]),
+        frr=float(counts.pooled_frr[place]),
         opis=opis,
-        recommended=None if at is None else as_known(at, settings.metric),
-        recommended_far=chosen.far,
-        recommended_frr=chosen.frr,
+        recommended=None if at is None else as_known(at, metric),
+        recommended_far=None if chosen is None else chosen.far,
+        recommended_frr=None if chosen is None else chosen.frr,
     )

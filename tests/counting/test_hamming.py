@@ -240,7 +240,7 @@ def test_a_threshold_file_goes_round(cli, tmp_path):
     assert rule["metric"] == "hamming" and rule["accept"] == "distance <= threshold"
     assert rule["threshold"] % 1 == 0.5
     shown = " ".join(done.stdout.split())
-    assert f"accept Hamming distance <= {rule['threshold']:g} FAR" in shown
+    assert f"DEPLOY Hamming distance <= {rule['threshold']:g} wrong matches" in shown
     again = cli(
         *("evaluate", "codes.npz", "--metric", "hamming", "--out", "again"),
         *("--threshold", "run/threshold.json"),

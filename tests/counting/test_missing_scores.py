@@ -195,8 +195,8 @@ def test_it_is_for_scored_pairs_and_told_in_the_summary(cli, tmp_path):
     given = ("--pairs", "--score-column", "match_weight", "--missing-score", "reject")
     done = cli("evaluate", "p.csv", *given, "--out", "run")
     assert "no score, so never accepted: 100 genuine and 7,000 impostor pairs" in done.stdout
-    assert "0.97 %  97 of 10,000 impostor pairs" in done.stdout
-    assert "16 %  160 of 1,000 genuine pairs" in done.stdout
+    assert "0.97 %  97 of 10,000;" in done.stdout
+    assert "16 %  160 of 1,000;" in done.stdout
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["recommendation"]["equivalents"]["score"] == 5.2
     assert report["settings"]["missing_score"] == "reject"

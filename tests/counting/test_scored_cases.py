@@ -44,7 +44,7 @@ def test_a_threshold_of_tied_scores_lies_between_them(
     table.to_parquet(tmp_path / "p.parquet")
     done = cli("evaluate", "p.parquet", "--pairs", "--prefer", "low-frr", "--out", "run")
     assert done.returncode == 0, done.stderr
-    rule = f"accept {column} {'>=' if column == 'score' else '<='}"
+    rule = f"DEPLOY  {column} {'>=' if column == 'score' else '<='}"
     assert [rule, str(threshold)] == [part.strip() for part in _row(done.stdout, rule)]
     chosen = opis.load_run(tmp_path / "run").report.recommendation
     assert (chosen.accepted_impostors, chosen.rejected_genuine) == (accepted, rejected)
@@ -66,7 +66,7 @@ def test_saturated_scores_without_groups_need_no_range(cli, tmp_path):
     table_of(numbers, "score").to_csv(tmp_path / "sat.csv", index=False)
     done = cli("evaluate", "sat.csv", "--pairs", "--max-far", "0.02", "--out", "run")
     assert done.returncode == 0, done.stderr
-    assert _row(done.stdout, "accept score >=")[1].strip() == "0.5"
+    assert _row(done.stdout, "DEPLOY  score >=")[1].strip() == "0.5"
     assert "1 %  30 of 3,000" in done.stdout and "5 %  50 of 1,000" in done.stdout
     for command in (
         ("gate", "run", "--max-far", "0.02", "--html", "page.html"),

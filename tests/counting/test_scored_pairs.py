@@ -208,7 +208,7 @@ def test_a_run_is_saved_drawn_and_deployed(cli, tmp_path):
     done = cli("evaluate", "p.parquet", "--pairs", "--out", "run")
     assert done.returncode == 0, done.stderr
     assert "3,000 scored pairs, the higher the closer" in done.stdout
-    assert "accept score >=" in done.stdout
+    assert "DEPLOY  score >=" in done.stdout
     deployed = json.loads((tmp_path / "run" / "threshold.json").read_text())
     assert (deployed["metric"], deployed["accept"]) == ("score", "score >= threshold")
     run = opis.load_run(tmp_path / "run")

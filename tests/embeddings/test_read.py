@@ -177,7 +177,7 @@ def test_what_was_read_is_said(tmp_path, cli):
     rows, labels = data.blobs(60, 3)
     file = tmp_path / "x.parquet"
     parquet(file, False, labels, emb=False, **{f"v{k}": rows[:, k] for k in range(4)})
-    done = cli("evaluate", file, "--embedding-column", "v*", "--max-far", "0.3")
+    done = cli("evaluate", file, "--embedding-column", "v*", "--max-far", "0.3", "--details")
     assert "vectors from column v*, labels from column label" in done.stdout
     np.save(tmp_path / "v.npy", rows)
     pd.DataFrame({"n": range(60), "Who": labels}).to_csv(tmp_path / "l.csv", index=False)

@@ -188,8 +188,8 @@ def test_workers_read_the_same_sample(engine, file, cluster):
 
 def test_the_command_line_says_it_is_an_estimate(file, cli, tmp_path):
     done = cli("evaluate", file, "--max-pairs", "20000", "--out", tmp_path / "run")
-    assert done.returncode == 0 and "estimated from a sample" in done.stdout
-    assert "of 40 classes" in done.stdout
+    assert done.returncode == 0 and "pairs of a sample" in done.stdout
+    assert "of 40 classes" in " ".join(done.stdout.split())
     report = json.loads((tmp_path / "run/report.json").read_text())
     assert report["pairs"]["exhaustive"] is False
     assert cli("recommend", tmp_path / "run", "--max-far", "0.05").returncode == 0

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from protocols import PROTOCOLS, rows_of
 
+import opis_cli as opis
 from opis_cli.evidence.chains import articulation_points
 from opis_cli.pipeline import evaluate_embeddings
 from opis_cli.report.asked import Asked
@@ -274,3 +275,38 @@ def test_articulation_points_of_a_bridge_and_of_a_ring():
     # Two rings that share row 2.
     one, two = np.array([0, 1, 2, 2, 3, 4]), np.array([1, 2, 0, 3, 4, 2])
     assert articulation_points(one, two).tolist() == [2]
+
+
+@pytest.mark.parametrize("given", [None, "0", "0.40001"])
+def test_what_if_has_the_rates_of_the_run_at_a_counted_threshold(case, given):
+    run, embeddings, naive = case
+    if given == "0.40001" and run.settings.metric != "cosine":
+        pytest.skip("0.40001 lies between counted thresholds of these cosine distances")
+    facts = explain(run, embeddings, Asked(given)).facts
+    found, at = facts.what_if, facts.what_if.threshold
+    grid = run.counts.grid.thresholds
+    assert at == grid[grid >= facts.threshold][0]
+    genuine = [d for i, j, d in naive.pairs if naive.genuine(i, j)]
+    impostor = [d for i, j, d in naive.pairs if not naive.genuine(i, j)]
+    assert found.now.far == pytest.approx(np.mean(np.array(impostor) <= at + 1e-6))
+    assert found.now.frr == pytest.approx(np.mean(np.array(genuine) > at + 1e-6))
+
+
+def test_only_pairs_of_a_tenant_tell_whether_classes_are_one():
+    # Each class stands at two places far apart, a tenant at each. The rows of a are 2 apart, and
+    # 1 from those of b. From those of c they are 2.001 on average, which is a little too much.
+    place = {"a": (0.0, 2.0), "b": (1.0, 1.0), "c": (3.001, 3.001), "d": (12.0, 14.0)}
+    rows = [(name, far, x + far) for name in place for far in (0.0, 30.0) for x in place[name]]
+    labels, tenants, xs = (np.array(values) for values in zip(*rows, strict=True))
+    run = opis.evaluate(
+        np.stack([xs, np.zeros(len(xs))], axis=1),
+        labels,
+        columns={"tenant": tenants},
+        within_column="tenant",
+        metric="euclidean",
+        calibration="distance:1..20",
+        max_far=0.5,
+    )
+    table = run.explain().class_pairs
+    merge = table[table["suggestion"] == "merge"]
+    assert list(zip(merge["class_a"], merge["class_b"], strict=True)) == [("a", "b")]

@@ -124,6 +124,21 @@ def test_columns_and_groups_of_scored_pairs(evaluated, opis):
     assert pairs["distance"].tolist() == source["score"].tolist()
 
 
+def test_the_class_that_may_be_two_is_named_with_its_parts(opis, tmp_path):
+    # Class b is two clusters of 6 and 4 rows, class c two of 8 and 2; a and d are one each.
+    rng = np.random.default_rng(0)
+    sizes = {"a": (9,), "b": (6, 4), "c": (8, 2), "d": (9,)}
+    centres = np.eye(6).repeat([9, 6, 4, 8, 2, 9], axis=0)
+    labels = [name for name, parts in sizes.items() for _ in range(sum(parts))]
+    vectors = list(centres + 0.01 * rng.normal(size=centres.shape))
+    pd.DataFrame({"embedding": vectors, "label": labels}).to_parquet(tmp_path / "two.parquet")
+    opis("evaluate", "two.parquet", "--out", "two", "--calibration", "distance:0.1..0.2", "-q")
+    given = ("explain", "two", "--threshold", "0.15")
+    assert "Split 2 classes, such as b (6 + 4 rows)?" in opis(*given)
+    assert "Split 2 classes, such as c (8 + 2 rows)?" in opis(*given, "--class", "c")
+    assert "Split 2 classes?" in opis(*given, "--class", "a")
+
+
 @pytest.mark.parametrize("run", ["of_rows", "of_pairs"])
 def test_a_source_that_moved_or_changed_or_lacks_a_column(run, evaluated, opis):
     source = evaluated / ("rows.parquet" if run == "of_rows" else "pairs.parquet")

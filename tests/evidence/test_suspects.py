@@ -297,6 +297,21 @@ def test_without_anything_to_compare_all_scores_are_zero():
         assert not found.outlier.any()
 
 
+def test_rows_without_a_pair_of_a_kind_spoil_no_score():
+    # A tenant, a gallery or an excluded value can leave a row without any of its class, though the
+    # class has more rows, and most rows without any stranger.
+    vectors, labels = clusters(3)
+    labels[0] = 1
+    kept = kept_of(vectors, labels)
+    kept.nearest_own[50], kept.own_mean[50] = np.inf, np.nan
+    assert np.flatnonzero(find_suspects(kept).label).tolist() == [0]
+    far = np.arange(len(labels)) > 100
+    kept.nearest_others[far], kept.other_means[far], kept.other_classes[far] = np.inf, np.nan, -1
+    found = find_suspects(kept)
+    assert np.flatnonzero(found.label).tolist() == [0]
+    assert np.isfinite(found.score).all() and not found.score[far].any()
+
+
 def test_three_rows_and_large_classes():
     assert not suspects_of([[0.0], [1.0], [9.0]], ["a", "a", "b"]).label.any()
     vectors, labels = clusters(0, sizes=(900, 30, 3), dim=4, apart=6.0)

@@ -14,7 +14,14 @@ from opis_cli.counting.tally import Tally
 from opis_cli.evidence.what_if import Counted, what_if
 from opis_cli.settings import Settings
 
-FIELDS = ("sizes", "genuine", "impostor", "pooled_genuine", "pooled_impostor")
+FIELDS = (
+    "sizes",
+    "genuine",
+    "impostor",
+    "pooled_genuine",
+    "pooled_impostor",
+    "borderline_genuine",
+)
 NO_ROWS, NO_CLASSES = np.zeros(0, np.int64), np.zeros((0, 2), np.int64)
 LEFT_OUT = np.array([3, 20, 41, 50, 77, 90, 100, 101, 130, 142, 155])
 MERGED = np.array([[1, 2], [2, 5], [7, 9]])

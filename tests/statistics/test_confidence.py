@@ -93,7 +93,7 @@ def test_a_confidence_below_a_half_is_refused_and_why(saved, cli):
 
 def test_the_command_line_says_it(saved, cli):
     done = cli("recommend", saved, "--confidence", "0.9", "--max-far", "0.05")
-    assert done.returncode == 0 and "with 90 % confidence" in done.stdout
+    assert done.returncode == 0 and "90 % confidence" in done.stdout
     assert "FAR at most" in done.stdout
     done = cli("recommend", saved, "--confidence", "0.95", "--max-far", "1e-7")
     assert done.returncode == 0 and "So few classes cannot show it; about" in done.stdout

@@ -282,7 +282,7 @@ def test_two_classes_that_are_nearly_one_carry_the_far_and_the_summary_says_so(c
     assert 2 <= carriers.far_accepted < 5
     np.savez(tmp_path / "twins.npz", embeddings=vectors, labels=labels)
     words = ("twins.npz", "--max-far", "2e-3", "--prefer", "low-frr")
-    told = cli("evaluate", *words, cwd=tmp_path).stdout
+    told = cli("evaluate", *words, "--details", cwd=tmp_path).stdout
     assert re.search(rf"FAR .* in effect {carriers.far_accepted:.2g} classes carry it *\n", told)
     told = " ".join(cli("recommend", *words, "--confidence", "0.9", cwd=tmp_path).stdout.split())
     assert "no confidence knows what is not in these" in told

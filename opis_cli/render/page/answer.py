@@ -12,6 +12,7 @@ from opis_cli.judging.changes import ClassChange
 from opis_cli.records import Ints
 from opis_cli.render.page.payload import NAME_WIDTH
 from opis_cli.render.words import bounds, rule
+from opis_cli.report.asked import threshold_option
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.deployed import Deployed
 from opis_cli.scoring.operating import Operating, rates_at
@@ -198,7 +199,10 @@ def commands(run: Evaluation, folder: Path | None) -> list[tuple[str, str]]:
     named = "RUN" if folder is None else shlex.quote(str(folder))
     chosen = run.report.recommendation
     found = [
-        ("Why: the pairs and rows behind the rates", f"opis explain {named}"),
+        (
+            "Why: the pairs and rows behind the rates",
+            f"opis explain {named}{threshold_option(run.report)}",
+        ),
         ("Another bound", f"opis recommend {named} --max-far 0.001 -o threshold.json"),
     ]
     if chosen.threshold is not None:

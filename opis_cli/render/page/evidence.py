@@ -66,7 +66,8 @@ def evidence_sentences(facts: Facts) -> list[str]:
     if facts.leading_share is not None:
         lines.append(
             f"{facts.leading} of {found.class_pairs:,} {kind} pairs make "
-            f"{rate(facts.leading_share)} of the false accepts; {found.half:,} make half."
+            f"{rate(facts.leading_share)} of the false accepts; {found.half:,} "
+            f"{'makes' if found.half == 1 else 'make'} half."
         )
     if facts.conflicts is not None and facts.conflicts.conflicts:
         lines.append(
@@ -207,6 +208,8 @@ def _what_if(facts: Facts) -> Table:
         Head("FRR there", "figure"),
     )
     about = "Counted again, as if the labels were mended."
+    if found is not None and found.threshold not in (None, facts.threshold):
+        about += f" The rates are at {decimals.text(found.threshold)}, the next counted threshold."
     return Table("What if", about, heads, rows if len(rows) > 1 else ())
 
 

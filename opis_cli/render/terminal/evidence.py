@@ -12,7 +12,7 @@ from rich.text import Text
 from opis_cli import decimals
 from opis_cli.render.terminal.blocks import titled
 from opis_cli.report.evidence import Conflicts, Evidence, Facts, Outcome
-from opis_cli.text import number, plain, rate, scale
+from opis_cli.text import first_of, number, plain, rate, scale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def evidence_summary(evidence: Evidence, out: Path | None = None) -> RenderableT
     ):
         parts += _pairs(evidence.pairs[evidence.pairs["kind"] == kind], title, facts, shown)
     parts += _ids(evidence.rows, facts) if facts.of_scores else _suspects(evidence.rows, facts)
-    parts += _groups(facts)
+    parts += _groups(facts, evidence.components)
     parts += _what_if(facts)
     if out is not None:
         parts.append(Text.assemble(("Tables written to ", "bold"), plain(out, 400)))
@@ -62,7 +62,8 @@ def _sentences(facts: Facts) -> list[Text]:
         lines.append(
             Text(
                 f"  {facts.leading} of {found.class_pairs:,} {_kind(facts)} {pairs} "
-                f"{rate(facts.leading_share)} of the false accepts; {found.half:,} make half."
+                f"{rate(facts.leading_share)} of the false accepts; {found.half:,} "
+                f"{'makes' if found.half == 1 else 'make'} half."
             )
         )
     return lines
@@ -220,8 +221,11 @@ def _suspects(table: "pd.DataFrame", facts: Facts) -> list[RenderableType]:
     ]
     if not rows:
         return []
-    labels = _several(facts.suspect_labels, "label", "labels")
-    title = f"Suspect rows: {labels}, {_several(facts.outliers, 'outlier', 'outliers')}"
+    labels, outliers = (int((table["suspect"] == kind).sum()) for kind in ("label", "outlier"))
+    title = (
+        f"Suspect rows: {_several(labels, 'label', 'labels')}, "
+        f"{_several(outliers, 'outlier', 'outliers')}"
+    )
     named = [plain(name, _VALUE) for name in shown]
     heads = ("  row", "class", "", "nearest own", "nearest other", *named)
     return [fitted_table(title, heads, rows, 3, len(shown))]
@@ -253,34 +257,43 @@ def _ids(table: "pd.DataFrame", facts: Facts) -> list[RenderableType]:
     return [fitted_table(title, heads, rows, 1 + named, 1)]
 
 
-def _groups(facts: Facts) -> list[RenderableType]:
+def _groups(facts: Facts, components: "pd.DataFrame") -> list[RenderableType]:
     """Say in a line each: conflicts, classes to merge or to split, and chains."""
     chains, lines = facts.chains, list[str]()
     if facts.conflicts is not None and facts.conflicts.conflicts:
         lines.append(_conflicts(facts.conflicts))
     if facts.merges or facts.splits:
-        lines.append(
-            f"pairs of classes that may be one: {facts.merges:,}; classes that may be two: "
-            f"{facts.splits:,}"
-        )
+        merge = f"Merge {_several(facts.merges, 'class pair', 'class pairs')}?"
+        split = f"Split {_several(facts.splits, 'class', 'classes')}{_split(facts, components)}?"
+        lines.append(" ".join([merge] * bool(facts.merges) + [split] * bool(facts.splits)))
     if chains is not None and chains.groups:
         lines.append(
-            f"chains up to {number(chains.threshold, 4)}: {chains.mixed:,} mix classes; the "
-            f"largest has {chains.largest_rows:,} rows of "
+            f"chains up to {number(chains.threshold, 4)}: {chains.mixed:,} "
+            f"{'mixes' if chains.mixed == 1 else 'mix'} classes; the largest has "
+            f"{chains.largest_rows:,} rows of "
             f"{_several(chains.largest_classes, 'class', 'classes')}"
         )
     return [Text(line[0].upper() + line[1:], no_wrap=True, overflow="ellipsis") for line in lines]
 
 
 def _conflicts(found: Conflicts) -> str:
-    named = found.first[0]
-    rows = ", ".join(
-        f"{row} ({plain(name, _NAME)})" for row, name in zip(named.rows, named.classes, strict=True)
-    )
+    named = found.first[0].rows
     return (
-        f"equal rows with different labels: {found.rows:,} rows in {found.conflicts:,} groups, "
-        f"such as {plain(rows, 80)}"
+        f"equal rows with different labels: {found.rows:,} rows in "
+        f"{_several(found.conflicts, 'group', 'groups')}, such as {first_of(named, len(named))}"
     )
+
+
+def _split(facts: Facts, components: "pd.DataFrame") -> str:
+    """Name the class that may be two that was asked for, or whose second part is largest."""
+    parts = components[components["suggestion"] == "split"]
+    if facts.of_class is not None:
+        parts = parts[parts["class"].astype(str) == facts.of_class]
+    second = parts[parts["component"] == 1].sort_values("rows", ascending=False, kind="stable")
+    for name in second["class"].head(1):
+        one, two = parts[parts["class"] == name]["rows"].tolist()[:2]
+        return f", such as {plain(name, _NAME)} ({one:,} + {two:,} rows)"
+    return ""
 
 
 def _what_if(facts: Facts) -> list[RenderableType]:
@@ -293,7 +306,7 @@ def _what_if(facts: Facts) -> list[RenderableType]:
             f"without {_several(facts.suspect_labels, 'suspect', 'suspects')}",
             found.without_suspects,
         ),
-        (f"{_several(facts.merges, 'class pair', 'class pairs')} merged", found.merged),
+        (f"{_several(facts.merges, 'pair', 'pairs')} merged", found.merged),
         ("both", found.both),
     ):
         if outcome is not None:
@@ -301,7 +314,10 @@ def _what_if(facts: Facts) -> list[RenderableType]:
     if len(rows) == 1:
         return []
     heads = ("", "FAR", "FRR", "OPIS", "recommended", "FAR", "FRR")
-    return [fitted_table("What if", heads, rows, 1)]
+    rest = ""
+    if found.threshold not in (None, facts.threshold):
+        rest = f" at {decimals.text(found.threshold)}, the next counted threshold"
+    return [fitted_table("What if", heads, rows, 1, rest=rest)]
 
 
 def _figures(found: Outcome, metric: str) -> tuple[str, ...]:

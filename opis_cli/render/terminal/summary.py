@@ -21,6 +21,7 @@ from opis_cli.render.terminal.threshold import (
     in_use,
     recommendation,
 )
+from opis_cli.report.asked import threshold_option
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.settings import parse_ignored
@@ -149,7 +150,7 @@ def _next(report: Report, out: Path | None, *, details: bool) -> RenderableType:
     run = plain(shlex.quote(str(out)), 400)
     return _Commands(
         [
-            (f"opis explain {run}", "errors, pair by pair"),
+            (f"opis explain {run}{threshold_option(report)}", "errors, pair by pair"),
             (f"opis report {run} -o report.html", "a page to explore"),
             *((f"opis recommend {run} {bounds}", "other bounds") for bounds in _other(report)),
             *commands,
@@ -170,7 +171,7 @@ class _Commands:
         for place, (command, what) in enumerate(self.commands):
             lead = Text(title if place == 0 else " " * len(title), style=TITLE)
             remark = Text(f"{' ' * (widest - len(command))}  {what}" if fits else "", style="dim")
-            yield Text.assemble(lead, command, remark, overflow="fold", no_wrap=True)
+            yield Text.assemble(lead, command, remark, overflow="ignore", no_wrap=True)
 
 
 def _other(report: Report) -> list[str]:

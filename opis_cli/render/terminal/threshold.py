@@ -44,6 +44,7 @@ def recommendation(
     return Group(
         _infeasible(chosen, report) if chosen.threshold is None else _deploy(chosen, report),
         *expected,
+        *_price(chosen, report, saves=True),
         *(recommendation_details(chosen, report) if details else ()),
         *_warnings(chosen, report, window_end, effective if bounded else None),
     )
@@ -116,14 +117,20 @@ def in_use(report: Report) -> RenderableType | None:
 
 
 def recommendation_details(chosen: Recommendation, report: Report) -> list[RenderableType]:
-    """Return the pairs within a rounding of the threshold, and the price of one threshold."""
-    price, found = chosen.price_of_one_threshold, []
+    """Return the pairs within a rounding of the threshold, and that one threshold costs nothing."""
+    found = list[RenderableType]()
     if chosen.accepted_impostors is not None and chosen.rejected_genuine is not None:
         counted = chosen.accepted_impostors, chosen.rejected_genuine
         found += borderline(chosen.borderline, *counted)
-    if price is not None:
-        found.append(hanging("  ", price_sentence(price, report), "dim"))
-    return found
+    return found + _price(chosen, report, saves=False)
+
+
+def _price(chosen: Recommendation, report: Report, *, saves: bool) -> list[RenderableType]:
+    """Return the price of one threshold if own thresholds would save, or if they would not."""
+    price = chosen.price_of_one_threshold
+    if price is None or price.saves != saves:
+        return []
+    return [hanging("  ", price_sentence(price, report), "" if saves else "dim")]
 
 
 def _infeasible(chosen: Recommendation, report: Report) -> RenderableType:

@@ -38,25 +38,22 @@ def to_merge(seen: Seen) -> Ints:
     rows, plan = seen.plan.rows, seen.plan
     within = mean_within(seen)
     exact = plan.is_plain and rows.metric != "euclidean"
+    limits = _rounded_up(rows, within)
     if not exact and plan.pairs <= _FEW and seen.classes**2 <= _VALUES:
-        reach = np.maximum(within[:, None], within)
-        return np.argwhere(np.triu(_all_means(seen) <= _rounded_up(rows, reach), 1))
+        return np.argwhere(np.triu(_all_means(seen) <= np.maximum(limits[:, None], limits), 1))
+    reach = limits if exact else _rounded_up(rows, _NEAR * within)
     found = [np.zeros((0, 2), np.int64)]
     for first, means in _means_between(seen):
-        reach = np.maximum(within[first : first + len(means), None], within)
-        near = means <= _rounded_up(rows, reach if exact else _NEAR * reach)
-        one, two = np.nonzero(
-            near & (first + np.arange(len(means))[:, None] < np.arange(len(within)))
-        )
-        found.append(np.stack([first + one, two], axis=1))
+        near = means <= np.maximum(reach[first : first + len(means), None], reach[first:])
+        found.append(first + np.argwhere(np.triu(near, 1)))
     pairs = np.concatenate(found)
     if exact or not len(pairs):
         return pairs
     of_class = seen.rows_by_class
     kept = np.zeros(len(pairs), np.bool_)
     for at, (one, two) in enumerate(pairs.tolist()):
-        reach = np.maximum(within[one], within[two])
-        kept[at] = _mean_of(seen, of_class[one], of_class[two]) <= _rounded_up(rows, reach)
+        mean = _mean_of(seen, of_class[one], of_class[two])
+        kept[at] = mean <= max(limits[one], limits[two])
     return pairs[kept]
 
 
@@ -67,7 +64,7 @@ def _rounded_up(rows: Rows, distances: Doubles) -> Doubles:
 
 
 def _means_between(seen: Seen) -> Iterator[tuple[int, Doubles]]:
-    """Yield the mean distances between some classes and all others, with the first of the classes.
+    """Yield the mean distances between some classes, from a first one on, and all from it on.
 
     The mean is over all rows of two classes. It is a root mean square under the Euclidean metric.
     """
@@ -86,8 +83,8 @@ def _means_between(seen: Seen) -> Iterator[tuple[int, Doubles]]:
     step = max(1, _VALUES // classes)
     for first in range(0, classes, step):
         part = slice(first, first + step)
-        scores = means[part] @ means.T
-        scores -= halves[part, None] + halves
+        scores = means[part] @ means[first:].T
+        scores -= halves[part, None] + halves[first:]
         yield first, rows.distance(scores)
 
 

@@ -310,3 +310,13 @@ def test_only_pairs_of_a_tenant_tell_whether_classes_are_one():
     table = run.explain().class_pairs
     merge = table[table["suggestion"] == "merge"]
     assert list(zip(merge["class_a"], merge["class_b"], strict=True)) == [("a", "b")]
+
+
+def test_classes_are_compared_in_parts_of_any_size(monkeypatch):
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 40, 300)
+    run = opis.evaluate(rng.normal(size=(40, 6))[labels] + 0.9 * rng.normal(size=(300, 6)), labels)
+    whole = run.explain().class_pairs
+    monkeypatch.setattr("opis_cli.evidence.merges._VALUES", 400)
+    pd.testing.assert_frame_equal(run.explain().class_pairs, whole)
+    assert (whole["suggestion"] == "merge").sum() > 20

@@ -486,8 +486,8 @@ MUTANTS = (
     Mutant(
         "of equal classes the smallest is named",
         "judging/checks.py",
-        "np.lexsort((-sizes, -values))[0]",
-        "np.lexsort((-sizes, values))[0]",
+        "np.lexsort((-counts.sizes[classes], -values))[0]",
+        "np.lexsort((-counts.sizes[classes], values))[0]",
         ("judging/test_gate.py::test_the_worst_class_is_named",),
     ),
     Mutant(

@@ -99,7 +99,7 @@ def test_it_writes_what_opis_reads_and_goes_on_where_it_was(cli, tmp_path):
 @needs_train
 def test_an_interrupt_of_its_process_alone_ends_the_workers_too(tmp_path):
     # So many steps that the second training has not ended when the interrupt comes.
-    words = f"--only digits-NormalizedSoftmax --seeds 5 --steps 400 --jobs 1 --out {tmp_path}"
+    words = f"--only digits-NormalizedSoftmax --seeds 5 --steps 200 --jobs 1 --out {tmp_path}"
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT), *words.split()],
         stdout=subprocess.PIPE,

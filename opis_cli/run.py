@@ -30,7 +30,7 @@ from opis_cli.report.records import Report
 from opis_cli.report.report_json import REPORT_FILE, load_report, to_json
 from opis_cli.report.threshold_file import threshold_json
 from opis_cli.settings import ABOUT
-from opis_cli.text import SIMILARITIES, number, plain, rate, scale, shown
+from opis_cli.text import number, plain, rate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,13 +65,13 @@ class Run(Evaluation):
     embeddings: Embeddings | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
+        from opis_cli.render.words import rule
+
         report, chosen = self.report, self.report.recommendation
         classes = f", {report.source.classes:,} {report.source.many}" * bool(report.source.classes)
         deploy = "no threshold meets the bounds"
         if chosen.threshold is not None:
-            metric = self.settings.metric
-            sign = ">=" if metric in SIMILARITIES else "<="
-            deploy = f"accept {scale(metric)} {sign} {shown(chosen.threshold, metric)}"
+            deploy = f"accept {rule(chosen.threshold, self.settings.metric)}"
             deploy += f": FAR {rate(chosen.far)}, FRR {rate(chosen.frr)}"
         opis = "" if report.opis is None else f"; OPIS {number(report.opis, 3)}"
         read = f"{plain(report.source.name, 60)}, {report.source.rows:,} {report.counted}{classes}"

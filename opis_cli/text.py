@@ -3,8 +3,15 @@
 import re
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import TYPE_CHECKING, TypeVar
 
 from opis_cli import decimals
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Threshold = TypeVar("Threshold", float, "NDArray[np.float64]")
 
 SCORED = ("distance", "score")
 """Metrics of scored pairs, which are scales of the user's own."""
@@ -69,8 +76,11 @@ def shown(threshold: float, metric: str) -> str:
     return decimals.text(as_known(threshold, metric))
 
 
-def as_known(threshold: float, metric: str) -> float:
-    """Return a threshold on the user's scale. A similarity is the negative of its distance."""
+def as_known(threshold: Threshold, metric: str) -> Threshold:
+    """Return a threshold, or an array of thresholds, on the user's scale.
+
+    A similarity is the negative of its distance.
+    """
     return 0.0 - threshold if metric in SIMILARITIES else threshold
 
 

@@ -248,6 +248,14 @@ def after_whole(distances: Floats | float) -> NDArray[np.float64]:
     return np.asarray(np.floor(distances) + 0.5)
 
 
+def fall_evenly(cuts: NDArray[np.float32]) -> bool:
+    """Return whether cuts fall in even steps, as far as float32 can tell."""
+    even = np.linspace(cuts[0], cuts[-1], len(cuts))
+    return bool(cuts[0] > cuts[-1]) and bool(
+        np.all(np.abs(cuts - even) <= 1e-6 * np.maximum(1.0, np.abs(even)))
+    )
+
+
 def code_step(end: float) -> float:
     """Return the step of the codes in distance, for a window that ends at ``end``.
 

@@ -301,7 +301,7 @@ def _notes(
     above, below = ("below", "above") if metric in SIMILARITIES else ("above", "below")
     if at is not None and not at.exact:
         frr_at = "no threshold" if at.frr_at is None else shown(at.frr_at, metric)
-        known = -at.threshold if metric in SIMILARITIES else at.threshold
+        known = as_known(at.threshold, metric)
         notes.append(
             f"The deployed threshold {shown(at.threshold, metric)} is no grid threshold of the "
             f"run: FAR is that at the next {above}, {shown(at.far_at, metric)}, and FRR that at "

@@ -1,9 +1,11 @@
-"""Words that the terminal and pages share: rules, bounds, and the price of one threshold."""
+"""Words that the terminal and pages share: rules, bounds, outcomes, the price of one threshold."""
 
+from opis_cli import decimals
+from opis_cli.report.evidence import Outcome
 from opis_cli.report.records import Report
 from opis_cli.scoring.price import PriceOfOneThreshold
 from opis_cli.scoring.recommend import Recommendation
-from opis_cli.text import SIMILARITIES, plain, rate, scale, shown
+from opis_cli.text import SIMILARITIES, number, plain, rate, scale, shown
 
 
 def rule(threshold: float, metric: str) -> str:
@@ -15,6 +17,18 @@ def bounds(chosen: Recommendation) -> str:
     """Return the bounds on the pooled rates that the threshold should meet, as text."""
     given = (("FAR", chosen.max_far), ("FRR", chosen.max_frr))
     return " and ".join(f"{name} <= {rate(value)}" for name, value in given if value is not None)
+
+
+def outcome_cells(found: Outcome) -> tuple[str, ...]:
+    """Return the figures of changed labels: FAR, FRR, OPIS, the recommendation, and its rates."""
+    return (
+        rate(found.far),
+        rate(found.frr),
+        number(found.opis, 3),
+        "none" if found.recommended is None else decimals.text(found.recommended),
+        rate(found.recommended_far),
+        rate(found.recommended_frr),
+    )
 
 
 def price_sentence(price: PriceOfOneThreshold, report: Report) -> str:

@@ -11,7 +11,7 @@ from opis_cli.records import Curve
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring import curves
 from opis_cli.statistics.jackknife import Spread, spread
-from opis_cli.text import SIMILARITIES
+from opis_cli.text import as_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ def curves_table(run: Evaluation) -> "pd.DataFrame":
         means = {name: np.full(len(columns), np.nan) for name in means}
     return pd.DataFrame(
         {
-            "threshold": 0.0 - distances if counts.metric in SIMILARITIES else distances,
+            "threshold": as_known(distances, counts.metric),
             "far": counts.pooled_far[at],
             **_ends("far", far, len(columns)),
             "frr": counts.pooled_frr[at],
@@ -78,9 +78,7 @@ def class_curves_table(run: Evaluation) -> "pd.DataFrame":
     return pd.DataFrame(
         {
             run.report.source.one: np.repeat(counts.class_names[classes], len(columns)),
-            "threshold": np.tile(
-                0.0 - distances if counts.metric in SIMILARITIES else distances, len(classes)
-            ),
+            "threshold": np.tile(as_known(distances, counts.metric), len(classes)),
             "far": far.ravel(),
             "frr": frr.ravel(),
             "utility": curves.utility(far, frr, beta).ravel(),

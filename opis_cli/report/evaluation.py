@@ -22,7 +22,7 @@ from opis_cli.scoring.opis import Consistency, Scale, consistency_by, consistenc
 from opis_cli.scoring.recommend import Recommendation
 from opis_cli.settings import Prefer, Settings
 from opis_cli.statistics.confidence import recommended
-from opis_cli.text import SIMILARITIES
+from opis_cli.text import as_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,7 +172,7 @@ class Evaluation:
             "far": rates and rates.far,
             "frr": rates and rates.frr,
             "utility": rates and rates.utility,
-            "best_threshold": 0.0 - best_at if counts.metric in SIMILARITIES else best_at,
+            "best_threshold": as_known(best_at, counts.metric),
             "deployed_far": in_use and in_use.far,
             "deployed_frr": in_use and in_use.frr,
             "deployed_utility": in_use and in_use.utility,

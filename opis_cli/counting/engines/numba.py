@@ -55,7 +55,7 @@ from opis_cli.counting.engines.numba_tables import (
     Genuine,
     Table,
 )
-from opis_cli.counting.rows import CODES, Codes, Rows
+from opis_cli.counting.rows import CODES, Codes, Rows, fall_evenly
 from opis_cli.counting.tally import Advance, Opened, Tally, Tile
 from opis_cli.records import Embeddings, Grid, Ints
 from opis_cli.settings import Settings
@@ -156,7 +156,7 @@ def _cells_of(rows: Rows, grid: Grid) -> Cells:
     scale, shift, few = np.float32(0), np.float32(0), np.zeros(0, np.uint8)
     even = cuts[window - 1 : -1]
     # To treat every cell as a cell of the window is slower, but always right.
-    everywhere = not (1 < len(even) <= ZONES and _is_even(even) and len(beyond) <= _FEW)
+    everywhere = not (1 < len(even) <= ZONES and fall_evenly(even) and len(beyond) <= _FEW)
     if everywhere:
         window = count
     else:
@@ -174,14 +174,6 @@ def _cells_of(rows: Rows, grid: Grid) -> Cells:
         scale=scale,
         shift=shift,
         few=few,
-    )
-
-
-def _is_even(cuts: NDArray[np.float32]) -> bool:
-    """Return whether cuts fall in even steps, as far as float32 can tell."""
-    even = np.linspace(cuts[0], cuts[-1], len(cuts))
-    return bool(cuts[0] > cuts[-1]) and bool(
-        np.all(np.abs(cuts - even) <= 1e-6 * np.maximum(1.0, np.abs(even)))
     )
 
 

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from opis_cli.counting.engines.triton_kernel import count_tile
-from opis_cli.counting.rows import CODES, Codes, Rows
+from opis_cli.counting.rows import CODES, Codes, Rows, fall_evenly
 from opis_cli.counting.tally import Tile
 from opis_cli.records import Grid, Ints
 
@@ -62,11 +62,9 @@ _ROWS_AT_ONCE = 1 << 17
 def usable(rows: Rows, grid: Grid) -> bool:
     """Return whether the kernel can count on this grid, as it can for all but small data."""
     even = rows.cuts_of(grid)[grid.window - 1 : -1]
-    if not 1 < len(even) <= _ZONES:
-        return False
-    steps = np.linspace(even[0], even[-1], len(even))
     return (
-        bool(np.all(np.abs(even - steps) <= 1e-6 * np.maximum(1.0, np.abs(steps))))
+        1 < len(even) <= _ZONES
+        and fall_evenly(even)
         and len(grid.by_class) - grid.window <= _FEW
         and grid.window <= _CELLS
         and rows.partners is rows.vectors

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opis_cli import decimals
+from opis_cli.render.words import outcome_cells
 from opis_cli.report.evidence import TABLES, Evidence, Facts
 from opis_cli.text import number, plain, rate
 
@@ -188,19 +189,7 @@ def _what_if(facts: Facts) -> Table:
             ("both", found.both),
         ]
     )
-    rows = tuple(
-        (
-            name,
-            rate(one.far),
-            rate(one.frr),
-            number(one.opis, 3),
-            "none" if one.recommended is None else decimals.text(one.recommended),
-            rate(one.recommended_far),
-            rate(one.recommended_frr),
-        )
-        for name, one in outcomes
-        if one is not None
-    )
+    rows = tuple((name, *outcome_cells(one)) for name, one in outcomes if one is not None)
     heads = (
         Head("labels", "row"),
         *(Head(title, "figure") for title in ("FAR", "FRR", "OPIS", "recommended")),

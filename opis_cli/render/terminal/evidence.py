@@ -11,7 +11,8 @@ from rich.text import Text
 
 from opis_cli import decimals
 from opis_cli.render.terminal.blocks import titled
-from opis_cli.report.evidence import Conflicts, Evidence, Facts, Outcome
+from opis_cli.render.words import outcome_cells
+from opis_cli.report.evidence import Conflicts, Evidence, Facts
 from opis_cli.text import first_of, number, plain, rate, scale
 
 if TYPE_CHECKING:
@@ -310,7 +311,7 @@ def _what_if(facts: Facts) -> list[RenderableType]:
         ("both", found.both),
     ):
         if outcome is not None:
-            rows.append((f"  {name}", *_figures(outcome, facts.metric)))
+            rows.append((f"  {name}", *outcome_cells(outcome)))
     if len(rows) == 1:
         return []
     heads = ("", "FAR", "FRR", "OPIS", "recommended", "FAR", "FRR")
@@ -318,17 +319,6 @@ def _what_if(facts: Facts) -> list[RenderableType]:
     if found.threshold not in (None, facts.threshold):
         rest = f" at {decimals.text(found.threshold)}, the next counted threshold"
     return [fitted_table("What if", heads, rows, 1, rest=rest)]
-
-
-def _figures(found: Outcome, metric: str) -> tuple[str, ...]:
-    return (
-        rate(found.far),
-        rate(found.frr),
-        number(found.opis, 3),
-        "none" if found.recommended is None else decimals.text(found.recommended),
-        rate(found.recommended_far),
-        rate(found.recommended_frr),
-    )
 
 
 def _several(count: int | None, one: str, many: str) -> str:

@@ -166,6 +166,8 @@ class Embeddings:
         Number of bits that each number of the source holds, if the metric is Hamming.
     warnings : tuple of InputWarning
         Doubts that reading raised.
+    labelled : bool
+        Whether the source has labels. Else each row is a class of its own, named by its number.
     partners : ndarray of shape (N, D), float32, optional
         The rows in the form in which others are compared with them, under the metric dot: the inner
         product of ``vectors[i]`` and ``partners[j]`` is also that of ``vectors[j]`` and
@@ -185,6 +187,7 @@ class Embeddings:
     bits: int | None = None
     bits_of_number: int | None = None
     warnings: tuple[InputWarning, ...] = ()
+    labelled: bool = True
     partners: NDArray[np.float32] | None = None
 
     @property

@@ -1,7 +1,7 @@
 """Read files into ``Embeddings``. Labels are in the files of the vectors, or in separate files."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,6 +113,9 @@ def read(
         others = {
             name: arrow.join_labels(chunks_of(name), _of(where, name)) for name in asked.columns
         }
+        for name in asked.optional_columns:
+            with suppress(InputError):
+                others[name] = arrow.join_labels(chunks_of(name), _of(where, name))
         shown = {name: join_texts(chunks_of(name)) for name in asked.show_columns}
         if asked.max_pairs is not None:
             check_lengths(len(plain), sum(sizes), where)

@@ -4,13 +4,15 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 from opis_cli.errors import RunError, SettingsError
 from opis_cli.files import write_text
 from opis_cli.report.records import Report
 from opis_cli.report.report_json import to_json
+from opis_cli.scoring.by_group import ACROSS, ACROSS_SCORES, ByGroup
 from opis_cli.scoring.recommend import Recommendation
-from opis_cli.text import SIMILARITIES, scale
+from opis_cli.text import SIMILARITIES, as_known, scale
 
 ACCEPT_RULE = "distance <= threshold"
 
@@ -18,8 +20,11 @@ ACCEPT_RULE = "distance <= threshold"
 ACCEPT_SCORE_RULE = "score >= threshold"
 
 
-def threshold_json(report: Report, chosen: Recommendation) -> str:
-    """Return the text of ``threshold.json``: threshold, metric, accept rule, bounds and rates."""
+def threshold_json(report: Report, chosen: Recommendation, groups: ByGroup | None) -> str:
+    """Return the text of ``threshold.json``: threshold, metric, accept rule, bounds and rates.
+
+    ``groups`` has the thresholds by group at the bounds of ``chosen``, if there are groups.
+    """
     score = chosen.equivalents.score
     return to_json(
         {
@@ -32,6 +37,7 @@ def threshold_json(report: Report, chosen: Recommendation) -> str:
             "far": chosen.far,
             "frr": chosen.frr,
             "confidence": chosen.confidence,
+            "groups": None if groups is None else _by_group(report, groups),
             "source_sha256": report.source.sha256,
             "created": report.created,
             "opis_version": report.opis_version,
@@ -39,8 +45,26 @@ def threshold_json(report: Report, chosen: Recommendation) -> str:
     )
 
 
-def write_threshold(report: Report, chosen: Recommendation, file: Path) -> None:
-    """Write ``threshold.json`` for a recommendation.
+def _by_group(report: Report, groups: ByGroup) -> dict[str, Any]:
+    """Return thresholds by group, and the rules for other groups and for pairs across groups."""
+    metric = report.settings["metric"]
+    return {
+        "column": report.source.group_column,
+        "max_far": groups.max_far,
+        "thresholds": {
+            str(one.name): as_known(one.threshold, metric)
+            for one in groups.groups
+            if one.threshold is not None
+        },
+        "other_groups": as_known(groups.threshold, metric),
+        "across_groups": ACROSS_SCORES if metric in SIMILARITIES else ACROSS,
+    }
+
+
+def write_threshold(
+    report: Report, chosen: Recommendation, file: Path, groups: ByGroup | None = None
+) -> None:
+    """Write ``threshold.json`` for a recommendation. See ``threshold_json``.
 
     Raises
     ------
@@ -49,7 +73,7 @@ def write_threshold(report: Report, chosen: Recommendation, file: Path) -> None:
     """
     if chosen.threshold is None:
         raise RunError(f"{file}: not written, as no threshold meets the bounds")
-    write_text(file, threshold_json(report, chosen))
+    write_text(file, threshold_json(report, chosen, groups))
 
 
 def read_threshold(text: str, metric: str) -> float:

@@ -58,6 +58,11 @@ def evaluate(
     max_frr: float | None = None,
     threshold: float | str | Path | None = None,
     prefer: Prefer = "utility",
+    review: bool = False,
+    prior: float | None = None,
+    cost_fa: float | None = None,
+    cost_fr: float | None = None,
+    cost_review: float | None = None,
     on_bad_rows: OnBadRows = "error",
     ignore_label: str | None = None,
     engine: Engine = "auto",
@@ -118,8 +123,16 @@ def evaluate(
         Bounds on the pooled rates, shares from 0 to 1. If neither is given, ``max_far`` is 0.01.
     threshold : float, or path of a threshold.json, optional
         A deployed threshold to judge too.
-    prefer : {"utility", "low-far", "low-frr", "worst-classes"}
-        Choice within the bounds.
+    prefer : {"utility", "low-far", "low-frr", "worst-classes", "cost"}
+        Choice within the bounds. For ``"cost"``, the least expected cost, no bound is needed.
+    review : bool
+        Whether to report two thresholds: accept by ``max_far``, refuse by ``max_frr``, and review
+        between.
+    prior : float, optional
+        Share of genuine pairs where the threshold will be used.
+    cost_fa, cost_fr, cost_review : float, optional
+        Cost of an accepted impostor pair, of a rejected genuine pair, and of a pair that a person
+        reviews.
     on_bad_rows : {"error", "drop"}
         What to do with nulls, NaN and zero vectors.
     ignore_label : str, optional

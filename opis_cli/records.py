@@ -341,6 +341,11 @@ class PairCounts:
     open_set : ndarray of shape (T,), int64, optional
         Number of queries without a genuine pair that accept a gallery row, at ``grid.thresholds``.
         None if there is no gallery.
+    answered : ndarray of shape (T,), int64, optional
+        Number of rows (of queries, with a gallery) that accept their nearest other row, at
+        ``grid.thresholds``. None for scored pairs, whose rows are unknown.
+    right_answers : ndarray of shape (T,), int64, optional
+        Number of those whose nearest other row has the same label.
     duplicates : ndarray, int64, optional
         Numbers of the rows that equal another row. None if counting did not look for them.
     conflicts : ndarray of shape (n, 2), int64, optional
@@ -385,6 +390,8 @@ class PairCounts:
     searches: Ints | None = None
     excluded: int = 0
     open_set: Ints | None = None
+    answered: Ints | None = None
+    right_answers: Ints | None = None
     duplicates: Ints | None = None
     conflicts: Ints | None = None
     folds: Ints | None = None

@@ -172,6 +172,7 @@ class Run(Evaluation):
         min_classes_meeting_bounds: float | None = None,
         max_class_far: float | None = None,
         max_class_frr: float | None = None,
+        max_review: float | None = None,
         max_label_conflicts: int | None = None,
         max_suspects: int | str | None = None,
         max_opis_increase: float | str | None = None,
@@ -200,6 +201,8 @@ class Run(Evaluation):
             Least share of the classes that are within the run's bounds.
         max_class_far, max_class_frr : float, optional
             Limits on the rates of the worst class at the threshold.
+        max_review : float, optional
+            Limit on the share of the pairs that go to review, for a run with ``review=True``.
         max_label_conflicts : int, optional
             Most pairs of equal rows with different labels.
         max_suspects : int or str, optional
@@ -338,8 +341,8 @@ class Run(Evaluation):
             folder.mkdir()
             save_counts(self.counts, folder / COUNTS_FILE)
             _write_classes(self.classes(), folder / CLASSES_FILE)
-            if self.report.recommendation.threshold is not None:
-                text = threshold_json(self.report, self.report.recommendation)
+            text = threshold_json(self.report, self.report)
+            if text is not None:
                 (folder / THRESHOLD_FILE).write_text(text, encoding="utf-8")
             self.plot().savefig(folder / PLOT_FILE)
             timings = dataclasses.replace(

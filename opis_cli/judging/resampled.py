@@ -6,6 +6,7 @@ import numpy as np
 
 from opis_cli.records import Curve, Ints
 from opis_cli.report.evaluation import Evaluation
+from opis_cli.scoring.curves import expected_cost
 from opis_cli.scoring.operating import Operating
 from opis_cli.scoring.opis import SCALES, Consistency
 from opis_cli.statistics import bootstrap
@@ -44,7 +45,11 @@ def figures(run: Evaluation, weights: Weights, at: Operating | None = None) -> d
     means = bootstrap.mean_utility(inner, counts, settings.beta, classes, columns)
     worst, worst_means = _worst(run, found, inner, columns)
     preferred = {"utility": means, "worst-classes": worst_means}.get(settings.prefer)
-    if preferred is not None:
+    if settings.prefer == "cost" and settings.costs is not None:
+        rates = (bootstrap.pooled_far, bootstrap.pooled_frr)
+        far, frr = (of(weights, counts, wanted) for of in rates)
+        preferred = -expected_cost(far, frr, settings.costs)
+    elif preferred is not None:
         preferred = preferred[:, np.searchsorted(columns, wanted)]
     chosen, at_max_far = _choices(run, weights, wanted, preferred)
     over = np.searchsorted(columns, found.columns)
@@ -140,8 +145,8 @@ def _choices(
     columns : ndarray of shape (W,)
         Columns from which to choose.
     utility : ndarray of shape (replicates, W) or None
-        Utility that the recommended threshold maximizes. None for a rule that takes the smallest
-        or largest threshold.
+        Utility, or negative cost, that the recommended threshold maximizes. None for a rule that
+        takes the smallest or largest threshold.
     """
     counts, chosen, (max_far, max_frr) = run.counts, run.report.recommendation, run.settings.bounds
     if run.settings.confidence is not None:

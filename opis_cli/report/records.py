@@ -10,17 +10,19 @@ from typing import Any, Literal
 
 from opis_cli.quantities import Amount, Count, Digest, Several, Share, Some
 from opis_cli.records import InputWarning
+from opis_cli.scoring.costs import ExpectedCosts
 from opis_cli.scoring.deployed import Deployed, WorstClass
 from opis_cli.scoring.inequity import Differentials
 from opis_cli.scoring.operating import OperatingPoint
 from opis_cli.scoring.opis import EpsOpis, OpisBy
 from opis_cli.scoring.pooled import EqualError, OpenSet
 from opis_cli.scoring.recommend import Recommendation
+from opis_cli.scoring.review import Review
 from opis_cli.statistics.held_out import HeldOut
 from opis_cli.statistics.intervals import Intervals
 from opis_cli.statistics.noise import OpisCorrected
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +306,10 @@ class Report:
         Rows that equal another row. Null if counting did not look for them, as for scored pairs.
     opis_by : OpisBy | None
         OPIS and eps-OPIS with thresholds on other scales. Null in reports of an older opis.
+    review : Review | None
+        Two thresholds, and what goes to review between them. Null without --review.
+    costs : ExpectedCosts | None
+        The expected cost of a pair, in the unit of the given costs. Null without costs.
     """
 
     schema_version: int
@@ -331,6 +337,8 @@ class Report:
     open_set: OpenSet | None = None
     duplicates: Duplicates | None = None
     opis_by: OpisBy | None = None
+    review: Review | None = None
+    costs: ExpectedCosts | None = None
 
     @property
     def counted(self) -> str:

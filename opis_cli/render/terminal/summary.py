@@ -180,7 +180,7 @@ class _Commands:
 def _other(report: Report) -> list[tuple[str, str]]:
     """Return other bounds to try, each with what it is for.
 
-    If none was found, they are bounds that a threshold meets, and two thresholds for the same
+    If no threshold was found, they are bounds that one meets, and then two thresholds for the same
     bounds. Otherwise the bound is tighter.
     """
     chosen = report.recommendation
@@ -195,4 +195,4 @@ def _other(report: Report) -> list[tuple[str, str]]:
     # Rounded up to two digits, so that the threshold that meets the FRR meets the bound.
     digit = 10 ** (math.floor(math.log10(met.far)) - 1) if met.far > 0 else 0.001
     looser = min(max(math.ceil(met.far / digit) * digit, digit), 0.99)
-    return [*found, (f"--max-far {looser:.2g} --max-frr {chosen.max_frr:g}", "other bounds")]
+    return [(f"--max-far {looser:.2g} --max-frr {chosen.max_frr:g}", "other bounds"), *found]

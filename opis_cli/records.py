@@ -10,6 +10,7 @@ the parts above it. ::
     statistics/   PairCounts, draws of classes       --> intervals, bounds with confidence
     report/       all of these                       --> Report, Evaluation, tables, threshold.json
     judging/      Evaluations and limits             --> Verdict, Comparison
+    remedies/     Embeddings                         --> Trial; Fitted, which changes Embeddings
     render/       Evaluation, Verdict, Comparison    --> pictures, pages, text
     run.py        Run: an Evaluation with methods to plot, save and load it
     comparison.py compare: several runs beside the first one

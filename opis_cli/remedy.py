@@ -25,6 +25,7 @@ from opis_cli.remedies.recipes import DEFAULT, parse, parse_all
 from opis_cli.remedies.trial import BASE, Trial, Tried, by_fold, try_remedies
 from opis_cli.report.threshold_file import threshold_json
 from opis_cli.settings import Settings
+from opis_cli.text import as_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,10 +163,9 @@ class Remedies:
         }
         write_fitted(fitted, folder, facts)
         threshold = None
-        if chosen.threshold is not None:
-            score = chosen.equivalents.score
-            threshold = chosen.threshold if score is None else score
-            text = threshold_json(run.report, chosen)
+        text = threshold_json(run.report, run.report)
+        if text is not None and chosen.threshold is not None:
+            threshold = as_known(chosen.threshold, fitted.metric)
             (folder / THRESHOLD_FILE).write_text(text, encoding="utf-8")
         text = guide(fitted, trial.tried[0], tried, trial.max_far, threshold, trial.classes)
         (folder / README_FILE).write_text(text, encoding="utf-8")

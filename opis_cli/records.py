@@ -76,6 +76,7 @@ class InputWarning:
         "opis_is_noise",
         "packed_bits",
         "column_pattern",
+        "fitted_on_these_rows",
     ]
     text: str
     classes: tuple[int | str, ...] | None = None

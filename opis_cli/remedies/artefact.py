@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import opis_cli
 from opis_cli.errors import InputError, OpisError, RunError, SettingsError
 from opis_cli.files import sha256_of
-from opis_cli.records import Embeddings
+from opis_cli.records import Embeddings, InputWarning
 from opis_cli.remedies.fitted import Fitted, Names
 from opis_cli.remedies.folds import apply
 from opis_cli.remedies.normalisations import Cohort, Doubles, Forms, Normalisation
@@ -293,8 +293,15 @@ def remedied(embeddings: Embeddings, settings: Settings) -> tuple[Embeddings, Se
         )
     changed = apply(remedy.fitted, embeddings, settings)
     source = replace(embeddings.source, remedy=remedy.name, remedy_sha256=remedy.sha256)
+    doubts = embeddings.warnings
+    if remedy.facts.get("fitted_on", {}).get("sha256") == source.sha256:
+        text = (
+            f"The remedy {remedy.name} was fitted on these rows, so their figures flatter it. What "
+            "it does on other classes is in its remedy.json."
+        )
+        doubts = (*doubts, InputWarning("fitted_on_these_rows", text))
     metric: Metric = remedy.fitted.metric
-    return replace(changed, source=source), replace(settings, metric=metric)
+    return replace(changed, source=source, warnings=doubts), replace(settings, metric=metric)
 
 
 def remedied_again(embeddings: Embeddings, report: Report, settings: Settings) -> Embeddings:

@@ -144,7 +144,7 @@ def test_details_show_thresholds_by_group_and_the_matrix(grouped):
         line.split("  ")[1]: line for line in text.partition("THRESHOLDS BY")[2].splitlines()[2:5]
     }
     north, _, tiny = found.groups
-    assert list(rows)[0] == "[red]north"
+    assert next(iter(rows)) == "[red]north"
     assert f"{north.threshold:g}" in rows["[red]north"] and "global" in rows["tiny�"]
     assert tiny.fallback == "few_impostors" and "1 with fewer than 300 impostor pairs" in text
     # The matrix has every two groups once, and marks what few pairs cannot show.

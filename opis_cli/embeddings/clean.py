@@ -54,6 +54,8 @@ class Reading:
         What to do about rows that are null, not finite, or zero under cosine.
     paired : bool
         Whether the rows must make genuine and impostor pairs among themselves.
+    labelled : bool
+        Whether there must be labels. Else rows without a label column get a class each.
     ignored_label : str, optional
         Label of rows that belong to no class, as text.
     kept_as_impostors : bool
@@ -73,6 +75,7 @@ class Reading:
     metric: str = "cosine"
     on_bad_rows: str = "error"
     paired: bool = True
+    labelled: bool = True
     ignored_label: str | None = None
     kept_as_impostors: bool = False
     max_pairs: int | None = None

@@ -313,7 +313,8 @@ def offsets_of(cohort: Cohort, parts: Ints, max_far: float, *, inside: bool = Fa
     """Return the offset of each part of a cohort: its own threshold less that of all pairs.
 
     A threshold is the largest similarity that more than the allowed share of impostor pairs reach.
-    If the cohort has more than ``LEVEL_ROWS`` rows, some of them, drawn at random, give it. A part with too few pairs to resolve the bound has the offset 0.
+    If the cohort has more than ``LEVEL_ROWS`` rows, some of them, drawn at random, give it. A part
+    with too few pairs to resolve the bound has the offset 0.
 
     Parameters
     ----------

@@ -18,17 +18,20 @@ if TYPE_CHECKING:
     from opis_cli.report.records import Report
     from opis_cli.report.report_json import load_report
     from opis_cli.run import Run, load_run
+    from opis_cli.threshold import Threshold, load_threshold
 
 __all__ = [
     "Comparison",
     "OpisError",
     "Report",
     "Run",
+    "Threshold",
     "__version__",
     "compare",
     "evaluate",
     "load_report",
     "load_run",
+    "load_threshold",
 ]
 
 # A name is imported on first use, so that `opis --help` starts quickly.
@@ -38,9 +41,11 @@ _HOMES = {
     "OpisError": "errors",
     "Report": "report.records",
     "Run": "run",
+    "Threshold": "threshold",
     "evaluate": "pipeline",
     "load_report": "report.report_json",
     "load_run": "run",
+    "load_threshold": "threshold",
 }
 
 

@@ -11,6 +11,7 @@ the parts above it. ::
     report/       all of these                       --> Report, Evaluation, tables, threshold.json
     judging/      Evaluations and limits             --> Verdict, Comparison
     render/       Evaluation, Verdict, Comparison    --> pictures, pages, text
+    threshold.py  Threshold: decides pairs by a threshold.json
     run.py        Run: an Evaluation with methods to plot, save and load it
     comparison.py compare: several runs beside the first one
     pipeline.py   evaluate: reads, counts and scores

@@ -28,7 +28,7 @@ from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import FOLDER as EVIDENCE_FOLDER
 from opis_cli.report.records import Report
 from opis_cli.report.report_json import REPORT_FILE, load_report, to_json
-from opis_cli.report.threshold_file import threshold_json
+from opis_cli.report.threshold_file import THRESHOLD_FILE, threshold_json
 from opis_cli.settings import ABOUT
 from opis_cli.text import number, plain, rate
 
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 COUNTS_FILE = "counts.npz"
 CLASSES_FILE = "classes.parquet"
-THRESHOLD_FILE = "threshold.json"
 PLOT_FILE = "utility.png"
 _LIMITS = ("max_", "min_")
 """How the names of the gate's limits begin."""

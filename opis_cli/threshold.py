@@ -1,0 +1,344 @@
+"""Decide pairs by a ``threshold.json``, in your own code. It needs nothing heavier than NumPy.
+
+>>> rule = opis.load_threshold("runs/today/threshold.json")
+>>> rule.accept(a, b)                                    # rows of vectors, pair by pair
+>>> rule.accept_scores(similarities, "cosine_similarity")  # what a database returned
+>>> rule.limits["squared_euclidean_unit"]                  # the number to give to a database
+
+``opis_cli.scoring.scales`` says which scales there are. A file has those that its metric has.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opis_cli.counting.single_pairs import comparable, distances_of_all, distances_of_pairs
+from opis_cli.embeddings.bits import packed
+from opis_cli.embeddings.clean import as_matrix
+from opis_cli.errors import InputError, SettingsError
+from opis_cli.records import Numbers
+from opis_cli.report.threshold_file import ThresholdFile, load_threshold_file
+from opis_cli.scoring.scales import CLOSER_ABOVE, check_scale, limits, own_scale, to_own
+from opis_cli.text import SCORED, as_known, shown
+from opis_cli.text import scale as scale_name
+from opis_cli.values import parse_size
+
+Doubles = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+_PAIR_VALUES, _TILE_ROWS = 1 << 21, 2_048
+"""Values of vectors that are compared pair by pair at a time, and rows of each side if all are
+compared with all."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Threshold:
+    """The threshold of a ``threshold.json``, and what it decides.
+
+    Numbers are compared in float32, as ``evaluate`` compares them: what equals the threshold there
+    is accepted. Pairs of vectors are compared in float64. So exactly the pairs that ``evaluate``
+    counted are accepted, but for those within its rounding (``borderline`` in the report).
+
+    Attributes
+    ----------
+    rule : ThresholdFile
+        The content of the file.
+    """
+
+    rule: ThresholdFile
+
+    def __repr__(self) -> str:
+        sign = ">=" if own_scale(self.rule.metric) in CLOSER_ABOVE else "<="
+        at = shown(self.rule.distance, self.rule.metric)
+        return f"<Threshold: {scale_name(self.rule.metric)} {sign} {at}>"
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The threshold on each scale that it has, as numbers for a database or for other code.
+
+        On the scales ``score`` and ``cosine_similarity`` a pair is accepted from this number on up,
+        on the others up to it.
+        """
+        return self._limits(self.rule.distance)
+
+    def compare(self, a: Any, b: Any) -> Doubles:
+        """Return the number of each pair of vectors on the own scale of the file.
+
+        Parameters
+        ----------
+        a, b : array-like of shape (n, D), or (D,)
+            Vectors: row ``i`` of ``a`` makes a pair with row ``i`` of ``b``. A single vector makes
+            a pair with every row of the other side. Under the metric ``hamming`` they are bits, in
+            the forms that ``evaluate`` takes.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            Distances, or inner products under the metric ``dot``. If both are single vectors, the
+            shape is ().
+
+        Raises
+        ------
+        SettingsError
+            The file is of scored pairs.
+        InputError
+            The shapes do not fit, or a vector is not usable.
+        """
+        single = np.ndim(a) == 1 and np.ndim(b) == 1
+        left, right = self._vectors(a, b)
+        if len(left) != len(right) and 1 not in (len(left), len(right)):
+            raise InputError(
+                f"a has {len(left)} rows and b {len(right)}; give as many of both, or use "
+                "accept_all to compare all with all"
+            )
+        rows = 0 if 0 in (len(left), len(right)) else max(len(left), len(right))
+        found = np.empty(rows)
+        step = max(1, _PAIR_VALUES // max(1, left.shape[1]))
+        for start in range(0, rows, step):
+            part = slice(start, start + step)
+            sides = (self._ready(side if len(side) == 1 else side[part]) for side in (left, right))
+            one, two = np.broadcast_arrays(*sides)
+            found[part] = distances_of_pairs(one, two, self.rule.metric)
+        found = np.asarray(as_known(found, self.rule.metric))
+        return found[0] if single else found
+
+    def accept(self, a: Any, b: Any) -> Flags:
+        """Return which pairs of vectors are accepted.
+
+        The parameters, the shape of the result and the errors are those of ``compare``.
+        """
+        return self.accept_scores(self.compare(a, b))
+
+    def accept_all(self, a: Any, b: Any, *, memory_limit: str | int = "1GB") -> Flags:
+        """Return which pairs of all vectors of one side with all of the other are accepted.
+
+        Parameters
+        ----------
+        a : array-like of shape (n, D)
+        b : array-like of shape (m, D)
+        memory_limit : str or int
+            Most bytes of the result, such as "4GB". A pair takes one byte.
+
+        Returns
+        -------
+        ndarray of shape (n, m), bool
+
+        Raises
+        ------
+        SettingsError
+            The result is larger than the limit, or the file is of scored pairs.
+        InputError
+            The shapes do not fit, or a vector is not usable.
+        """
+        left, right = self._vectors(a, b)
+        size, most = len(left) * len(right), parse_size(str(memory_limit))
+        if most is not None and size > most:
+            raise SettingsError(
+                f"the answers for {len(left):,} x {len(right):,} pairs take {size:,} bytes, and "
+                f"--memory-limit is {memory_limit}; compare fewer rows at a time"
+            )
+        found = np.empty((len(left), len(right)), np.bool_)
+        for i in range(0, len(left), _TILE_ROWS):
+            one = self._ready(left[i : i + _TILE_ROWS])
+            for j in range(0, len(right), _TILE_ROWS):
+                two = self._ready(right[j : j + _TILE_ROWS])
+                distances = distances_of_all(one, two, self.rule.metric)
+                found[i : i + _TILE_ROWS, j : j + _TILE_ROWS] = self.accept_scores(
+                    distances, "distance"
+                )
+        return found
+
+    def accept_scores(self, scores: Any, scale: str | None = None) -> Flags:
+        """Return which pairs are accepted, from their distances or scores.
+
+        Parameters
+        ----------
+        scores : array-like of any shape
+        scale : str, optional
+            Scale of the scores. By default the own scale of the file.
+
+        Returns
+        -------
+        ndarray of the shape of ``scores``, bool
+
+        Raises
+        ------
+        SettingsError
+            The file has no such scale.
+        InputError
+            A score is missing or no number.
+        """
+        return self._within(_numbers(scores), self.rule.distance, scale)
+
+    def decide(self, a: Any, b: Any) -> NDArray[np.str_]:
+        """Return the decision on each pair of vectors: "accept", "review" or "refuse".
+
+        The parameters, the shape of the result and the errors are those of ``compare``.
+        """
+        return self.decide_scores(self.compare(a, b))
+
+    def decide_scores(self, scores: Any, scale: str | None = None) -> NDArray[np.str_]:
+        """Return the decision on each pair, from its distance or score.
+
+        If the file has two thresholds (``review``), pairs between them are for review, and
+        ``accept`` goes by the one ``threshold`` still. Without them nothing is for review.
+
+        The parameters and the errors are those of ``accept_scores``.
+
+        Returns
+        -------
+        ndarray of the shape of ``scores``, str
+            "accept", "review" or "refuse".
+        """
+        numbers, review = _numbers(scores), self.rule.review
+        if review is None:
+            accepted = kept = self._within(numbers, self.rule.distance, scale)
+        else:
+            first, last = (
+                None if end is None else as_known(end, self.rule.metric)
+                for end in (review.accept_threshold, review.refuse_threshold)
+            )
+            none, every = np.zeros(numbers.shape, np.bool_), np.ones(numbers.shape, np.bool_)
+            accepted = none if first is None else self._within(numbers, first, scale)
+            kept = every if last is None else self._within(numbers, last, scale)
+        return np.asarray(np.where(accepted, "accept", np.where(kept, "review", "refuse")))
+
+    def llr(self, scores: Any, scale: str | None = None) -> Doubles:
+        """Return the natural logarithms of the likelihood ratios of pairs, genuine to impostor.
+
+        The parameters and the errors are those of ``accept_scores``.
+
+        Returns
+        -------
+        ndarray of the shape of ``scores``, float64
+
+        Raises
+        ------
+        SettingsError
+            The file has no map from scores to likelihood ratios.
+        """
+        made = self.rule.llr
+        if made is None:
+            raise SettingsError(
+                "this threshold.json has no map from scores to log-likelihood ratios (key llr)"
+            )
+        values = to_own(_numbers(scores), self._known(scale), self.rule.metric)
+        if made.method == "logistic":
+            assert made.slope is not None and made.intercept is not None
+            return np.asarray(made.intercept + made.slope * values)
+        assert made.values is not None and made.llrs is not None
+        return np.asarray(np.interp(values, made.values, made.llrs))
+
+    def probability(self, scores: Any, scale: str | None = None, *, prior: float) -> Doubles:
+        """Return the probabilities that pairs are genuine.
+
+        The parameters and the errors are those of ``llr``, and:
+
+        Parameters
+        ----------
+        prior : float
+            Share of genuine pairs among all pairs that you will compare. It is not the share in the
+            data that opis evaluated, and only you know it.
+
+        Returns
+        -------
+        ndarray of the shape of ``scores``, float64
+        """
+        if not 0 < prior < 1:
+            raise SettingsError(f"prior is {prior}; it must lie between 0 and 1, as 0.001")
+        odds = self.llr(scores, scale) + math.log(prior / (1 - prior))
+        # The hyperbolic tangent overflows nowhere.
+        return np.asarray(0.5 + 0.5 * np.tanh(odds / 2))
+
+    def _vectors(self, a: Any, b: Any) -> tuple[Numbers, Numbers]:
+        """Return both sides as matrices of equal dimensions."""
+        if self.rule.metric in SCORED:
+            raise SettingsError(
+                f"this threshold is a {self.rule.metric} of scored pairs, and vectors have none; "
+                "use accept_scores"
+            )
+        left, right = (
+            as_matrix(np.atleast_2d(np.asarray(side)), name) for side, name in ((a, "a"), (b, "b"))
+        )
+        if left.shape[1] != right.shape[1]:
+            raise InputError(
+                f"the vectors of a have {left.shape[1]} dimensions and those of b "
+                f"{right.shape[1]}; both must be of one model"
+            )
+        if self.rule.metric == "hamming":
+            return _bits(left, right)
+        return left, right
+
+    def _ready(self, vectors: Numbers) -> Doubles:
+        """Return vectors as they are compared, and refuse those that cannot be."""
+        bad = ~np.isfinite(vectors).all(axis=1)
+        problem = "NaN or infinity"
+        if self.rule.metric == "cosine" and not bad.any():
+            bad, problem = ~np.any(vectors, axis=1), "norm zero"
+        if bad.any():
+            raise InputError(
+                f"{np.count_nonzero(bad)} vectors of {problem}, which have no distance; leave "
+                "them out"
+            )
+        return comparable(vectors, self.rule.metric)
+
+    def _limits(self, distance: float) -> dict[str, float]:
+        unit = self.rule.metric == "cosine" or self.rule.equivalents.euclidean_unit is not None
+        return limits(distance, self.rule.metric, unit)
+
+    def _known(self, scale: str | None) -> str:
+        """Return a scale that this threshold has, by default its own; refuse others."""
+        scale = scale or own_scale(self.rule.metric)
+        check_scale(scale, self.limits, self.rule.metric)
+        return scale
+
+    def _within(self, numbers: Doubles, distance: float, scale: str | None) -> Flags:
+        """Return which numbers are accepted at a threshold that is given as a distance."""
+        scale = self._known(scale)
+        limit = np.float32(self._limits(distance)[scale])
+        with np.errstate(over="ignore"):
+            rounded = numbers.astype(np.float32)
+        return np.asarray(rounded >= limit if scale in CLOSER_ABOVE else rounded <= limit)
+
+
+def _numbers(scores: Any) -> Doubles:
+    """Return scores as float64."""
+    try:
+        numbers = np.asarray(scores, np.float64)
+    except (TypeError, ValueError):
+        raise InputError("the scores are no numbers") from None
+    missing = np.isnan(numbers)
+    if missing.any():
+        raise InputError(
+            f"{np.count_nonzero(missing)} of {numbers.size} scores are missing (NaN); leave such "
+            "pairs out"
+        )
+    return numbers
+
+
+def _bits(left: Numbers, right: Numbers) -> tuple[Numbers, Numbers]:
+    """Return bits as -1 and 1. Both sides are read alike, as packed or as one bit a number."""
+    both = np.concatenate([left, right])
+    codes, bits, _ = packed(both, np.arange(len(both)), "the rows of a, and then of b")
+    signs = 2 * np.unpackbits(codes.view(np.uint8), axis=1, count=bits).astype(np.int8) - 1
+    return signs[: len(left)], signs[len(left) :]
+
+
+def load_threshold(path: str | Path) -> Threshold:
+    """Read a ``threshold.json``, or that of a run folder.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Raises
+    ------
+    RunError
+        The file is missing or damaged, or a newer opis wrote it; or no threshold met the bounds of
+        the run.
+    """
+    return Threshold(load_threshold_file(path))

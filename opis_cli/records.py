@@ -9,9 +9,10 @@ the parts above it. ::
     scoring/      PairCounts                         --> curves, OPIS, rates, Recommendation
     statistics/   PairCounts, draws of classes       --> intervals, bounds with confidence
     report/       all of these                       --> Report, Evaluation, tables, threshold.json
+    threshold.py  threshold.json                     --> Threshold, which decides pairs
+    deciding/     Threshold, a table of pairs        --> the table with decisions
     judging/      Evaluations and limits             --> Verdict, Comparison
     render/       Evaluation, Verdict, Comparison    --> pictures, pages, text
-    threshold.py  Threshold: decides pairs by a threshold.json
     run.py        Run: an Evaluation with methods to plot, save and load it
     comparison.py compare: several runs beside the first one
     pipeline.py   evaluate: reads, counts and scores

@@ -30,7 +30,7 @@ from opis_cli.report.records import Report
 from opis_cli.report.report_json import REPORT_FILE, load_report, to_json
 from opis_cli.report.threshold_file import THRESHOLD_FILE, threshold_json
 from opis_cli.settings import ABOUT
-from opis_cli.text import number, plain, rate
+from opis_cli.text import number, plain, rate, rule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +64,6 @@ class Run(Evaluation):
     embeddings: Embeddings | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
-        from opis_cli.render.words import rule
-
         report, chosen = self.report, self.report.recommendation
         classes = f", {report.source.classes:,} {report.source.many}" * bool(report.source.classes)
         deploy = "no threshold meets the bounds"

@@ -22,9 +22,8 @@ from opis_cli.embeddings.clean import as_matrix
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.records import Numbers
 from opis_cli.report.threshold_file import ThresholdFile, load_threshold_file
-from opis_cli.scoring.scales import CLOSER_ABOVE, check_scale, limits, own_scale, to_own
-from opis_cli.text import SCORED, as_known, shown
-from opis_cli.text import scale as scale_name
+from opis_cli.scoring.scales import check_scale, limits, own_scale, to_own
+from opis_cli.text import CLOSER_ABOVE, SCORED, as_known, rule
 from opis_cli.values import parse_size
 
 Doubles = NDArray[np.float64]
@@ -52,9 +51,7 @@ class Threshold:
     rule: ThresholdFile
 
     def __repr__(self) -> str:
-        sign = ">=" if own_scale(self.rule.metric) in CLOSER_ABOVE else "<="
-        at = shown(self.rule.distance, self.rule.metric)
-        return f"<Threshold: {scale_name(self.rule.metric)} {sign} {at}>"
+        return f"<Threshold: {rule(self.rule.distance, self.rule.metric)}>"
 
     @property
     def limits(self) -> dict[str, float]:

@@ -23,8 +23,9 @@ TERMINAL = ("cli", "render/terminal", "__main__")
 ORDER = (
     *("errors", "caches", "quantities", "values", "settings", "config"),
     *("records", "decimals", "text", "machine", "files"),
-    *("embeddings", "counting", "evidence", "scoring", "statistics", "report", "judging", "render"),
-    *("threshold", "run", "comparison", "pipeline", "torch", "cli", "__main__"),
+    *("embeddings", "counting", "evidence", "scoring", "statistics", "report"),
+    *("threshold", "deciding", "judging", "render"),
+    *("run", "comparison", "pipeline", "torch", "cli", "__main__"),
 )
 """Files and folders of the package: each imports from itself and from those before it alone."""
 

@@ -23,15 +23,8 @@ from numpy.typing import NDArray
 from opis_cli.errors import SettingsError
 from opis_cli.scoring.recommend import equivalents
 from opis_cli.settings import Metric
-from opis_cli.text import SIMILARITIES
+from opis_cli.text import PAIR_SCALES, SIMILARITIES
 from opis_cli.values import unknown
-
-SCALES = (
-    *("distance", "score", "cosine_similarity"),
-    *("euclidean_unit", "squared_euclidean_unit", "squared_distance"),
-)
-CLOSER_ABOVE = ("score", "cosine_similarity")
-"""Scales on which a larger number is a closer pair."""
 
 Doubles = NDArray[np.float64]
 
@@ -55,8 +48,8 @@ def limits(distance: float, metric: Metric, unit: bool) -> dict[str, float]:
     same = equivalents(distance, metric, unit)
     squared = float(Decimal(repr(distance)) ** 2) if metric == "euclidean" else None
     found = {"distance": distance, "squared_distance": squared}
-    found |= {scale: getattr(same, scale) for scale in SCALES if hasattr(same, scale)}
-    return {scale: limit for scale in SCALES if (limit := found[scale]) is not None}
+    found |= {scale: getattr(same, scale) for scale in PAIR_SCALES if hasattr(same, scale)}
+    return {scale: limit for scale in PAIR_SCALES if (limit := found[scale]) is not None}
 
 
 def check_scale(scale: str, known: dict[str, float], metric: str) -> None:
@@ -67,7 +60,7 @@ def check_scale(scale: str, known: dict[str, float], metric: str) -> None:
     SettingsError
         The message names those that it has.
     """
-    if scale not in SCALES:
+    if scale not in PAIR_SCALES:
         raise SettingsError(unknown("scale", scale, known, "scales of this threshold"))
     if scale not in known:
         raise SettingsError(

@@ -12,6 +12,7 @@ the parts above it. ::
     threshold.py  threshold.json                     --> Threshold, which decides pairs
     deciding/     Threshold, a table of pairs        --> the table with decisions
     judging/      Evaluations and limits             --> Verdict, Comparison
+    remedies/     Embeddings                         --> Trial; Fitted, which changes Embeddings
     render/       Evaluation, Verdict, Comparison    --> pictures, pages, text
     run.py        Run: an Evaluation with methods to plot, save and load it
     comparison.py compare: several runs beside the first one

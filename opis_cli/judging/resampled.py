@@ -36,28 +36,45 @@ def figures(run: Evaluation, weights: Weights, at: Operating | None = None) -> d
         ``recall_at_1``, ``threshold`` and ``frr_at_max_far``. ``frr`` at the deployed threshold
         or, without one, at the recommended threshold. A value is NaN if it is undefined.
     """
-    counts, found, settings = run.counts, run.consistency, run.settings
-    classes, inner = found.classes, weights[:, found.classes]
-    thresholds = counts.grid.class_thresholds
     wanted = _choice_columns(run)
-    columns = np.union1d(found.columns, wanted)
-    means = bootstrap.mean_utility(inner, counts, settings.beta, classes, columns)
-    worst, worst_means = _worst(run, found, inner, columns)
-    preferred = {"utility": means, "worst-classes": worst_means}.get(settings.prefer)
-    if preferred is not None:
-        preferred = preferred[:, np.searchsorted(columns, wanted)]
-    chosen, at_max_far = _choices(run, weights, wanted, preferred)
-    over = np.searchsorted(columns, found.columns)
+    chosen, at_max_far = _choices(run, weights, wanted, _preferred(run, weights, wanted))
+    thresholds = run.counts.grid.class_thresholds
     return {
-        **_opis("", found, inner, means[:, over], (worst, worst_means[:, over])),
-        **_opis_by(run, inner, means[:, over]),
-        "recall_at_1": bootstrap.recall_at_1(weights, counts),
+        **range_figures(run, weights),
         "threshold": np.where(chosen >= 0, thresholds[chosen], np.nan),
-        "frr_at_max_far": _frr_of_draws(run, weights, at_max_far),
-        "frr": _frr_of_draws(run, weights, chosen)
+        "frr_at_max_far": bootstrap.pooled_frr_of_draws(weights, run.counts, at_max_far),
+        "frr": bootstrap.pooled_frr_of_draws(weights, run.counts, chosen)
         if at is None or at.kind == "recommended"
         else _frr_at(run, weights, at),
     }
+
+
+def range_figures(run: Evaluation, weights: Weights) -> dict[str, Curve]:
+    """Return the figures of every draw that depend on no threshold but the calibration range.
+
+    These are OPIS, eps-OPIS, both also on other scales, and recall@1.
+    """
+    counts, found = run.counts, run.consistency
+    inner = weights[:, found.classes]
+    means = bootstrap.mean_utility(inner, counts, run.settings.beta, found.classes, found.columns)
+    return {
+        **_opis("", found, inner, means, _worst(run, found, inner, found.columns)),
+        **_opis_by(run, inner, means),
+        "recall_at_1": bootstrap.recall_at_1(weights, counts),
+    }
+
+
+def _preferred(run: Evaluation, weights: Weights, columns: Ints) -> Curve | None:
+    """Return the utility that the recommended threshold maximizes, shape (replicates, columns).
+
+    The result is None for a rule that takes the smallest or largest threshold.
+    """
+    found, inner = run.consistency, weights[:, run.consistency.classes]
+    if run.settings.prefer == "utility":
+        return bootstrap.mean_utility(inner, run.counts, run.settings.beta, found.classes, columns)
+    if run.settings.prefer == "worst-classes":
+        return _worst(run, found, inner, columns)[1]
+    return None
 
 
 def _opis_by(run: Evaluation, inner: Weights, means: Curve) -> dict[str, Curve]:
@@ -176,15 +193,6 @@ def _ranking(run: Evaluation, size: int) -> Curve:
 def _by_class(run: Evaluation, threshold: float | None) -> bool:
     """Return whether there are counts by class at a threshold."""
     return threshold is not None and threshold in run.counts.grid.class_thresholds
-
-
-def _frr_of_draws(run: Evaluation, weights: Weights, columns: Ints) -> Curve:
-    """Return the pooled FRR of each draw at the draw's own column, shape (replicates,)."""
-    frr = np.full(len(weights), np.nan)
-    for column in np.unique(columns[columns >= 0]):
-        rows = columns == column
-        frr[rows] = bootstrap.pooled_frr(weights[rows], run.counts, np.array([column]))[:, 0]
-    return frr
 
 
 def _frr_at(run: Evaluation, weights: Weights, at: Operating) -> Curve:

@@ -98,12 +98,17 @@ def pooled_far(weights: Weights, counts: PairCounts, columns: Ints) -> Curve:
     have ``M`` pairs and ``A`` accepted ones. Then ``FAR = (sum w_i a_i - A) / (sum w_i m_i - M)``.
     An impostor pair belongs to two classes, and this formula contains the changes of both weights.
     The formula ``sum w_i a_i / sum w_i m_i`` would halve every deviation.
+
+    With a gallery, a pair belongs to the class of its query alone. The sums over classes are then
+    ``A`` and ``M`` themselves, and nothing is subtracted.
     """
-    whole = weights @ counts.impostor_pairs - counts.impostor_total
+    whole = weights @ counts.impostor_pairs - (counts.impostor_pairs.sum() - counts.impostor_total)
     accepted = np.empty((len(weights), len(columns)))
     for part in _column_parts(columns, counts):
-        accepted[:, part] = weights @ counts.impostor[:, columns[part]].astype(float)
-    accepted -= counts.pooled_impostor[counts.grid.by_class[columns]]
+        some = counts.impostor[:, columns[part]]
+        twice = some.sum(axis=0, dtype=np.int64)
+        twice -= counts.pooled_impostor[counts.grid.by_class[columns[part]]]
+        accepted[:, part] = weights @ some.astype(float) - twice
     return _divide(np.maximum(accepted, 0), np.broadcast_to(whole[:, None], accepted.shape))
 
 
@@ -114,6 +119,40 @@ def pooled_frr(weights: Weights, counts: PairCounts, columns: Ints) -> Curve:
     for part in _column_parts(columns, counts):
         accepted[:, part] = weights @ counts.genuine[:, columns[part]].astype(float)
     return 1 - _divide(accepted, np.broadcast_to(whole[:, None], accepted.shape))
+
+
+def pooled_frr_of_draws(weights: Weights, counts: PairCounts, columns: Ints) -> Curve:
+    """Return the pooled FRR of each draw at the draw's own column, shape (replicates,).
+
+    It is NaN where the column is -1.
+    """
+    frr = np.full(len(weights), np.nan)
+    for column in np.unique(columns[columns >= 0]):
+        rows = columns == column
+        frr[rows] = pooled_frr(weights[rows], counts, np.array([column]))[:, 0]
+    return frr
+
+
+def frr_at_far(weights: Weights, counts: PairCounts, max_far: float) -> Curve:
+    """Return the pooled FRR of each draw at its largest threshold within a bound on the FAR.
+
+    Each draw chooses its own threshold, so the figure varies as the threshold does. It is NaN in a
+    draw without such a threshold. Shape (replicates,).
+    """
+    impostor, at = counts.impostor, counts.grid.by_class
+    twice = impostor.sum(axis=0, dtype=np.int64) - counts.pooled_impostor[at]
+    whole = weights @ counts.impostor_pairs - (counts.impostor_pairs.sum() - counts.impostor_total)
+    # Bisection: each draw looks at a few thresholds, and not at all.
+    low, high = np.full(len(weights), -1), np.full(len(weights), len(at))
+    while np.any(high - low > 1):
+        middle = np.clip((low + high) // 2, 0, len(at) - 1)
+        accepted = np.einsum("rk,kr->r", weights, impostor[:, middle]) - twice[middle]
+        within = accepted <= max_far * whole
+        low, high = (
+            np.where((high - low > 1) & within, middle, low),
+            np.where((high - low > 1) & ~within, middle, high),
+        )
+    return pooled_frr_of_draws(weights, counts, low)
 
 
 def recall_at_1(weights: Weights, counts: PairCounts) -> Curve:

@@ -162,6 +162,54 @@ def evaluate(
     # Every parameter that is a setting, by its name. Nothing else may be local here yet.
     settings = {name: value for name, value in locals().items() if name in ABOUT}
     del settings["labels"], settings["gallery"]
+    chosen = _settings_of(source, labels, columns, gallery, settings)
+    if _is_given(source):
+        return evaluate_file(source, chosen)
+    start = time.perf_counter()
+    embeddings = _from_arrays((source, labels, columns), gallery, chosen)
+    run = evaluate_embeddings(embeddings, chosen, read_seconds=time.perf_counter() - start)
+    return dataclasses.replace(run, embeddings=embeddings)
+
+
+def read_source(
+    source: Any,
+    labels: Any,
+    columns: Mapping[str, Any] | None,
+    gallery: Any,
+    settings: Mapping[str, Any],
+) -> tuple[Embeddings, Settings]:
+    """Read files or arrays, as ``evaluate`` takes them, and return the settings too.
+
+    Parameters
+    ----------
+    source, labels, columns, gallery
+        As for ``evaluate``.
+    settings : mapping of names to values
+        Other settings that are given.
+    """
+    chosen = _settings_of(source, labels, columns, gallery, settings)
+    if _is_given(source):
+        return read_as(source, chosen), chosen
+    return _from_arrays((source, labels, columns), gallery, chosen), chosen
+
+
+def _settings_of(
+    source: Any,
+    labels: Any,
+    columns: Mapping[str, Any] | None,
+    gallery: Any,
+    settings: Mapping[str, Any],
+) -> Settings:
+    """Return the settings for a source.
+
+    Raises
+    ------
+    InputError
+        Labels, columns or gallery do not go with the source.
+    SettingsError
+        A setting is not usable.
+    """
+    given = dict(settings)
     if _is_given(source):
         if labels is not None and not isinstance(labels, str | Path):
             raise InputError(
@@ -169,15 +217,10 @@ def evaluate(
             )
         if columns is not None or not isinstance(gallery, str | Path | None):
             raise InputError("a file's columns and gallery are in files too; give names and a path")
-        chosen = merge({}, settings | {"labels": labels and str(labels), "gallery": gallery})
-        return evaluate_file(source, chosen)
+        return merge({}, given | {"labels": labels and str(labels), "gallery": gallery})
     if labels is None:
         raise InputError("there are no labels; give one for each vector")
-    chosen = merge({}, settings | {"gallery": None if gallery is None else ARRAYS})
-    start = time.perf_counter()
-    embeddings = _from_arrays((source, labels, columns), gallery, chosen)
-    run = evaluate_embeddings(embeddings, chosen, read_seconds=time.perf_counter() - start)
-    return dataclasses.replace(run, embeddings=embeddings)
+    return merge({}, given | {"gallery": None if gallery is None else ARRAYS})
 
 
 def _is_given(source: Any) -> bool:

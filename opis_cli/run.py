@@ -143,6 +143,48 @@ class Run(Evaluation):
 
         return class_curves_table(self) if by_class else curves_table(self)
 
+    def groups(self) -> "pd.DataFrame":
+        """Return a table of the groups, at the global threshold and at thresholds of their own.
+
+        Returns
+        -------
+        DataFrame
+            A row for each group, with the fields of ``report.groups.groups``. Thresholds are on the
+            user's scale.
+
+        Raises
+        ------
+        RunError
+            The run has no counts by pair of groups, or no threshold.
+        """
+        from opis_cli.report.groups_table import groups_table
+
+        return groups_table(self)
+
+    def group_pairs(self, threshold: float | str | None = None) -> "pd.DataFrame":
+        """Return a table of the pairs of groups, at one threshold for all.
+
+        Parameters
+        ----------
+        threshold : float, or path of a threshold.json, optional
+            By default the recommended threshold.
+
+        Returns
+        -------
+        DataFrame
+            A row for each pair of groups that has pairs: ``group_a, group_b, genuine_pairs,
+            impostor_pairs, far, frr, supported``. With a gallery, ``group_a`` is the group of the
+            query. The last column says whether the impostor pairs are enough to resolve max_far.
+
+        Raises
+        ------
+        OpisError
+            The run has no counts by pair of groups, no threshold, or no counts by group at it.
+        """
+        from opis_cli.report.groups_table import group_pairs_table
+
+        return group_pairs_table(self, threshold)
+
     def export(self, path: str | Path) -> None:
         """Write ``curves()`` as ``.parquet`` or ``.csv``, by the suffix of the path.
 
@@ -336,7 +378,8 @@ class Run(Evaluation):
             save_counts(self.counts, folder / COUNTS_FILE)
             _write_classes(self.classes(), folder / CLASSES_FILE)
             if self.report.recommendation.threshold is not None:
-                text = threshold_json(self.report, self.report.recommendation)
+                chosen, groups = self.report.recommendation, self.report.groups
+                text = threshold_json(self.report, chosen, groups)
                 (folder / THRESHOLD_FILE).write_text(text, encoding="utf-8")
             self.plot().savefig(folder / PLOT_FILE)
             timings = dataclasses.replace(

@@ -461,6 +461,12 @@ class Settings:
         """Columns to read from a gallery. It needs no groups: a pair counts only for the query."""
         return dataclasses.replace(self, group_column=None).columns
 
+    @property
+    def optional_gallery_columns(self) -> tuple[str, ...]:
+        """Columns to read from a gallery if it has them: groups, to count by pair of groups."""
+        group = self.group_column
+        return () if group is None or group in self.gallery_columns else (group,)
+
     def _check_pairs(self) -> None:
         """Refuse settings that are only for embeddings or only for scored pairs."""
         if not self.pairs:

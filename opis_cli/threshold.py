@@ -28,6 +28,7 @@ from opis_cli.values import parse_size
 
 Doubles = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Groups = tuple[Any, Any] | None
 
 _PAIR_VALUES, _TILE_ROWS = 1 << 21, 2_048
 """Values of vectors that are compared pair by pair at a time, and rows of each side if all are
@@ -103,12 +104,13 @@ class Threshold:
         found = np.asarray(as_known(found, self.rule.metric))
         return found[0] if single else found
 
-    def accept(self, a: Any, b: Any) -> Flags:
+    def accept(self, a: Any, b: Any, *, groups: Groups = None) -> Flags:
         """Return which pairs of vectors are accepted.
 
-        The parameters, the shape of the result and the errors are those of ``compare``.
+        The parameters ``a`` and ``b``, the shape of the result and the errors are those of
+        ``compare``, and ``groups`` is that of ``accept_scores``.
         """
-        return self.accept_scores(self.compare(a, b))
+        return self.accept_scores(self.compare(a, b), groups=groups)
 
     def accept_all(self, a: Any, b: Any, *, memory_limit: str | int = "1GB") -> Flags:
         """Return which pairs of all vectors of one side with all of the other are accepted.
@@ -149,7 +151,9 @@ class Threshold:
                 )
         return found
 
-    def accept_scores(self, scores: Any, scale: str | None = None) -> Flags:
+    def accept_scores(
+        self, scores: Any, scale: str | None = None, *, groups: Groups = None
+    ) -> Flags:
         """Return which pairs are accepted, from their distances or scores.
 
         Parameters
@@ -157,6 +161,10 @@ class Threshold:
         scores : array-like of any shape
         scale : str, optional
             Scale of the scores. By default the own scale of the file.
+        groups : two array-likes, optional
+            Name of the group of each side of the pairs, in arrays that broadcast to the shape of
+            ``scores``. Pairs within a group are then judged at its threshold, and pairs across two
+            groups at the stricter of their thresholds. By default the one threshold decides.
 
         Returns
         -------
@@ -165,24 +173,33 @@ class Threshold:
         Raises
         ------
         SettingsError
-            The file has no such scale.
+            The file has no such scale, or no thresholds by group.
         InputError
             A score is missing or no number.
         """
-        return self._within(_numbers(scores), self.rule.distance, scale)
+        numbers, scale = _numbers(scores), self._known(scale)
+        if groups is None:
+            return self._within(numbers, self.rule.distance, scale)
+        left, right = (self._group_limits(side, scale) for side in groups)
+        stricter = np.maximum if scale in CLOSER_ABOVE else np.minimum
+        return _accepted(numbers, stricter(left, right), scale)
 
-    def decide(self, a: Any, b: Any) -> NDArray[np.str_]:
+    def decide(self, a: Any, b: Any, *, groups: Groups = None) -> NDArray[np.str_]:
         """Return the decision on each pair of vectors: "accept", "review" or "refuse".
 
-        The parameters, the shape of the result and the errors are those of ``compare``.
+        The parameters ``a`` and ``b``, the shape of the result and the errors are those of
+        ``compare``, and ``groups`` is that of ``decide_scores``.
         """
-        return self.decide_scores(self.compare(a, b))
+        return self.decide_scores(self.compare(a, b), groups=groups)
 
-    def decide_scores(self, scores: Any, scale: str | None = None) -> NDArray[np.str_]:
+    def decide_scores(
+        self, scores: Any, scale: str | None = None, *, groups: Groups = None
+    ) -> NDArray[np.str_]:
         """Return the decision on each pair, from its distance or score.
 
         If the file has two thresholds (``review``), pairs between them are for review, and
-        ``accept`` goes by the one ``threshold`` still. Without them nothing is for review.
+        ``accept`` goes by the one ``threshold`` still. Without them, and by group, nothing is for
+        review.
 
         The parameters and the errors are those of ``accept_scores``.
 
@@ -191,9 +208,9 @@ class Threshold:
         ndarray of the shape of ``scores``, str
             "accept", "review" or "refuse".
         """
-        numbers, review = _numbers(scores), self.rule.review
-        if review is None:
-            accepted = kept = self._within(numbers, self.rule.distance, scale)
+        numbers, scale, review = _numbers(scores), self._known(scale), self.rule.review
+        if review is None or groups is not None:
+            accepted = kept = self.accept_scores(numbers, scale, groups=groups)
         else:
             first, last = (
                 None if end is None else as_known(end, self.rule.metric)
@@ -293,13 +310,33 @@ class Threshold:
         check_scale(scale, self.limits, self.rule.metric)
         return scale
 
-    def _within(self, numbers: Doubles, distance: float, scale: str | None) -> Flags:
+    def _within(self, numbers: Doubles, distance: float, scale: str) -> Flags:
         """Return which numbers are accepted at a threshold that is given as a distance."""
-        scale = self._known(scale)
-        limit = np.float32(self._limits(distance)[scale])
-        with np.errstate(over="ignore"):
-            rounded = numbers.astype(np.float32)
-        return np.asarray(rounded >= limit if scale in CLOSER_ABOVE else rounded <= limit)
+        return _accepted(numbers, self._limits(distance)[scale], scale)
+
+    def _group_limits(self, names: Any, scale: str) -> Doubles:
+        """Return the threshold of the group of each of some names, on a scale."""
+        own = self.rule.groups
+        if own is None:
+            raise SettingsError(
+                "this threshold.json has no thresholds by group; evaluate with --group-column, or "
+                "decide without groups"
+            )
+
+        def limit(threshold: float) -> float:
+            return self._limits(as_known(threshold, self.rule.metric))[scale]
+
+        limits = {name: limit(threshold) for name, threshold in own.thresholds.items()}
+        others, given = limit(own.other_groups), np.asarray(names, object)
+        found = [limits.get(str(name), others) for name in given.ravel().tolist()]
+        return np.array(found, np.float64).reshape(given.shape)
+
+
+def _accepted(numbers: Doubles, limit: Doubles | float, scale: str) -> Flags:
+    """Return which numbers are accepted at limits on their scale."""
+    with np.errstate(over="ignore"):
+        rounded, limit = numbers.astype(np.float32), np.asarray(limit).astype(np.float32)
+    return np.asarray(rounded >= limit if scale in CLOSER_ABOVE else rounded <= limit)
 
 
 def _numbers(scores: Any) -> Doubles:

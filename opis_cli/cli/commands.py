@@ -136,8 +136,9 @@ def recommend(
     chosen = run.recommend(**asked)
     if output is not None:
         from opis_cli.report.threshold_file import write_threshold
+        from opis_cli.scoring.by_group import by_group
 
-        write_threshold(run.report, chosen, output)
+        write_threshold(run.report, chosen, output, by_group(run.counts, chosen))
     if as_json:
         print_json(chosen)
     elif not quiet:

@@ -8,6 +8,7 @@ import opis_cli
 from opis_cli.records import Embeddings, PairCounts
 from opis_cli.report import records as rep
 from opis_cli.report.input_warnings import ROWS_NAMED, input_warnings, label_conflicts
+from opis_cli.scoring.by_group import by_group
 from opis_cli.scoring.curves import class_rates, evaluable_classes
 from opis_cli.scoring.deployed import judge_deployed, worst_classes
 from opis_cli.scoring.inequity import differentials
@@ -78,6 +79,7 @@ def build_report(
         intervals=intervals(counts, consistency, chosen, beta=beta, eps=eps, seed=seed),
         held_out=held_out(counts, max_far, max_frr),
         differentials=differentials(counts, at),
+        groups=by_group(counts, chosen),
         open_set=open_set(counts, at),
         duplicates=_duplicates(counts),
         sample=sample,

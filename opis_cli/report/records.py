@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from opis_cli.quantities import Amount, Count, Digest, Several, Share, Some
 from opis_cli.records import InputWarning
+from opis_cli.scoring.by_group import ByGroup
 from opis_cli.scoring.deployed import Deployed, WorstClass
 from opis_cli.scoring.inequity import Differentials
 from opis_cli.scoring.operating import OperatingPoint
@@ -20,7 +21,7 @@ from opis_cli.statistics.held_out import HeldOut
 from opis_cli.statistics.intervals import Intervals
 from opis_cli.statistics.noise import OpisCorrected
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +305,10 @@ class Report:
         Rows that equal another row. Null if counting did not look for them, as for scored pairs.
     opis_by : OpisBy | None
         OPIS and eps-OPIS with thresholds on other scales. Null in reports of an older opis.
+    groups : ByGroup | None
+        Groups at the global threshold, and at thresholds of their own at equal FAR. Null without
+        groups, if rows of the gallery have no group, if no threshold meets max_far, and in reports
+        of an older opis.
     """
 
     schema_version: int
@@ -331,6 +336,7 @@ class Report:
     open_set: OpenSet | None = None
     duplicates: Duplicates | None = None
     opis_by: OpisBy | None = None
+    groups: ByGroup | None = None
 
     @property
     def counted(self) -> str:

@@ -13,9 +13,10 @@ from opis_cli.files import write_text
 from opis_cli.quantities import OpenShare, Share
 from opis_cli.report.records import Report
 from opis_cli.report.report_json import of_version, to_json
+from opis_cli.scoring.by_group import ACROSS, ACROSS_SCORES, ByGroup
 from opis_cli.scoring.recommend import Equivalents, Recommendation
 from opis_cli.settings import Metric
-from opis_cli.text import SIMILARITIES, scale
+from opis_cli.text import SIMILARITIES, as_known, scale
 
 THRESHOLD_FILE = "threshold.json"
 THRESHOLD_VERSION = 1
@@ -41,6 +42,31 @@ class ReviewThresholds:
 
     accept_threshold: float | None
     refuse_threshold: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupThresholds:
+    """Thresholds by group at equal FAR, on the scale of the threshold.
+
+    Attributes
+    ----------
+    column : str | None
+        Column of the groups in the evaluated data.
+    max_far : float
+        Bound on the FAR of the impostor pairs within each group.
+    thresholds : dict[str, float]
+        Threshold of each group that has one, by the name of the group as text.
+    other_groups : float
+        Threshold of all other groups.
+    across_groups : str
+        The rule for a pair across two groups: the stricter of their two thresholds.
+    """
+
+    column: str | None
+    max_far: Share
+    thresholds: dict[str, float]
+    other_groups: float
+    across_groups: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +113,8 @@ class ThresholdFile:
         The same threshold on other scales.
     review : ReviewThresholds | None
         Two thresholds in place of the one, for decisions with a review. Null if there are none.
+    groups : GroupThresholds | None
+        Thresholds by group. Null if the evaluation had no groups.
     llr : LlrMap | None
         Map to log-likelihood ratios. Null if there is none.
     max_far : float | None
@@ -113,6 +141,7 @@ class ThresholdFile:
     accept: Accept | None = None
     equivalents: Equivalents = field(default=_NONE)
     review: ReviewThresholds | None = None
+    groups: GroupThresholds | None = None
     llr: LlrMap | None = None
     max_far: Share | None = None
     max_frr: Share | None = None
@@ -134,17 +163,20 @@ def accept_rule(metric: str) -> Accept:
     return "score >= threshold" if metric in SIMILARITIES else "distance <= threshold"
 
 
-def threshold_json(report: Report, chosen: Recommendation) -> str:
-    """Return the text of ``threshold.json`` for a recommendation that has a threshold."""
+def threshold_json(report: Report, chosen: Recommendation, groups: ByGroup | None = None) -> str:
+    """Return the text of ``threshold.json`` for a recommendation that has a threshold.
+
+    ``groups`` has the thresholds by group at the bounds of ``chosen``, if there are groups.
+    """
     assert chosen.threshold is not None
     metric: Metric = report.settings["metric"]
-    score = chosen.equivalents.score
     return to_json(
         ThresholdFile(
-            threshold=chosen.threshold if score is None else score,
+            threshold=as_known(chosen.threshold, metric),
             metric=metric,
             accept=accept_rule(metric),
             equivalents=chosen.equivalents,
+            groups=None if groups is None else _by_group(report, groups),
             max_far=chosen.max_far,
             max_frr=chosen.max_frr,
             far=chosen.far,
@@ -157,8 +189,26 @@ def threshold_json(report: Report, chosen: Recommendation) -> str:
     )
 
 
-def write_threshold(report: Report, chosen: Recommendation, file: Path) -> None:
-    """Write ``threshold.json`` for a recommendation.
+def _by_group(report: Report, groups: ByGroup) -> GroupThresholds:
+    """Return thresholds by group, and the rules for other groups and for pairs across groups."""
+    metric = report.settings["metric"]
+    return GroupThresholds(
+        column=report.source.group_column,
+        max_far=groups.max_far,
+        thresholds={
+            str(one.name): as_known(one.threshold, metric)
+            for one in groups.groups
+            if one.threshold is not None
+        },
+        other_groups=as_known(groups.threshold, metric),
+        across_groups=ACROSS_SCORES if metric in SIMILARITIES else ACROSS,
+    )
+
+
+def write_threshold(
+    report: Report, chosen: Recommendation, file: Path, groups: ByGroup | None = None
+) -> None:
+    """Write ``threshold.json`` for a recommendation. See ``threshold_json``.
 
     Raises
     ------
@@ -167,7 +217,7 @@ def write_threshold(report: Report, chosen: Recommendation, file: Path) -> None:
     """
     if chosen.threshold is None:
         raise RunError(f"{file}: not written, as no threshold meets the bounds")
-    write_text(file, threshold_json(report, chosen))
+    write_text(file, threshold_json(report, chosen, groups))
 
 
 def threshold_file(text: str, where: str) -> ThresholdFile:
@@ -209,6 +259,8 @@ def _check(read: ThresholdFile) -> None:
         if given != sorted(given, reverse=read.metric in SIMILARITIES):
             raise ValueError("pairs that are both accepted and refused")
         numbers += given
+    if read.groups is not None:
+        numbers += [*read.groups.thresholds.values(), read.groups.other_groups]
     if read.llr is not None:
         line, points = (read.llr.slope, read.llr.intercept), (read.llr.values, read.llr.llrs)
         if read.llr.method == "logistic":
@@ -218,7 +270,7 @@ def _check(read: ThresholdFile) -> None:
             if not values or len(values) != len(llrs) or list(values) != sorted(set(values)):
                 raise ValueError("no map")
             numbers += [*values, *llrs]
-    if not all(math.isfinite(float(number)) for number in numbers):
+    if not all(type(one) in (int, float) and math.isfinite(float(one)) for one in numbers):
         raise ValueError("a number that is not finite")
 
 

@@ -16,9 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli.counting.single_pairs import comparable, distances_of_all, distances_of_pairs
-from opis_cli.embeddings.bits import packed
-from opis_cli.embeddings.clean import as_matrix
+from opis_cli.counting.single_pairs import (
+    checked,
+    distances_of_all,
+    distances_of_pairs,
+    sides_of,
+)
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.records import Numbers
 from opis_cli.report.threshold_file import ThresholdFile, load_threshold_file
@@ -98,7 +101,10 @@ class Threshold:
         step = max(1, _PAIR_VALUES // max(1, left.shape[1]))
         for start in range(0, rows, step):
             part = slice(start, start + step)
-            sides = (self._ready(side if len(side) == 1 else side[part]) for side in (left, right))
+            sides = (
+                checked(side if len(side) == 1 else side[part], self.rule.metric)
+                for side in (left, right)
+            )
             one, two = np.broadcast_arrays(*sides)
             found[part] = distances_of_pairs(one, two, self.rule.metric)
         found = np.asarray(as_known(found, self.rule.metric))
@@ -142,9 +148,9 @@ class Threshold:
             )
         found = np.empty((len(left), len(right)), np.bool_)
         for i in range(0, len(left), _TILE_ROWS):
-            one = self._ready(left[i : i + _TILE_ROWS])
+            one = checked(left[i : i + _TILE_ROWS], self.rule.metric)
             for j in range(0, len(right), _TILE_ROWS):
-                two = self._ready(right[j : j + _TILE_ROWS])
+                two = checked(right[j : j + _TILE_ROWS], self.rule.metric)
                 distances = distances_of_all(one, two, self.rule.metric)
                 found[i : i + _TILE_ROWS, j : j + _TILE_ROWS] = self.accept_scores(
                     distances, "distance"
@@ -275,30 +281,7 @@ class Threshold:
                 f"this threshold is a {self.rule.metric} of scored pairs, and vectors have none; "
                 "use accept_scores"
             )
-        left, right = (
-            as_matrix(np.atleast_2d(np.asarray(side)), name) for side, name in ((a, "a"), (b, "b"))
-        )
-        if left.shape[1] != right.shape[1]:
-            raise InputError(
-                f"the vectors of a have {left.shape[1]} dimensions and those of b "
-                f"{right.shape[1]}; both must be of one model"
-            )
-        if self.rule.metric == "hamming":
-            return _bits(left, right)
-        return left, right
-
-    def _ready(self, vectors: Numbers) -> Doubles:
-        """Return vectors as they are compared, and refuse those that cannot be."""
-        bad = ~np.isfinite(vectors).all(axis=1)
-        problem = "NaN or infinity"
-        if self.rule.metric == "cosine" and not bad.any():
-            bad, problem = ~np.any(vectors, axis=1), "norm zero"
-        if bad.any():
-            raise InputError(
-                f"{np.count_nonzero(bad)} vectors of {problem}, which have no distance; leave "
-                "them out"
-            )
-        return comparable(vectors, self.rule.metric)
+        return sides_of(a, b, self.rule.metric)
 
     def _limits(self, distance: float) -> dict[str, float]:
         unit = self.rule.metric == "cosine" or self.rule.equivalents.euclidean_unit is not None
@@ -328,8 +311,13 @@ class Threshold:
 
         limits = {name: limit(threshold) for name, threshold in own.thresholds.items()}
         others, given = limit(own.other_groups), np.asarray(names, object)
-        found = [limits.get(str(name), others) for name in given.ravel().tolist()]
+        found = [limits.get(_as_text(name), others) for name in given.ravel().tolist()]
         return np.array(found, np.float64).reshape(given.shape)
+
+
+def _as_text(name: Any) -> str:
+    """Return the name of a group as text. Integers beside missing values often come as floats."""
+    return str(int(name) if isinstance(name, float) and name.is_integer() else name)
 
 
 def _accepted(numbers: Doubles, limit: Doubles | float, scale: str) -> Flags:
@@ -352,14 +340,6 @@ def _numbers(scores: Any) -> Doubles:
             "pairs out"
         )
     return numbers
-
-
-def _bits(left: Numbers, right: Numbers) -> tuple[Numbers, Numbers]:
-    """Return bits as -1 and 1. Both sides are read alike, as packed or as one bit a number."""
-    both = np.concatenate([left, right])
-    codes, bits, _ = packed(both, np.arange(len(both)), "the rows of a, and then of b")
-    signs = 2 * np.unpackbits(codes.view(np.uint8), axis=1, count=bits).astype(np.int8) - 1
-    return signs[: len(left)], signs[len(left) :]
 
 
 def load_threshold(path: str | Path) -> Threshold:

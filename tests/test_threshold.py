@@ -236,6 +236,40 @@ def test_one_threshold_accepts_or_refuses(tmp_path):
     assert repr(made(tmp_path, 12, "dot")) == "<Threshold: inner product >= 12>"
 
 
+GROUPS = {
+    "column": "site", "max_far": 0.01, "across_groups": "the stricter",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("metric", ["cosine", "score"])
+def test_thresholds_by_group(metric, tmp_path):
+    """A pair within a group goes by its threshold, and one across groups by the stricter."""
+    far, near, others = (0.6, 0.3, 0.5) if metric == "cosine" else (3, 6, 4)
+    groups = GROUPS | {"thresholds": {"a": far, "7": near}, "other_groups": others}
+    rule = made(tmp_path, 0.5, metric, groups=groups)
+    left = np.array(["a", 7, "a", "new", None], object)
+    right = np.array(["a", 7, 7, "a", "new"], object)
+    expected = [far, near, near, others, others]
+    beyond = 1e-3 * (1 if metric == "cosine" else -1)
+    assert rule.accept_scores(expected, groups=(left, right)).all()
+    assert not rule.accept_scores(np.array(expected) + beyond, groups=(left, right)).any()
+    # One name for a whole side, and the other way round.
+    assert rule.accept_scores([far, far], groups=("a", ["a", 7])).tolist() == [True, False]
+    floats = np.array([7.0, np.nan])
+    assert rule.accept_scores([near, others], groups=(floats, floats)).all()
+    assert not rule.accept_scores(near + beyond, groups=(7.0, 7.0))
+    words = rule.decide_scores([far, far], groups=(["a", 7], "a")).tolist()
+    assert words == ["accept", "refuse"]
+    if metric == "cosine":
+        assert rule.accept_scores(1 - far, "cosine_similarity", groups=("a", "a"))
+        angle = np.arccos(1 - 0.55)
+        pair = [[1.0, 0.0]], [[np.cos(angle), np.sin(angle)]]
+        assert rule.accept(*pair, groups=("a", "a")) and not rule.accept(*pair, groups=("a", 7))
+        assert rule.decide(*pair, groups=("a", 7)) == "refuse"
+    with pytest.raises(SettingsError, match="no thresholds by group"):
+        made(tmp_path).accept_scores(0.1, groups=("a", "a"))
+
+
 def test_bits_are_read_in_every_form(tmp_path):
     rule = made(tmp_path, 8.5, "hamming")
     packed = np.random.default_rng(0).integers(0, 256, (20, 4), dtype=np.uint8)
@@ -251,8 +285,8 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     for a, b, says in (
         (rows, np.ones((2, 2)), "a has 3 rows and b 2"),
         (rows, np.ones((3, 4)), "dimensions"),
-        (rows, np.array([[0, 0]]), "norm zero"),
-        (rows, np.array([[np.nan, 0]]), "1 vectors of NaN"),
+        (rows, np.array([[0, 0]]), "1 vectors of .* norm zero"),
+        (rows, np.array([[np.nan, 0]]), "1 vectors of NaN, inf"),
         (np.array([["x"]]), rows, "of type"),
         (np.ones((2, 2, 2)), rows, "shape"),
     ):
@@ -289,6 +323,7 @@ def test_the_file_of_an_old_run_is_read(folder):
 def test_a_file_is_valid_by_its_schema_with_all_of_its_parts(tmp_path, saved):
     content = json.loads((saved / "threshold.json").read_text())
     content["review"] = {"accept_threshold": 0.1, "refuse_threshold": None}
+    content["groups"] = GROUPS | {"thresholds": {"a": 0.3}, "other_groups": 0.2}
     content["llr"] = dict.fromkeys(("slope", "intercept")) | {
         "method": "pav", "values": [0.1], "llrs": [0.2],
     }  # fmt: skip
@@ -323,6 +358,8 @@ def test_the_schema_describes_the_record():
         ({"metric": "taxicab"}, "no threshold.json"),
         ({"equivalents": [1]}, "no threshold.json"),
         ({"review": {"accept_threshold": 0.5, "refuse_threshold": 0.4}}, "no threshold.json"),
+        ({"groups": GROUPS | {"thresholds": {"a": "x"}, "other_groups": 1}}, "no threshold.json"),
+        ({"groups": GROUPS | {"thresholds": [], "other_groups": 1}}, "no threshold.json"),
         ({"llr": {"method": "logistic", "slope": 1.0}}, "no threshold.json"),
         ({"llr": {"method": "pav", "values": [1, 1], "llrs": [0, 0]}}, "no threshold.json"),
         ({"llr": {"method": "pav", "values": [1], "llrs": [0, 0]}}, "no threshold.json"),

@@ -73,6 +73,14 @@ def decide(
             rich_help_panel="Input",
         ),
     ] = None,
+    group_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of groups, or one for each side, for thresholds by group.",
+            metavar="COLUMN|LEFT,RIGHT",
+            rich_help_panel="Input",
+        ),
+    ] = None,
     missing_score: Annotated[
         str,
         typer.Option(
@@ -98,6 +106,7 @@ def decide(
             score_column=score_column,
             embedding_column=embedding_column,
             scale=scale,
+            group_column=group_column,
             missing_score=missing_score,  # type: ignore[arg-type]  # `decide_table` checks it
             progress=progress,
         )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from opis_cli.counting.scored_table import SCORE_NAMES
+from opis_cli.counting.scored_table import SCORE_NAMES, side_columns
 from opis_cli.embeddings.columns import EMBEDDING_NAMES, choose, show
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.scoring.scales import check_scale, own_scale
@@ -25,10 +25,13 @@ class Columns:
         One column of scores or distances, or two columns of vectors.
     scale : str
         Scale of the scores. That of compared vectors is the threshold's own.
+    groups : tuple of str
+        Columns of groups: none, one for both sides of a pair, or one for each.
     """
 
     names: tuple[str, ...]
     scale: str
+    groups: tuple[str, ...] = ()
 
 
 def find_columns(
@@ -38,8 +41,9 @@ def find_columns(
     score: str | None,
     vectors: str | None,
     scale: str | None,
+    groups: str | None,
 ) -> Columns:
-    """Find the column of scores, or the two columns of vectors.
+    """Find the column of scores, or the two columns of vectors, and those of groups.
 
     Parameters
     ----------
@@ -48,9 +52,9 @@ def find_columns(
     rule : Threshold
     where : Path
         The table, for errors.
-    score, vectors, scale : str, optional
-        What the user gave: a column of scores, two of vectors with a comma between, and what the
-        scores are.
+    score, vectors, scale, groups : str, optional
+        What the user gave: a column of scores, two of vectors with a comma between, what the scores
+        are, and one or two columns of groups.
 
     Raises
     ------
@@ -59,41 +63,46 @@ def find_columns(
     SettingsError
         The scale is unknown or not told, or the threshold has no vectors.
     """
-    own = own_scale(rule.rule.metric)
     if score is not None and vectors is not None:
         raise SettingsError("--score-column and --embedding-column exclude each other; give one")
+    if groups is not None and rule.rule.groups is None:
+        raise SettingsError(
+            "--group-column: this threshold.json has no thresholds by group; evaluate with "
+            "--group-column, or leave it out"
+        )
+    found = () if groups is None else side_columns(names, groups, where, "--group-column")
     sides = _sides(names, vectors, where) if score is None else ()
-    if sides and vectors is None and any(name in names for name in (*SCORE_NAMES, *PAIR_SCALES)):
+    if not sides:
+        column = choose(
+            names, score, (*SCORE_NAMES, *PAIR_SCALES), "score", where,
+            "column of scores or distances, and no two of vectors such as embedding_a and "
+            "embedding_b",
+        )  # fmt: skip
+        return Columns((column,), _scale(column, rule, scale, where), tuple(found))
+    if vectors is None and any(name in names for name in (*SCORE_NAMES, *PAIR_SCALES)):
         raise InputError(
             f"{where}: there are scores and vectors ({', '.join(map(repr, sides))}); say which to "
             "go by: --score-column=NAME or --embedding-column=LEFT,RIGHT"
         )
-    if sides:
-        if rule.rule.metric in SCORED:
-            raise SettingsError(
-                f"this threshold is a {rule.rule.metric} of scored pairs, and vectors have none; "
-                "name the column of scores: --score-column=NAME"
-            )
-        if scale not in (None, own):
-            raise SettingsError(f"--scale is for scores; vectors are compared by {own}")
-        return Columns(sides, own)
-    column = choose(
-        names, score, (*SCORE_NAMES, *PAIR_SCALES), "score", where,
-        "column of scores or distances, and no two of vectors such as embedding_a and embedding_b",
-    )  # fmt: skip
-    return Columns((column,), _scale(column, rule, scale, where))
+    if rule.rule.metric in SCORED:
+        raise SettingsError(
+            f"this threshold is a {rule.rule.metric} of scored pairs, and vectors have none; "
+            "name the column of scores: --score-column=NAME"
+        )
+    own = own_scale(rule.rule.metric)
+    if scale not in (None, own):
+        raise SettingsError(f"--scale is for scores; vectors are compared by {own}")
+    return Columns(sides, own, tuple(found))
 
 
 def _sides(names: Sequence[str], given: str | None, where: Path) -> tuple[str, ...]:
     """Return the two columns of vectors that were named, or those of usual names; () if none."""
     if given is not None:
-        sides = tuple(name.strip() for name in given.split(","))
-        missing = [name for name in sides if name not in names]
-        if len(sides) != 2 or missing:
-            problem = f"no column {missing[0]!r}" if missing else "name two columns of vectors"
+        sides = tuple(side_columns(names, given, where, "--embedding-column"))
+        if len(sides) != 2:
             raise InputError(
-                f"{where}: --embedding-column {given}: {problem}; write it as LEFT,RIGHT. The "
-                f"columns are {show(names)}"
+                f"{where}: --embedding-column {given}: name two columns of vectors, as LEFT,RIGHT. "
+                f"The columns are {show(names)}"
             )
         return sides
     usual = [(name + one, name + two) for name in EMBEDDING_NAMES for one, two in _SIDES]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from opis_cli.counting.scored_files import raw_batches, rows_of, schema_of
 from opis_cli.counting.scored_values import numbers
+from opis_cli.counting.single_pairs import usable
 from opis_cli.deciding.columns import Columns, find_columns
 from opis_cli.embeddings import arrow
 from opis_cli.embeddings.columns import check_file
@@ -53,7 +54,9 @@ class Decided:
     scale : str
         Scale of the scores.
     limit : float
-        The threshold on this scale.
+        The one threshold on this scale.
+    group_columns : tuple[str, ...]
+        Columns of groups, whose thresholds decided in place of the one. Empty without groups.
     """
 
     pairs: int
@@ -64,6 +67,7 @@ class Decided:
     columns: tuple[str, ...]
     scale: str
     limit: float
+    group_columns: tuple[str, ...]
 
 
 def decide_table(
@@ -74,6 +78,7 @@ def decide_table(
     score_column: str | None = None,
     embedding_column: str | None = None,
     scale: str | None = None,
+    group_column: str | None = None,
     missing_score: MissingScore = "error",
     progress: Progress = lambda done, total: None,
 ) -> Decided:
@@ -94,6 +99,9 @@ def decide_table(
         are used.
     scale : str, optional
         Scale of the scores. By default the name of the column or the kind of the threshold tells.
+    group_column : str, optional
+        Column of the groups of pairs, or two with a comma between, one for each side. Then the
+        thresholds by group decide.
     missing_score : {"error", "reject", "drop"}
         What to do with pairs without a score or a usable vector: refuse them, or leave them out.
     progress : callable
@@ -118,7 +126,9 @@ def decide_table(
         for file in files:
             check_file(file)
         schema = schema_of(files[0])
-        columns = find_columns(schema.names, rule, files[0], score_column, embedding_column, scale)
+        columns = find_columns(
+            schema.names, rule, files[0], score_column, embedding_column, scale, group_column
+        )
         total = sum(map(rows_of, files))
         with _table(target, schema, rule.rule.llr is not None) as write:
             for raw, file, row in _batches(files, schema, columns):
@@ -127,7 +137,9 @@ def decide_table(
                 if missing.any() and missing_score == "error":
                     raise _no_score(file, row + int(np.argmax(missing)), columns)
                 found = np.full(len(scores), "refuse")
-                found[~missing] = rule.decide_scores(scores[~missing], columns.scale)
+                found[~missing] = rule.decide_scores(
+                    scores[~missing], columns.scale, groups=_groups(raw, columns, file, ~missing)
+                )
                 kept = ~missing if missing_score == "drop" else np.ones(len(scores), np.bool_)
                 write(raw, found, _llrs(rule, scores, columns.scale), kept)
                 for word in counts:
@@ -141,6 +153,7 @@ def decide_table(
         columns=columns.names,
         scale=columns.scale,
         limit=rule.limits[columns.scale],
+        group_columns=columns.groups,
     )
 
 
@@ -173,7 +186,7 @@ def _as_first(raw: Any, schema: Any, file: Path, first: Path) -> Any:
 
 def _scores(rule: Threshold, raw: Any, columns: Columns, file: Path, row: int) -> Doubles:
     """Return the number of each pair of a batch, NaN where it has none, shape (n,)."""
-    arrays = [raw.column(raw.schema.get_field_index(name)) for name in columns.names]
+    arrays = [_column(raw, name) for name in columns.names]
     if len(arrays) == 1:
         return numbers(arrays[0], file, columns.names[0], row)
     found = np.full(len(raw), np.nan)
@@ -181,10 +194,28 @@ def _scores(rule: Threshold, raw: Any, columns: Columns, file: Path, row: int) -
         _vectors(array, f"{file}, column {name!r}", row)
         for array, name in zip(arrays, columns.names, strict=True)
     )
-    good = np.logical_and(*(_usable(*side, rule.rule.metric) for side in (left, right)))
+    good = np.logical_and(
+        *(usable(vectors, rule.rule.metric) & ~nulls for vectors, nulls in (left, right))
+    )
     if good.any():
         found[good] = rule.compare(left[0][good], right[0][good])
     return found
+
+
+def _groups(
+    raw: Any, columns: Columns, file: Path, kept: NDArray[np.bool_]
+) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Return the group of each side of some pairs of a batch; None without groups."""
+    labels = (
+        arrow.join_labels([_column(raw, name)], f"{file}, column {name!r}")
+        for name in columns.groups
+    )
+    names = [np.array(one.to_pylist(), object)[kept] for one in labels]
+    return (names[0], names[-1]) if names else None
+
+
+def _column(raw: Any, name: str) -> Any:
+    return raw.column(raw.schema.get_field_index(name))
 
 
 def _vectors(array: Any, where: str, row: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -200,12 +231,6 @@ def _vectors(array: Any, where: str, row: int) -> tuple[NDArray[Any], NDArray[np
     else:
         block = arrow.list_block(array, where)
     return arrow.stack([block], len(array), dtype)
-
-
-def _usable(vectors: NDArray[Any], nulls: NDArray[np.bool_], metric: str) -> NDArray[np.bool_]:
-    """Return which vectors have distances."""
-    good = ~nulls & np.isfinite(vectors).all(axis=1)
-    return np.asarray(good & np.any(vectors, axis=1) if metric == "cosine" else good)
 
 
 def _no_score(file: Path, row: int, columns: Columns) -> InputError:

@@ -184,6 +184,7 @@ def test_columns_of_vectors_are_told_or_asked_for(rule, tmp_path):
         (sides | {"score_column": "distance"}, "exclude each other"),
         (sides | {"scale": "cosine_similarity"}, "scale is for scores"),
         ({"embedding_column": "embedding_a"}, "name two columns"),
+        ({"group_column": "distance"}, "no thresholds by group"),
         ({"embedding_column": "embedding_a,x"}, "no column 'x'"),
         ({"embedding_column": "embedding_a,distance"}, "wanted lists of numbers"),
     ):
@@ -191,6 +192,24 @@ def test_columns_of_vectors_are_told_or_asked_for(rule, tmp_path):
             decide_table(made, file, out, **asked)
     with pytest.raises(OpisError, match="vectors have none"):
         decide_table(rule(0.5, "score"), file, out, **sides)
+
+
+def test_thresholds_by_group(rule, tmp_path):
+    groups = {
+        "column": "site", "max_far": 0.01, "across_groups": "the stricter",
+        "thresholds": {"1": 0.6, "2": 0.3}, "other_groups": 0.4,
+    }  # fmt: skip
+    made, out = rule(0.4, groups=groups), tmp_path / "out.csv"
+    table = {"distance": [0.5] * 5, "one": [1, 1, 2, 7, None], "two": ["1", "2", "2", "1", "1"]}
+    file = written(table, tmp_path)
+    decided = decide_table(made, file, out, group_column="one,two")
+    assert decided.group_columns == ("one", "two")
+    assert pd.read_csv(out)["decision"].tolist() == ["accept", *["refuse"] * 4]
+    # One column says the group of both sides.
+    assert decide_table(made, file, out, group_column="one").accept == 2
+    assert decide_table(made, file, out).accept == 0
+    with pytest.raises(InputError, match="no column 'three'"):
+        decide_table(made, file, out, group_column="one,three")
 
 
 def test_parts_are_one_table(rule, tmp_path):
@@ -246,7 +265,7 @@ def test_the_command(rule, cli, tmp_path):
     done = cli("decide", ".", "pairs.csv", *asked, "--missing-score", "drop", "--json")
     assert json.loads(done.stdout) == {
         "pairs": 4, "accept": 1, "review": 1, "refuse": 1, "without_score": 1,
-        "columns": ["s"], "scale": "cosine_similarity", "limit": 0.6,
+        "columns": ["s"], "scale": "cosine_similarity", "limit": 0.6, "group_columns": [],
     }  # fmt: skip
     done = cli("decide", "threshold.json", "pairs.csv", *asked)
     assert done.returncode == 2 and "--missing-score reject" in done.stderr

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from opis_cli import decimals
 from opis_cli.deciding.table import Decided
-from opis_cli.render.terminal.blocks import section
+from opis_cli.render.terminal.blocks import marked, section
 from opis_cli.report.threshold_file import ThresholdFile
 from opis_cli.scoring.scales import own_scale
 from opis_cli.text import CLOSER_ABOVE, plain, rate, scale
@@ -28,8 +28,13 @@ def decisions_summary(
     if decided.without_score:
         fate = "left out" if dropped else "refused, and counted there"
         rows.append(("without a score", f"{decided.without_score:,}", fate))
-    at = f"{decided.pairs:,} pairs by {name} {sign} {decimals.text(decided.limit)}"
+    by, notes = f"{name} {sign} {decimals.text(decided.limit)}", []
+    if decided.group_columns:
+        by = f"{name}, with thresholds by {' and '.join(map(plain, decided.group_columns))}"
+    elif rule.groups is not None:
+        notes = ["The file has thresholds by group; they decide with --group-column."]
     return Group(
-        section("DECIDED", rows, at),
+        section("DECIDED", rows, f"{decided.pairs:,} pairs by {by}"),
+        *marked(notes),
         Text(f"from {' and '.join(map(plain, decided.columns))}, written to {output}"),
     )

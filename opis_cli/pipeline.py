@@ -17,6 +17,7 @@ from opis_cli.embeddings.read import read_as
 from opis_cli.embeddings.sources import Given, parts_of
 from opis_cli.errors import InputError
 from opis_cli.records import Embeddings, PairCounts
+from opis_cli.remedies.artefact import remedied
 from opis_cli.report.build import build_report, facts_of_embeddings, facts_of_pairs, sample_of
 from opis_cli.report.records import Report, Timings
 from opis_cli.report.threshold_file import read_threshold
@@ -51,6 +52,7 @@ def evaluate(
     higher_is_closer: bool | None = None,
     missing_score: MissingScore | None = None,
     metric: Metric = "cosine",
+    remedy: str | Path | None = None,
     calibration: str = "far:0.01..0.10",
     beta: float = 1.0,
     eps: float = 0.1,
@@ -58,6 +60,11 @@ def evaluate(
     max_frr: float | None = None,
     threshold: float | str | Path | None = None,
     prefer: Prefer = "utility",
+    review: bool = False,
+    prior: float | None = None,
+    cost_fa: float | None = None,
+    cost_fr: float | None = None,
+    cost_review: float | None = None,
     on_bad_rows: OnBadRows = "error",
     ignore_label: str | None = None,
     engine: Engine = "auto",
@@ -107,6 +114,8 @@ def evaluate(
         What to do with scored pairs without a score. By default as ``on_bad_rows``.
     metric : {"cosine", "euclidean", "hamming"}
         Distance of two vectors.
+    remedy : path, optional
+        Folder of a fitted remedy that changes the vectors first, as ``Remedies.save`` writes it.
     calibration : str
         Range to judge consistency over: ``"far:LOW..HIGH"``, ``"frr:LOW..HIGH"`` or
         ``"distance:LOW..HIGH"``.
@@ -118,8 +127,16 @@ def evaluate(
         Bounds on the pooled rates, shares from 0 to 1. If neither is given, ``max_far`` is 0.01.
     threshold : float, or path of a threshold.json, optional
         A deployed threshold to judge too.
-    prefer : {"utility", "low-far", "low-frr", "worst-classes"}
-        Choice within the bounds.
+    prefer : {"utility", "low-far", "low-frr", "worst-classes", "cost"}
+        Choice within the bounds. For ``"cost"``, the least expected cost, no bound is needed.
+    review : bool
+        Whether to report two thresholds: accept by ``max_far``, refuse by ``max_frr``, and review
+        between.
+    prior : float, optional
+        Share of genuine pairs where the threshold will be used.
+    cost_fa, cost_fr, cost_review : float, optional
+        Cost of an accepted impostor pair, of a rejected genuine pair, and of a pair that a person
+        reviews.
     on_bad_rows : {"error", "drop"}
         What to do with nulls, NaN and zero vectors.
     ignore_label : str, optional
@@ -296,6 +313,7 @@ def evaluate_embeddings(
     sizes: Sizes = SIZES,
 ) -> Run:
     """Count the pairs of clean embeddings, and score the counts."""
+    embeddings, settings = remedied(embeddings, settings)
     given = settings.threshold
     deployed = None if given is None else read_threshold(given, settings.metric)
     start = time.perf_counter()

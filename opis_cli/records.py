@@ -78,6 +78,7 @@ class InputWarning:
         "opis_is_noise",
         "packed_bits",
         "column_pattern",
+        "fitted_on_these_rows",
     ]
     text: str
     classes: tuple[int | str, ...] | None = None
@@ -103,6 +104,8 @@ class Source:
         The paths that the user gave, if there were several.
     embedding_column, label_column : str, optional
         The columns that were read, or the pattern of columns, if the files have columns.
+    remedy, remedy_sha256 : str, optional
+        Name and digest of the remedy that changed the vectors, if there is one.
     """
 
     path: str
@@ -112,11 +115,15 @@ class Source:
     parts: tuple[str, ...] = ()
     embedding_column: str | None = None
     label_column: str | None = None
+    remedy: str | None = None
+    remedy_sha256: str | None = None
 
     @property
     def digests(self) -> tuple[str | None, ...]:
-        """Digests of all files: embeddings, labels, and the same two of the gallery."""
-        own = self.sha256, self.labels_sha256
+        """Digests of all files: embeddings, labels, a remedy, and the first two of the gallery."""
+        own: tuple[str | None, ...] = self.sha256, self.labels_sha256
+        if self.remedy_sha256 is not None:
+            own += (self.remedy_sha256,)
         return own if self.gallery is None else own + self.gallery.digests
 
 
@@ -397,6 +404,11 @@ class PairCounts:
     open_set : ndarray of shape (T,), int64, optional
         Number of queries without a genuine pair that accept a gallery row, at ``grid.thresholds``.
         None if there is no gallery.
+    answered : ndarray of shape (T,), int64, optional
+        Number of rows (of queries, with a gallery) that accept their nearest other row, at
+        ``grid.thresholds``. None for scored pairs, whose rows are unknown.
+    right_answers : ndarray of shape (T,), int64, optional
+        Number of those whose nearest other row has the same label.
     duplicates : ndarray, int64, optional
         Numbers of the rows that equal another row. None if counting did not look for them.
     conflicts : ndarray of shape (n, 2), int64, optional
@@ -444,6 +456,8 @@ class PairCounts:
     searches: Ints | None = None
     excluded: int = 0
     open_set: Ints | None = None
+    answered: Ints | None = None
+    right_answers: Ints | None = None
     duplicates: Ints | None = None
     conflicts: Ints | None = None
     folds: Ints | None = None

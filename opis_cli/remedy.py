@@ -25,6 +25,7 @@ from opis_cli.remedies.recipes import DEFAULT, parse, parse_all
 from opis_cli.remedies.trial import BASE, Trial, Tried, by_fold, try_remedies
 from opis_cli.report.threshold_file import threshold_json
 from opis_cli.settings import Settings
+from opis_cli.text import as_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,7 +136,7 @@ class Remedies:
         for one in self.trial.tried[1:]:
             if one.name == name:
                 return one
-        raise SettingsError(f"--choose={name}: it was not tried; name it with --try too")
+        raise SettingsError(f"--choose={name}: it was not tried; name it among the remedies to try")
 
     def _write(self, folder: Path, fitted: Fitted, tried: Tried) -> None:
         trial, source = self.trial, self.embeddings.source
@@ -162,10 +163,9 @@ class Remedies:
         }
         write_fitted(fitted, folder, facts)
         threshold = None
-        if chosen.threshold is not None:
-            score = chosen.equivalents.score
-            threshold = chosen.threshold if score is None else score
-            text = threshold_json(run.report, chosen)
+        text = threshold_json(run.report, run.report)
+        if text is not None and chosen.threshold is not None:
+            threshold = as_known(chosen.threshold, fitted.metric)
             (folder / THRESHOLD_FILE).write_text(text, encoding="utf-8")
         text = guide(fitted, trial.tried[0], tried, trial.max_far, threshold, trial.classes)
         (folder / README_FILE).write_text(text, encoding="utf-8")
@@ -239,15 +239,25 @@ def remedy_embeddings(
     remedies: str | Sequence[str] | None = None,
     folds: int = 5,
     progress: Progress = lambda done, total: None,
+    also: str | None = None,
 ) -> Remedies:
-    """Try remedies on clean embeddings. The settings come in one record."""
+    """Try remedies on clean embeddings. The settings come in one record.
+
+    ``also`` names one more remedy to try.
+    """
     check_settings(settings)
     if folds < 2:
         raise SettingsError(f"--folds is {folds}; it must be at least 2")
-    names = [name for name in DEFAULT if name != "group" or settings.group_column is not None]
+    if remedies is None:
+        grouped = settings.group_column is not None
+        names = [name for name in DEFAULT if name != "group" or grouped]
+    else:
+        names = parse_all(remedies)
+    if also is not None:
+        names = list(dict.fromkeys([*names, *parse_all(also)]))
     trial = try_remedies(
         embeddings,
-        names if remedies is None else parse_all(remedies),
+        names,
         settings,
         folds=folds,
         skip=remedies is None,

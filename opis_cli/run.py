@@ -28,7 +28,8 @@ from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import FOLDER as EVIDENCE_FOLDER
 from opis_cli.report.records import Report
 from opis_cli.report.report_json import REPORT_FILE, load_report, to_json
-from opis_cli.report.threshold_file import THRESHOLD_FILE, threshold_json
+from opis_cli.report.threshold_file import threshold_json
+from opis_cli.report.threshold_record import THRESHOLD_FILE
 from opis_cli.settings import ABOUT
 from opis_cli.text import number, plain, rate, rule
 
@@ -211,6 +212,7 @@ class Run(Evaluation):
         min_classes_meeting_bounds: float | None = None,
         max_class_far: float | None = None,
         max_class_frr: float | None = None,
+        max_review: float | None = None,
         max_label_conflicts: int | None = None,
         max_suspects: int | str | None = None,
         max_opis_increase: float | str | None = None,
@@ -239,6 +241,8 @@ class Run(Evaluation):
             Least share of the classes that are within the run's bounds.
         max_class_far, max_class_frr : float, optional
             Limits on the rates of the worst class at the threshold.
+        max_review : float, optional
+            Limit on the share of the pairs that go to review, for a run with ``review=True``.
         max_label_conflicts : int, optional
             Most pairs of equal rows with different labels.
         max_suspects : int or str, optional
@@ -335,6 +339,7 @@ class Run(Evaluation):
         OpisError
             The source is not there or has changed, or there is no such class or threshold.
         """
+        from opis_cli.remedies.artefact import remedied_again
         from opis_cli.report.asked import Asked
         from opis_cli.report.explain import explain
         from opis_cli.report.explain_scored import explain_scored
@@ -348,6 +353,7 @@ class Run(Evaluation):
         rows = self.embeddings
         if rows is None or source is not None:
             rows = rows_of(self.report, self.settings, source, asked.show_columns)
+            rows = remedied_again(rows, self.report, self.settings)
         return explain(self, rows, asked, progress)
 
     def save(self, path: str | Path, *, force: bool = False) -> Report:
@@ -377,9 +383,8 @@ class Run(Evaluation):
             folder.mkdir()
             save_counts(self.counts, folder / COUNTS_FILE)
             _write_classes(self.classes(), folder / CLASSES_FILE)
-            if self.report.recommendation.threshold is not None:
-                chosen, groups = self.report.recommendation, self.report.groups
-                text = threshold_json(self.report, chosen, groups)
+            text = threshold_json(self.report, self.report)
+            if text is not None:
                 (folder / THRESHOLD_FILE).write_text(text, encoding="utf-8")
             self.plot().savefig(folder / PLOT_FILE)
             timings = dataclasses.replace(

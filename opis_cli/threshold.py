@@ -24,7 +24,7 @@ from opis_cli.counting.single_pairs import (
 )
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.records import Numbers
-from opis_cli.report.threshold_file import ThresholdFile, load_threshold_file
+from opis_cli.report.threshold_record import ThresholdFile, load_threshold_file
 from opis_cli.scoring.scales import check_scale, limits, own_scale, to_own
 from opis_cli.text import CLOSER_ABOVE, SCORED, as_known, rule
 from opis_cli.values import parse_size

@@ -227,7 +227,7 @@ def judged(tmp_path_factory):
                 vectors = np.packbits(vectors > 0, axis=1)
             run = opis.evaluate(vectors, labels, metric=metric, max_far=0.02)
             file = tmp_path_factory.mktemp("rules") / "threshold.json"
-            write_threshold(run.report, run.report.recommendation, file)
+            write_threshold(run.report, run.report, file)
             made[metric] = run, opis.load_threshold(file), vectors, labels
         return made[metric]
 

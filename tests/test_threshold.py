@@ -51,7 +51,7 @@ def judged(request, tmp_path_factory):
     vectors, labels = INPUTS[request.param]()
     run = opis.evaluate(vectors, labels, metric=request.param, max_far=0.02)
     file = tmp_path_factory.mktemp("judged") / "threshold.json"
-    write_threshold(run.report, run.report.recommendation, file)
+    write_threshold(run.report, run.report, file)
     jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(file.read_text()))
     return run, vectors, labels, opis.load_threshold(file)
 
@@ -322,7 +322,10 @@ def test_the_file_of_an_old_run_is_read(folder):
 
 def test_a_file_is_valid_by_its_schema_with_all_of_its_parts(tmp_path, saved):
     content = json.loads((saved / "threshold.json").read_text())
-    content["review"] = {"accept_threshold": 0.1, "refuse_threshold": None}
+    content["review"] = {
+        "accept_threshold": 0.1, "refuse_threshold": None,
+        "refuse_equivalents": UNIT | {"score": None},
+    }  # fmt: skip
     content["groups"] = GROUPS | {"thresholds": {"a": 0.3}, "other_groups": 0.2}
     content["llr"] = dict.fromkeys(("slope", "intercept")) | {
         "method": "pav", "values": [0.1], "llrs": [0.2],
@@ -337,7 +340,7 @@ def test_a_file_is_valid_by_its_schema_with_all_of_its_parts(tmp_path, saved):
 def test_the_schema_describes_the_record():
     from schema import descriptions, records
 
-    from opis_cli.report.threshold_file import ThresholdFile
+    from opis_cli.report.threshold_record import ThresholdFile
 
     for record in records(ThresholdFile):
         shown = SCHEMA if record is ThresholdFile else SCHEMA["$defs"][record.__name__]

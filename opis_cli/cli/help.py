@@ -11,8 +11,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 PANELS = (
-    *("Start here", "Limits", "Input", "Which pairs", "Scored pairs", "Scoring", "Trust"),
-    *("Machine", "Output"),
+    *("Start here", "Limits", "Input", "Which pairs", "Scored pairs", "Scoring", "Costs"),
+    *("Trust", "Machine", "Output"),
 )
 """Titles of the panels, in the order of a page. An option that names none is in the last one."""
 COMMANDS = (

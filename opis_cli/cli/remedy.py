@@ -85,7 +85,7 @@ def remedy(
         check_target(out, force=force)
     embeddings = read_as(source, settings)
     with progress_bar(quiet) as progress:
-        found = remedy_embeddings(embeddings, settings, names, folds, progress)
+        found = remedy_embeddings(embeddings, settings, names, folds, progress, choose)
     written = None
     if out is not None and (choose is not None or found.chosen is not None):
         written = found.save(out, choose=choose, force=force)

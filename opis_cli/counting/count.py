@@ -239,6 +239,8 @@ def _counts(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> P
         searches=plan.by_key(plan.genuine > 0),
         excluded=plan.excluded,
         open_set=searches.open_set,
+        answered=searches.answered,
+        right_answers=searches.right_answers,
         duplicates=searches.duplicates,
         conflicts=searches.conflicts,
         folds=plan.folds,

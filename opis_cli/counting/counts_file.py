@@ -36,6 +36,8 @@ _COUNT_ARRAYS = (
 _OPTIONAL_ARRAYS = (
     "searches",
     "open_set",
+    "answered",
+    "right_answers",
     "duplicates",
     "conflicts",
     "folds",
@@ -46,6 +48,13 @@ _OPTIONAL_ARRAYS = (
     "unscored",
     "unscored_by_class",
 )
+
+
+_BY_THRESHOLD = (
+    *("open_set", "answered", "right_answers"),
+    *("borderline_genuine", "borderline_impostor"),
+)
+"""Optional arrays with one number for each threshold."""
 
 
 def grid_arrays(grid: Grid) -> dict[str, Any]:
@@ -180,8 +189,8 @@ def _fits_together(counts: PairCounts) -> bool:
         and len(counts.class_names) == len(counts.nearest_hits) == classes
         and len(counts.searchers) == classes
         and all(
-            one is None or one.shape == (size,)
-            for one in (counts.open_set, counts.borderline_genuine, counts.borderline_impostor)
+            array is None or array.shape == (size,)
+            for array in (getattr(counts, name) for name in _BY_THRESHOLD)
         )
         and (beyond is None or beyond.shape == (classes, size - grid.window))
         and (beyond is None or np.array_equal(grid.by_class[: grid.window], np.arange(grid.window)))

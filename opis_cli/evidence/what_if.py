@@ -75,6 +75,8 @@ def what_if(
         nearest_hits=np.zeros_like(counted.counts.nearest_hits),
         searches=None,
         open_set=None,
+        answered=None,
+        right_answers=None,
         duplicates=None,
         folds=None,
         inside=None,

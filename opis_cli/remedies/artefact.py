@@ -3,7 +3,7 @@
 import json
 import math
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 import opis_cli
-from opis_cli.errors import OpisError, RunError
+from opis_cli.errors import InputError, OpisError, RunError, SettingsError
 from opis_cli.files import sha256_of
+from opis_cli.records import Embeddings, InputWarning
 from opis_cli.remedies.fitted import Fitted, Names
+from opis_cli.remedies.folds import apply
 from opis_cli.remedies.normalisations import Cohort, Doubles, Forms, Normalisation
 from opis_cli.remedies.recipes import Recipe, name_of, parse
 from opis_cli.remedies.transforms import Transform
+from opis_cli.report.records import Report
+from opis_cli.settings import Metric, Settings
 
 JSON_FILE, ARRAYS_FILE = "remedy.json", "remedy.npz"
 THRESHOLD_FILE, README_FILE = "threshold.json", "README.md"
@@ -260,3 +264,57 @@ def _names(values: NDArray[Any], count: int | None) -> NDArray[np.str_]:
     if not np.all(values[:-1] < values[1:]):
         raise ValueError("order")
     return values
+
+
+def remedied(embeddings: Embeddings, settings: Settings) -> tuple[Embeddings, Settings]:
+    """Return embeddings changed by the remedy of the settings, and settings with its metric.
+
+    Both are as they were if the settings name no remedy.
+
+    Raises
+    ------
+    SettingsError
+        The settings have another metric than the remedy.
+    OpisError
+        The remedy cannot be read, or does not fit the rows.
+    """
+    if settings.remedy is None:
+        return embeddings, settings
+    remedy = load_remedy(settings.remedy)
+    if settings.metric != "cosine":
+        raise SettingsError(
+            f"--metric={settings.metric}: the remedy {remedy.name} is made for the cosine "
+            "similarity; give --metric=cosine"
+        )
+    if embeddings.dim != remedy.fitted.dim:
+        raise InputError(
+            f"{embeddings.source.path}: vectors of {embeddings.dim} dimensions, and the remedy in "
+            f"{remedy.folder} takes {remedy.fitted.dim}; use the model that it was fitted on"
+        )
+    changed = apply(remedy.fitted, embeddings, settings)
+    source = replace(embeddings.source, remedy=remedy.name, remedy_sha256=remedy.sha256)
+    doubts = embeddings.warnings
+    if remedy.facts.get("fitted_on", {}).get("sha256") == source.sha256:
+        text = (
+            f"The remedy {remedy.name} was fitted on these rows, so their figures flatter it. What "
+            "it does on other classes is in its remedy.json."
+        )
+        doubts = (*doubts, InputWarning("fitted_on_these_rows", text))
+    metric: Metric = remedy.fitted.metric
+    return replace(changed, source=source, warnings=doubts), replace(settings, metric=metric)
+
+
+def remedied_again(embeddings: Embeddings, report: Report, settings: Settings) -> Embeddings:
+    """Return rows that were read again, changed by the remedy of their run, if it has one.
+
+    Raises
+    ------
+    OpisError
+        The remedy is no longer there, or it is another one now.
+    """
+    if settings.remedy is None:
+        return embeddings
+    changed, _ = remedied(embeddings, replace(settings, metric="cosine"))
+    if changed.source.remedy_sha256 != report.source.remedy_sha256:
+        raise RunError(f"{settings.remedy}: it is not the remedy of this run; evaluate again")
+    return changed

@@ -183,6 +183,10 @@ def check_searches(counts, brute, low, high):
     expected = np.bincount(brute.keys, weights=has, minlength=len(brute.names))
     assert np.array_equal(counts.searchers, expected)
     unsure = has & (np.abs(genuine - impostor) <= ROUNDING)
+    right = has & (genuine < impostor)
+    check_accepted(counts.answered, np.minimum(genuine, impostor), low, high)
+    check_accepted(counts.right_answers, genuine[right & ~unsure], low, np.full(len(high), np.inf))
+    check_accepted(counts.right_answers, genuine[right | unsure], np.full(len(low), -1.0), high)
     for hits, compare in (
         (has & (genuine < impostor) & ~unsure, np.less_equal),
         (has & ((genuine < impostor) | unsure), np.greater_equal),
@@ -192,9 +196,15 @@ def check_searches(counts, brute, low, high):
     if brute.ends == 2:
         assert counts.open_set is None
         return
-    strangers = np.sort(impostor[~has])
-    assert np.all(np.searchsorted(strangers, low, side="right") <= counts.open_set)
-    assert np.all(counts.open_set <= np.searchsorted(strangers, high, side="right"))
+    check_accepted(counts.open_set, impostor[~has], low, high)
+
+
+def check_accepted(found, nearest, low, high):
+    """So many of the nearest distances lie within each threshold, give or take a rounding."""
+    nearest = np.sort(nearest[np.isfinite(nearest)])
+    least = np.searchsorted(nearest, low, side="right")
+    most = np.where(np.isinf(high), found, np.searchsorted(nearest, high, side="right"))
+    assert np.all(least <= found) and np.all(found <= most)
 
 
 @pytest.mark.parametrize(

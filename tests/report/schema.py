@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 import opis_cli
 from opis_cli.report.records import SCHEMA_VERSION, Report
-from opis_cli.report.threshold_file import THRESHOLD_VERSION, ThresholdFile
+from opis_cli.report.threshold_record import THRESHOLD_VERSION, ThresholdFile
 from opis_cli.settings import ABOUT, Settings
 
 FOLDER = Path(opis_cli.__file__).parent / "report"

@@ -8,7 +8,7 @@ from rich.text import Text
 from opis_cli import decimals
 from opis_cli.deciding.table import Decided
 from opis_cli.render.terminal.blocks import marked, section
-from opis_cli.report.threshold_file import ThresholdFile
+from opis_cli.report.threshold_record import ThresholdFile
 from opis_cli.scoring.scales import own_scale
 from opis_cli.text import CLOSER_ABOVE, plain, rate, scale
 

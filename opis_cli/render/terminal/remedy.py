@@ -26,7 +26,7 @@ def remedies_summary(
     out, written : str, optional
         Folder that a remedy was written into, and the name of the remedy.
     """
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     groups = trial.tried[0].figures["groups_meeting_bounds"] is not None
     heads = ["  \n  remedy", f"FRR at\nFAR {rate(trial.max_far)}", "change in points\n(95 %)"]
     heads += ["change\nof OPIS", "\nrecall@1", *["groups\nin bound"] * groups, ""]

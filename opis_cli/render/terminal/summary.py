@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from opis_cli.render.terminal.advice import cost_block, review_block
 from opis_cli.render.terminal.blocks import Commands, hanging, marked
 from opis_cli.render.terminal.classes import alike, paying
 from opis_cli.render.terminal.details import details as all_details
@@ -36,6 +37,8 @@ def summary(run: Evaluation, out: Path | None = None, *, details: bool = False) 
     blocks = [
         _header(report),
         recommendation(run, report.recommendation, expected=_expected(report)),
+        review_block(report, report),
+        cost_block(report, report),
         in_use(report),
         alike(report),
         paying(run),
@@ -151,21 +154,28 @@ def _next(report: Report, out: Path | None, *, details: bool) -> RenderableType:
         [
             (f"opis explain {run}{threshold_option(report)}", "errors, pair by pair"),
             (f"opis report {run} -o report.html", "a page to explore"),
-            *((f"opis recommend {run} {bounds}", "other bounds") for bounds in _other(report)),
+            *((f"opis recommend {run} {bounds}", why) for bounds, why in _other(report)),
             *commands,
         ]
     )
 
 
-def _other(report: Report) -> list[str]:
-    """Return other bounds to try: those that a threshold meets if none was found, else tighter."""
+def _other(report: Report) -> list[tuple[str, str]]:
+    """Return other bounds to try, each with what it is for.
+
+    If no threshold was found, they are bounds that one meets, and then two thresholds for the same
+    bounds. Otherwise the bound is tighter.
+    """
     chosen = report.recommendation
     if chosen.threshold is not None:
-        return [f"--max-far {(chosen.max_far or 0.1) / 10:g}"]
-    met = chosen.at_max_frr
+        return [(f"--max-far {(chosen.max_far or 0.1) / 10:g}", "other bounds")]
+    found, met = [], chosen.at_max_frr
+    if None not in (chosen.max_far, chosen.max_frr) and report.review is None:
+        same = f"--max-far {chosen.max_far:g} --max-frr {chosen.max_frr:g} --review"
+        found.append((same, "two thresholds"))
     if chosen.confidence is not None or met is None or met.far is None or met.far >= 1:
-        return []
+        return found
     # Rounded up to two digits, so that the threshold that meets the FRR meets the bound.
     digit = 10 ** (math.floor(math.log10(met.far)) - 1) if met.far > 0 else 0.001
     looser = min(max(math.ceil(met.far / digit) * digit, digit), 0.99)
-    return [f"--max-far {looser:.2g} --max-frr {chosen.max_frr:g}"]
+    return [(f"--max-far {looser:.2g} --max-frr {chosen.max_frr:g}", "other bounds"), *found]

@@ -11,17 +11,13 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli.counting.single_pairs import (
-    checked,
-    distances_of_all,
-    distances_of_pairs,
-    sides_of,
-)
+from opis_cli.comparing import distances_by_row, distances_by_tile
+from opis_cli.counting.single_pairs import sides_of
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.records import Numbers
 from opis_cli.report.threshold_record import ThresholdFile, load_threshold_file
@@ -29,13 +25,12 @@ from opis_cli.scoring.scales import check_scale, limits, own_scale, to_own
 from opis_cli.text import CLOSER_ABOVE, SCORED, as_known, rule
 from opis_cli.values import parse_size
 
+if TYPE_CHECKING:
+    from opis_cli.remedies.artefact import Remedy
+
 Doubles = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Groups = tuple[Any, Any] | None
-
-_PAIR_VALUES, _TILE_ROWS = 1 << 21, 2_048
-"""Values of vectors that are compared pair by pair at a time, and rows of each side if all are
-compared with all."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -50,9 +45,12 @@ class Threshold:
     ----------
     rule : ThresholdFile
         The content of the file.
+    remedy : Remedy, optional
+        The remedy that changes vectors first.
     """
 
     rule: ThresholdFile
+    remedy: "Remedy | None" = None
 
     def __repr__(self) -> str:
         return f"<Threshold: {rule(self.rule.distance, self.rule.metric)}>"
@@ -91,22 +89,7 @@ class Threshold:
         """
         single = np.ndim(a) == 1 and np.ndim(b) == 1
         left, right = self._vectors(a, b)
-        if len(left) != len(right) and 1 not in (len(left), len(right)):
-            raise InputError(
-                f"a has {len(left)} rows and b {len(right)}; give as many of both, or use "
-                "accept_all to compare all with all"
-            )
-        rows = 0 if 0 in (len(left), len(right)) else max(len(left), len(right))
-        found = np.empty(rows)
-        step = max(1, _PAIR_VALUES // max(1, left.shape[1]))
-        for start in range(0, rows, step):
-            part = slice(start, start + step)
-            sides = (
-                checked(side if len(side) == 1 else side[part], self.rule.metric)
-                for side in (left, right)
-            )
-            one, two = np.broadcast_arrays(*sides)
-            found[part] = distances_of_pairs(one, two, self.rule.metric)
+        found = distances_by_row(left, right, self.rule.metric, self.remedy)
         found = np.asarray(as_known(found, self.rule.metric))
         return found[0] if single else found
 
@@ -147,14 +130,8 @@ class Threshold:
                 f"--memory-limit is {memory_limit}; compare fewer rows at a time"
             )
         found = np.empty((len(left), len(right)), np.bool_)
-        for i in range(0, len(left), _TILE_ROWS):
-            one = checked(left[i : i + _TILE_ROWS], self.rule.metric)
-            for j in range(0, len(right), _TILE_ROWS):
-                two = checked(right[j : j + _TILE_ROWS], self.rule.metric)
-                distances = distances_of_all(one, two, self.rule.metric)
-                found[i : i + _TILE_ROWS, j : j + _TILE_ROWS] = self.accept_scores(
-                    distances, "distance"
-                )
+        for i, j, distances in distances_by_tile(left, right, self.rule.metric, self.remedy):
+            found[i, j] = self.accept_scores(distances, "distance")
         return found
 
     def accept_scores(
@@ -281,6 +258,11 @@ class Threshold:
                 f"this threshold is a {self.rule.metric} of scored pairs, and vectors have none; "
                 "use accept_scores"
             )
+        if self.rule.remedy is not None and self.remedy is None:
+            raise SettingsError(
+                f"this threshold is for vectors that the remedy {self.rule.remedy.name!r} changed; "
+                "give its folder: --remedy=DIR"
+            )
         return sides_of(a, b, self.rule.metric)
 
     def _limits(self, distance: float) -> dict[str, float]:
@@ -342,17 +324,30 @@ def _numbers(scores: Any) -> Doubles:
     return numbers
 
 
-def load_threshold(path: str | Path) -> Threshold:
+def load_threshold(path: str | Path, *, remedy: str | Path | None = None) -> Threshold:
     """Read a ``threshold.json``, or that of a run folder.
 
     Parameters
     ----------
     path : str or Path
+    remedy : str or Path, optional
+        Folder of the remedy that changes vectors first, as ``opis remedy --out`` wrote it.
 
     Raises
     ------
     RunError
         The file is missing or damaged, or a newer opis wrote it; or no threshold met the bounds of
-        the run.
+        the run. Or there is no such remedy.
+    SettingsError
+        The threshold is not of this remedy.
     """
-    return Threshold(load_threshold_file(path))
+    rule = load_threshold_file(path)
+    if remedy is None:
+        return Threshold(rule)
+    from opis_cli.remedies.artefact import load_remedy
+
+    fitted, own = load_remedy(remedy), rule.remedy
+    if own is None or own.sha256 not in (None, fitted.sha256):
+        problem = "it has none" if own is None else f"it has another, {own.name!r}"
+        raise SettingsError(f"--remedy {remedy}: the threshold is not of this remedy; {problem}")
+    return Threshold(rule, fitted)

@@ -24,7 +24,7 @@ ORDER = (
     *("errors", "caches", "quantities", "values", "settings", "config"),
     *("records", "decimals", "text", "machine", "files"),
     *("embeddings", "counting", "evidence", "scoring", "statistics", "report"),
-    *("threshold", "deciding", "judging", "remedies", "render"),
+    *("judging", "remedies", "comparing", "threshold", "deciding", "render"),
     *("run", "comparison", "pipeline", "remedy", "torch", "cli", "__main__"),
 )
 """Files and folders of the package: each imports from itself and from those before it alone."""

@@ -14,9 +14,16 @@ import pytest
 from test_architecture import HEAVY
 
 import opis_cli as opis
-from opis_cli import threshold as module
+from opis_cli import comparing as module
+from opis_cli.embeddings.clean import from_arrays
 from opis_cli.errors import InputError, RunError, SettingsError
+from opis_cli.remedies.artefact import write_fitted
+from opis_cli.remedies.fitted import fit
+from opis_cli.remedies.folds import training_of, with_numbers
+from opis_cli.remedies.recipes import parse
+from opis_cli.remedy import remedy
 from opis_cli.report.threshold_file import write_threshold
+from opis_cli.settings import Settings
 from opis_cli.threshold import Threshold
 
 SCHEMA = json.loads((resources.files("opis_cli.report") / "threshold.schema.json").read_text())
@@ -93,8 +100,8 @@ def test_a_number_is_that_of_the_metric(judged):
 def test_a_pair_and_all_pairs_are_compared_alike_in_tiles(judged, monkeypatch):
     _, vectors, _, rule = judged
     whole = rule.accept_all(vectors[:50], vectors[20:63])
-    monkeypatch.setattr(module, "_TILE_ROWS", 8)
-    monkeypatch.setattr(module, "_PAIR_VALUES", 40)
+    monkeypatch.setattr(module, "_SIDE", 8)
+    monkeypatch.setattr(module, "_VALUES", 40)
     assert np.array_equal(rule.accept_all(vectors[:50], vectors[20:63]), whole)
     single = np.stack([rule.accept(vectors[20:63], row) for row in vectors[:50]])
     assert np.array_equal(single, whole) and 0 < whole.sum() < whole.size
@@ -268,6 +275,48 @@ def test_thresholds_by_group(metric, tmp_path):
         assert rule.decide(*pair, groups=("a", 7)) == "refuse"
     with pytest.raises(SettingsError, match="no thresholds by group"):
         made(tmp_path).accept_scores(0.1, groups=("a", "a"))
+
+
+def fitted(folder, name, vectors, labels):
+    """Write a remedy that is fitted on some rows, and return its folder."""
+    training = training_of(from_arrays(vectors, labels), Settings(max_far=0.05))
+    folder.mkdir()
+    write_fitted(fit(with_numbers(parse(name), training), training), folder, {})
+    return folder
+
+
+@pytest.mark.parametrize("name", ["centre", "centre+asnorm:20"])
+def test_vectors_are_compared_behind_the_remedy_of_the_threshold(name, tmp_path):
+    vectors, labels = data.blobs(400, 12, spread=1.0)
+    known, new = labels < 6, labels >= 6
+    one = fitted(tmp_path / "one", name, vectors[known], labels[known])
+    two = fitted(tmp_path / "two", name, vectors[:200], labels[:200])
+    run = opis.evaluate(vectors[new], labels[new], remedy=one, max_far=0.05)
+    run.save(tmp_path / "run")
+    rule = opis.load_threshold(tmp_path / "run", remedy=one)
+    vectors, labels = vectors[new], labels[new]
+    left, right = np.triu_indices(len(labels), 1)
+    chosen, alike = run.report.recommendation, labels[left] == labels[right]
+    every, paired = rule.accept_all(vectors, vectors), rule.accept(vectors[left], vectors[right])
+    for accepted in (every[left, right], paired):
+        let_in = np.count_nonzero(accepted & ~alike)
+        assert 0 <= chosen.accepted_impostors - let_in <= chosen.borderline.impostor < 5
+    with pytest.raises(SettingsError, match="changed; give its folder: remedy=DIR"):
+        opis.load_threshold(tmp_path / "run").accept(vectors, vectors)
+    with pytest.raises(SettingsError, match="not of this remedy; it has another"):
+        opis.load_threshold(tmp_path / "run", remedy=two)
+    made(tmp_path)
+    with pytest.raises(SettingsError, match="it has none"):
+        opis.load_threshold(tmp_path, remedy=one)
+
+
+def test_the_threshold_of_a_remedy_is_for_its_vectors(tmp_path):
+    vectors, labels = data.blobs(120, 6)
+    remedy(vectors, labels, remedies="centre", folds=2).save(tmp_path / "one", choose="centre")
+    with pytest.raises(SettingsError, match="the remedy 'centre' changed; give its folder"):
+        opis.load_threshold(tmp_path / "one").accept(vectors, vectors)
+    own = opis.load_threshold(tmp_path / "one", remedy=tmp_path / "one")
+    assert own.accept(vectors, vectors).all()
 
 
 def test_bits_are_read_in_every_form(tmp_path):

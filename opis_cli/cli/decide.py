@@ -81,6 +81,14 @@ def decide(
             rich_help_panel="Input",
         ),
     ] = None,
+    remedy: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the remedy that the threshold is for, to change the vectors by first.",
+            metavar="DIR",
+            rich_help_panel="Input",
+        ),
+    ] = None,
     missing_score: Annotated[
         str,
         typer.Option(
@@ -97,7 +105,7 @@ def decide(
     from opis_cli.deciding.table import decide_table
     from opis_cli.threshold import load_threshold
 
-    rule = load_threshold(threshold)
+    rule = load_threshold(threshold, remedy=remedy)
     with progress_bar(quiet) as progress:
         decided = decide_table(
             rule,

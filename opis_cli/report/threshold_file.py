@@ -13,6 +13,7 @@ from opis_cli.report.records import Report
 from opis_cli.report.report_json import to_json
 from opis_cli.report.threshold_record import (
     GroupThresholds,
+    RemedyOf,
     ReviewThresholds,
     ThresholdFile,
     accept_rule,
@@ -41,6 +42,7 @@ def threshold_json(report: Report, advice: Advice | Report) -> str | None:
         at, same = chosen.at_max_far, review.accept_equivalents
     if at is None or at.threshold is None:
         return None
+    name = report.source.remedy
     return to_json(
         ThresholdFile(
             threshold=as_known(at.threshold, metric),
@@ -49,6 +51,7 @@ def threshold_json(report: Report, advice: Advice | Report) -> str | None:
             equivalents=same,
             review=_review(review, metric),
             groups=None if advice.groups is None else _by_group(report, advice.groups),
+            remedy=None if name is None else RemedyOf(name, report.source.remedy_sha256),
             max_far=chosen.max_far,
             max_frr=chosen.max_frr,
             far=at.far,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from opis_cli.errors import RunError
-from opis_cli.quantities import OpenShare, Share
+from opis_cli.quantities import Digest, OpenShare, Share
 from opis_cli.report.report_json import of_version
 from opis_cli.scoring.recommend import Equivalents
 from opis_cli.settings import Metric
@@ -67,6 +67,22 @@ class GroupThresholds:
 
 
 @dataclass(frozen=True, slots=True)
+class RemedyOf:
+    """The remedy that changed the vectors before they were compared.
+
+    Attributes
+    ----------
+    name : str
+        Name of the remedy.
+    sha256 : str | None
+        Digest of its arrays. Null if it is not known.
+    """
+
+    name: str
+    sha256: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
 class LlrMap:
     """A map from distances or scores to natural logarithms of likelihood ratios.
 
@@ -113,6 +129,8 @@ class ThresholdFile:
         Two thresholds in place of the one, for decisions with a review. Null if there are none.
     groups : GroupThresholds | None
         Thresholds by group. Null if the evaluation had no groups.
+    remedy : RemedyOf | None
+        The remedy that changes vectors first. Null without one.
     llr : LlrMap | None
         Map to log-likelihood ratios. Null if there is none.
     max_far : float | None
@@ -140,13 +158,14 @@ class ThresholdFile:
     equivalents: Equivalents = field(default=_NONE)
     review: ReviewThresholds | None = None
     groups: GroupThresholds | None = None
+    remedy: RemedyOf | None = None
     llr: LlrMap | None = None
     max_far: Share | None = None
     max_frr: Share | None = None
     far: Share | None = None
     frr: Share | None = None
     confidence: OpenShare | None = None
-    source_sha256: str | None = None
+    source_sha256: Digest | None = None
     created: str | None = None
     opis_version: str | None = None
 

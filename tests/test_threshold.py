@@ -21,7 +21,6 @@ from opis_cli.remedies.artefact import write_fitted
 from opis_cli.remedies.fitted import fit
 from opis_cli.remedies.folds import training_of, with_numbers
 from opis_cli.remedies.recipes import parse
-from opis_cli.remedy import remedy
 from opis_cli.report.threshold_file import write_threshold
 from opis_cli.settings import Settings
 from opis_cli.threshold import Threshold
@@ -312,7 +311,7 @@ def test_vectors_are_compared_behind_the_remedy_of_the_threshold(name, tmp_path)
 
 def test_the_threshold_of_a_remedy_is_for_its_vectors(tmp_path):
     vectors, labels = data.blobs(120, 6)
-    remedy(vectors, labels, remedies="centre", folds=2).save(tmp_path / "one", choose="centre")
+    opis.remedy(vectors, labels, remedies="centre", folds=2).save(tmp_path / "one", choose="centre")
     with pytest.raises(SettingsError, match="the remedy 'centre' changed; give its folder"):
         opis.load_threshold(tmp_path / "one").accept(vectors, vectors)
     own = opis.load_threshold(tmp_path / "one", remedy=tmp_path / "one")

@@ -22,6 +22,7 @@ _PARAMETERS = {
     "force": "force=True",
     "higher-is-closer": "higher_is_closer=True",
     "lower-is-closer": "higher_is_closer=False",
+    "review": "review=True",
     "size": "sizes",
     "twin": "twins",
 }

@@ -4,15 +4,16 @@ A flag overrides ``opis.toml``, and ``opis.toml`` overrides the default.
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_type_hints
 
 from opis_cli.errors import SettingsError
-from opis_cli.values import Calibration, choices_of, option, parse_size, plain_value
+from opis_cli.values import Calibration, Costs, choices_of, option, parse_size, plain_value
 
 Metric = Literal["cosine", "euclidean", "hamming", "dot", "distance", "score"]
 """Metrics. The last two are for scored pairs, which have no vectors."""
-Prefer = Literal["utility", "low-far", "low-frr", "worst-classes"]
+Prefer = Literal["utility", "low-far", "low-frr", "worst-classes", "cost"]
 OnBadRows = Literal["error", "drop"]
 MissingScore = Literal["error", "reject", "drop"]
 Engine = Literal["auto", "numpy", "numba", "torch", "dask"]
@@ -20,6 +21,8 @@ Device = Literal["cpu", "cuda"]
 Dtype = Literal["float32", "tf32"]
 
 DEFAULT_MAX_FAR = 0.01
+BOUNDS = ("max_far", "max_frr")
+"""Settings that bound the recommended threshold."""
 _AS_IMPOSTORS = ":impostor"
 """End of ``ignore_label`` that keeps the rows as impostors of the others."""
 
@@ -49,7 +52,9 @@ Compares = Literal["figures", "worst classes", "recommendation"]
 figures of the worst classes, or the recommendations."""
 
 
-Panel = Literal["Start here", "Input", "Which pairs", "Scored pairs", "Scoring", "Trust", "Machine"]
+Panel = Literal[
+    "Start here", "Input", "Which pairs", "Scored pairs", "Scoring", "Costs", "Trust", "Machine"
+]
 """Titles of the panels of ``--help`` that have options of settings."""
 
 
@@ -240,6 +245,16 @@ class Settings:
             compares="figures",
         ),
     )
+    remedy: str | None = _setting(
+        None,
+        About(
+            "A fitted remedy to change the vectors by first (opis remedy --out).",
+            panel="Input",
+            metavar="DIR",
+            is_path=True,
+            since=5,
+        ),
+    )
     calibration: str = _setting(
         "far:0.01..0.10",
         About(
@@ -293,6 +308,52 @@ class Settings:
     prefer: Prefer = _setting(
         "utility",
         About("Choice within the bounds: {choices}.", panel="Scoring", compares="recommendation"),
+    )
+    review: bool = _setting(
+        False,
+        About(
+            "Two thresholds: accept by --max-far, refuse by --max-frr, review between.",
+            panel="Scoring",
+            flags=("--review",),
+            compares="recommendation",
+            since=5,
+        ),
+    )
+    prior: float | None = _setting(
+        None,
+        About(
+            "Share of genuine pairs where the threshold will be used.",
+            panel="Costs",
+            compares="recommendation",
+            since=5,
+        ),
+    )
+    cost_fa: float | None = _setting(
+        None,
+        About(
+            "Cost of an accepted impostor pair.",
+            panel="Costs",
+            compares="recommendation",
+            since=5,
+        ),
+    )
+    cost_fr: float | None = _setting(
+        None,
+        About(
+            "Cost of a rejected genuine pair.",
+            panel="Costs",
+            compares="recommendation",
+            since=5,
+        ),
+    )
+    cost_review: float | None = _setting(
+        None,
+        About(
+            "Cost of a pair that a person reviews.",
+            panel="Costs",
+            compares="recommendation",
+            since=5,
+        ),
     )
     on_bad_rows: OnBadRows = _setting(
         "error", About("{choices}: nulls, NaN, zero vectors.", panel="Input", changes_counts=True)
@@ -394,7 +455,7 @@ class Settings:
                 choices = ABOUT[field].choices
             if choices and value is not None and value not in choices:
                 raise SettingsError(f"{option(field)} is {value!r}; use {' or '.join(choices)}")
-        for field in ("max_far", "max_frr", "eps", "confidence"):
+        for field in ("max_far", "max_frr", "eps", "confidence", "prior"):
             value = getattr(self, field)
             if value is not None and not 0 < value < 1:
                 raise SettingsError(f"{option(field)} is {value:g}; it must lie between 0 and 1")
@@ -421,6 +482,7 @@ class Settings:
             raise SettingsError(
                 "--prefer=low-far takes the smallest threshold that meets --max-frr; give it"
             )
+        self._check_costs()
         for field, engine, given in (
             ("device", "torch", self.device is not None),
             ("dtype", "torch", self.dtype != "float32"),
@@ -446,6 +508,41 @@ class Settings:
                 "frr:"
             )
 
+    def _check_costs(self) -> None:
+        """Refuse costs that are not usable, and two thresholds or a choice without what they need.
+
+        Costs weigh errors against each other, so those of both errors are given, with the prior.
+        """
+        if self.review and None in (self.max_far, self.max_frr):
+            raise SettingsError(
+                "--review accepts up to --max-far and refuses beyond --max-frr; give both"
+            )
+        for field in ("cost_fa", "cost_fr", "cost_review"):
+            value = getattr(self, field)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise SettingsError(f"{option(field)} is {value:g}; it must be finite and above 0")
+        if self.cost_review is not None and not self.review:
+            raise SettingsError("--cost-review is for --review; give both")
+        needed = {"--cost-fa": self.cost_fa, "--cost-fr": self.cost_fr, "--prior": self.prior}
+        lacking = [name for name, value in needed.items() if value is None]
+        if not lacking:
+            return
+        asking = [name for name in ("--cost-fa", "--cost-fr") if name not in lacking]
+        asking += ["--cost-review"] if self.cost_review is not None else []
+        asking += ["--prefer=cost"] if self.prefer == "cost" else []
+        if asking:
+            raise SettingsError(
+                f"{asking[0]} needs --cost-fa, --cost-fr and --prior, the share of genuine pairs "
+                f"where the threshold will be used; give {' and '.join(lacking)}"
+            )
+
+    @property
+    def costs(self) -> Costs | None:
+        """What the errors cost, or None without costs."""
+        if self.cost_fa is None or self.cost_fr is None or self.prior is None:
+            return None
+        return Costs(self.cost_fa, self.cost_fr, self.cost_review, self.prior)
+
     @property
     def ignored_label(self) -> tuple[str | None, bool]:
         """The label to ignore, and whether its rows are kept as rows without a class."""
@@ -460,6 +557,12 @@ class Settings:
     def gallery_columns(self) -> dict[str, bool]:
         """Columns to read from a gallery. It needs no groups: a pair counts only for the query."""
         return dataclasses.replace(self, group_column=None).columns
+
+    @property
+    def optional_gallery_columns(self) -> tuple[str, ...]:
+        """Columns to read from a gallery if it has them: groups, to count by pair of groups."""
+        group = self.group_column
+        return () if group is None or group in self.gallery_columns else (group,)
 
     def _check_pairs(self) -> None:
         """Refuse settings that are only for embeddings or only for scored pairs."""
@@ -505,8 +608,11 @@ class Settings:
 
     @property
     def bounds(self) -> tuple[float | None, float | None]:
-        """``(max_far, max_frr)``. If neither is given, ``max_far`` has its default."""
-        if self.max_far is None and self.max_frr is None:
+        """``(max_far, max_frr)``. If neither is given, ``max_far`` has its default.
+
+        The threshold of least cost needs no bound, so it has no default.
+        """
+        if self.max_far is None and self.max_frr is None and self.prefer != "cost":
             return DEFAULT_MAX_FAR, None
         return self.max_far, self.max_frr
 

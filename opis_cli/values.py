@@ -54,6 +54,26 @@ class Calibration:
         return cls(by, low, high)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What errors cost, in any unit, and how common genuine pairs are.
+
+    Attributes
+    ----------
+    false_accept, false_reject : float
+        Cost of an accepted impostor pair, and of a rejected genuine pair.
+    review : float, optional
+        Cost of a pair that a person reviews.
+    prior : float
+        Share of genuine pairs where the threshold will be used. It seldom is the share in the data.
+    """
+
+    false_accept: float
+    false_reject: float
+    review: float | None
+    prior: float
+
+
 def option(field: str) -> str:
     """Return the command line's spelling of a setting."""
     return "--" + field.replace("_", "-")

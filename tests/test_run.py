@@ -136,7 +136,7 @@ def test_threshold_json_is_there_only_where_one_is_recommended(small, saved, tmp
     infeasible.save(tmp_path / "none")
     assert {file.name for file in (tmp_path / "none").iterdir()} == FILES - {"threshold.json"}
     with pytest.raises(RunError, match="no threshold"):
-        write_threshold(infeasible.report, infeasible.report.recommendation, tmp_path / "t")
+        write_threshold(infeasible.report, infeasible.report, tmp_path / "t")
     assert not (tmp_path / "t").exists()
 
 
@@ -198,7 +198,7 @@ def test_a_file_never_replaces_a_folder(small, tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "thesis.tex").write_text("years of work")
     with pytest.raises(RunError, match="Is a directory"):
-        write_threshold(small.report, small.report.recommendation, tmp_path / "threshold.json")
+        write_threshold(small.report, small.report, tmp_path / "threshold.json")
     with pytest.raises(RunError, match="Is a directory"):
         save_figure(small.plot(), tmp_path / "plot.png")
     assert len(list(tmp_path.rglob("thesis.tex"))) == 2
@@ -336,7 +336,7 @@ OLD_RUNS = Path(__file__).parent / "runs"
 its own. That of schema 1 was written before counts were kept as steps."""
 
 
-@pytest.fixture(params=["v1", "v2", "v3", "v4"])
+@pytest.fixture(params=["v1", "v2", "v3", "v4", "v5"])
 def old_run(request):
     return OLD_RUNS / request.param
 

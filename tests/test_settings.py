@@ -133,12 +133,19 @@ def test_sizes():
     assert parse_size(None) is None
 
 
+COMPARED = (
+    *("max_far", "max_frr", "prefer", "confidence"),
+    *("review", "prior", "cost_fa", "cost_fr", "cost_review"),
+)
+"""Settings by which recommendations compare."""
+
+
 def test_every_setting_is_declared_whole():
     for name, about in ABOUT.items():
         assert about.help.endswith("."), name
         assert 1 <= about.since <= SCHEMA_VERSION, name
         if about.compares == "recommendation":
-            assert name in ("max_far", "max_frr", "prefer", "confidence")
+            assert name in COMPARED
 
 
 def test_a_number_may_be_a_percentage(tmp_path, cli, saved_once):

@@ -108,10 +108,13 @@ def evaluate(
     examples=(
         "opis recommend runs/first --max-far 0.001",
         "opis recommend runs/first --max-far 1% --prefer worst-classes -o deploy.json",
-        "opis recommend runs/first --max-far 0.01 --confidence 0.95 --details",
+        "opis recommend runs/first --max-far 0.001 --max-frr 0.05 --review",
     )
 )
-@settings_as_options("max_far", "max_frr", "prefer", "confidence")
+@settings_as_options(
+    *("max_far", "max_frr", "prefer", "confidence"),
+    *("review", "prior", "cost_fa", "cost_fr", "cost_review"),
+)
 def recommend(
     run_or_source: RunOrSource,
     given: Given,
@@ -133,17 +136,21 @@ def recommend(
     """Recommend a threshold for other bounds, at once from a run."""
     asked = asked_of(config, given)
     run = run_of(run_or_source, config, quiet)
-    chosen = run.recommend(**asked)
+    advice = run.advise(asked)
     if output is not None:
         from opis_cli.report.threshold_file import write_threshold
 
-        write_threshold(run.report, chosen, output)
+        write_threshold(run.report, advice, output)
     if as_json:
-        print_json(chosen)
-    elif not quiet:
-        from opis_cli.render.terminal.threshold import recommendation
+        from opis_cli.report.report_json import to_dict
 
-        show(recommendation(run, chosen, details=details))
+        added = {"review": advice.review, "costs": advice.costs}
+        found = {name: record for name, record in added.items() if record is not None}
+        print_json(to_dict(advice.recommendation) | found)
+    elif not quiet:
+        from opis_cli.render.terminal.advice import advised
+
+        show(advised(run, advice, details=details))
 
 
 @app.command(

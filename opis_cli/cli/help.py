@@ -11,12 +11,12 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 PANELS = (
-    *("Start here", "Limits", "Input", "Which pairs", "Scored pairs", "Scoring", "Trust"),
-    *("Machine", "Output"),
+    *("Start here", "Limits", "Input", "Which pairs", "Scored pairs", "Scoring", "Costs"),
+    *("Trust", "Machine", "Output"),
 )
 """Titles of the panels, in the order of a page. An option that names none is in the last one."""
 COMMANDS = (
-    *("evaluate", "recommend", "report", "explain", "plot", "compare", "gate"),
+    *("evaluate", "recommend", "report", "explain", "remedy", "apply", "plot", "compare", "gate"),
     *("export", "margins", "doctor"),
 )
 """Commands in the order in which a person needs them. Others follow, in the order of the code."""

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from opis_cli.run import Run
 
 
+_WITH_OTHERS = ("review", "cost_fa", "cost_fr", "cost_review")
+"""Settings that need others."""
+
+
 def settings_of(config: Path | None, flags: dict[str, Any]) -> Settings:
     """Return the settings. A flag overrides the file, and the file overrides the default."""
     return merge(load_config(config), flags)
@@ -29,7 +33,9 @@ def asked_of(config: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     """
     given = load_config(config) | {k: value for k, value in flags.items() if value is not None}
     asked = {name: given.get(name) for name in flags}
-    merge({}, asked)  # refuses a value that is not usable
+    # This refuses a value that is not usable. The run may have what review and costs need.
+    alone = {name: value for name, value in asked.items() if name not in _WITH_OTHERS}
+    merge({}, alone if alone.get("prefer") != "cost" else alone | {"prefer": None})
     return asked
 
 

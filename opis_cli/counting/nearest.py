@@ -1,11 +1,11 @@
-"""Evaluate the nearest rows: recall@1, accepted strangers, and duplicate rows.
+"""Evaluate the nearest rows: recall@1, answers by threshold, and duplicate rows.
 
 While an engine counts pairs, it also keeps the highest genuine score and the highest impostor score
 of each row. Most questions about searches are answered by these two numbers: a search hits if the
 genuine score is higher. Two things are missing in them, and this module adds them:
 
-- engines may skip impostor pairs beyond the window. The few rows that need such a pair are searched
-  again (``_nearest_impostors``);
+- engines may skip impostor pairs beyond the window. The few rows whose nearest row may be such a
+  one are searched again (``_search_beyond``);
 - float32 scores may be too close to tell which one is higher. Such rows are compared in float64
   (``_nearest_is_genuine``).
 
@@ -39,6 +39,10 @@ class Searches:
     open_set : ndarray of shape (T,), int64, or None
         For each threshold, the number of queries without a genuine row in the gallery that accept
         an impostor. None without a gallery.
+    answered : ndarray of shape (T,), int64
+        For each threshold, the number of rows that accept their nearest row.
+    right_answers : ndarray of shape (T,), int64
+        For each threshold, the number of rows whose nearest row has the same label and is accepted.
     duplicates : ndarray, int64
         Sorted numbers of the rows that are at distance 0 from another row.
     conflicts : ndarray of shape (n, 2), int64
@@ -48,6 +52,8 @@ class Searches:
 
     hits: Ints
     open_set: Ints | None
+    answered: Ints
+    right_answers: Ints
     duplicates: Ints
     conflicts: Ints
 
@@ -60,37 +66,48 @@ def searches_of(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) 
     # An inner product does not tell that rows are equal.
     equal = np.inf if plan.rows.metric == "dot" else plan.rows.cuts(np.zeros(1))
     same = np.maximum(genuine, impostor) >= equal
+    conflicts = _conflicts(embeddings, plan, np.flatnonzero(impostor >= equal))
+    _search_beyond(plan, placed, genuine, impostor)
+    hit, nearest = _hits(embeddings, plan, genuine, impostor), np.maximum(genuine, impostor)
+    strangers, paired = plan.genuine == 0, plan.genuine + plan.impostor > 0
     return Searches(
-        _hits(embeddings, plan, placed, genuine, impostor),
-        _open_set(plan, placed, impostor) if plan.searching else None,
+        plan.by_key(hit),
+        _accepting(plan, placed, impostor[strangers & paired]) if plan.searching else None,
+        _accepting(plan, placed, nearest[paired]),
+        _accepting(plan, placed, nearest[hit]),
         np.sort(embeddings.rows[plan.rows.order[: plan.queries][same]]),
-        _conflicts(embeddings, plan, np.flatnonzero(impostor >= equal)),
+        conflicts,
     )
+
+
+def _search_beyond(
+    plan: Plan, placed: Grid, genuine: NDArray[np.float32], impostor: NDArray[np.float32]
+) -> None:
+    """Put in the impostor scores that engines skipped, of rows whose nearest row is beyond too."""
+    rows = plan.rows
+    slack, window_cut = 4 * rows.rounding, rows.cuts(placed.thresholds[placed.window - 1])
+    unseen = (impostor <= rows.veto_score) & (plan.impostor > 0)
+    far = np.flatnonzero(unseen & (genuine <= window_cut + slack))
+    impostor[far] = _nearest_impostors(plan, far)
 
 
 def _hits(
     embeddings: Embeddings,
     plan: Plan,
-    placed: Grid,
     genuine: NDArray[np.float32],
     impostor: NDArray[np.float32],
-) -> Ints:
-    """Count the rows of each key whose nearest other row has the same label, shape (K,).
+) -> NDArray[np.bool_]:
+    """Return whether the nearest other row of each row has the same label, shape (N,).
 
     If float32 cannot tell whether the nearest genuine row or the nearest impostor row is closer,
     float64 decides. In a tie the row with the lowest number is the nearest.
     """
-    rows, slack = plan.rows, 4 * plan.rows.rounding
-    lonely = plan.genuine == 0
-    window_cut = rows.cuts(placed.thresholds[placed.window - 1])
-    unseen = (impostor <= rows.veto_score) & (plan.impostor > 0)
-    far = np.flatnonzero(unseen & ~lonely & (genuine <= window_cut + slack))
-    impostor[far] = _nearest_impostors(plan, far)
+    slack, lonely = 4 * plan.rows.rounding, plan.genuine == 0
     hit = genuine > impostor
     unsure = ~lonely & (genuine - slack <= impostor) & (impostor <= genuine + slack)
     for row in np.flatnonzero(unsure):
         hit[row] = _nearest_is_genuine(embeddings, plan, int(row))
-    return plan.by_key(hit & ~lonely)
+    return np.asarray(hit & ~lonely)
 
 
 def _conflicts(embeddings: Embeddings, plan: Plan, equal: Ints) -> Ints:
@@ -128,12 +145,8 @@ def _scores_of_one(rows: Rows, row: int, others: Ints) -> NDArray[np.float32]:
     return scores
 
 
-def _open_set(plan: Plan, placed: Grid, impostor: NDArray[np.float32]) -> Ints:
-    """Count the queries without a genuine row that accept their nearest row, shape (T,)."""
-    strangers = np.flatnonzero((plan.genuine == 0) & (plan.impostor > 0))
-    nearest = impostor[strangers]
-    far = np.flatnonzero(nearest <= plan.rows.veto_score)
-    nearest[far] = _nearest_impostors(plan, strangers[far])
+def _accepting(plan: Plan, placed: Grid, nearest: NDArray[np.float32]) -> Ints:
+    """Count the rows that accept their nearest row, by its score, at each threshold, shape (T,)."""
     negated_cuts = -plan.rows.cuts_of(placed)
     negated_cuts[-1] = np.inf
     cells = np.searchsorted(negated_cuts, -nearest)

@@ -122,6 +122,8 @@ def _figure(
         return value, _defined(value, alone, worst), None
     if name == "min-recall-at-1":
         return report.recall_at_1, _defined(report.recall_at_1, "scored pairs have no rows"), None
+    if name == "max-review":
+        return *_reviewed(run), None
     if name == "max-label-conflicts":
         return *_conflicts(run), None
     if at is None:
@@ -150,6 +152,20 @@ def no_classes(run: Evaluation) -> str:
 
 def _defined(value: float | None, why: str, otherwise: str = "") -> str:
     return f"undefined: {why}" if value is None else otherwise
+
+
+def _reviewed(run: Evaluation) -> tuple[float | None, str]:
+    """Return the share of the pairs that go to review at the run's own bounds, and a remark."""
+    review, metric = run.report.review, run.settings.metric
+    if review is None:
+        return None, "undefined: evaluate with --review, --max-far and --max-frr"
+    if review.pairs_share is None:
+        return None, "undefined: genuine pairs without a score break the bound on the FRR"
+    if review.one_threshold:
+        return review.pairs_share, "one threshold meets both bounds"
+    ends = review.accept_threshold, review.refuse_threshold
+    low, high = ("none" if end is None else shown(end, metric) for end in ends)
+    return review.pairs_share, f"accepted by {low}, refused by {high}"
 
 
 def _conflicts(run: Evaluation) -> tuple[int | None, str]:
@@ -327,6 +343,8 @@ def _against(
     demands: Demands,
 ) -> str:
     if value is None:
+        if None not in (change.value, change.base):
+            return "undefined: run and baseline have other metrics, and this figure depends on them"
         which = "run" if change.value is None else "baseline"
         return f"undefined: the {which} has no such figure"
     text = rate if change.name in ("recall_at_1", "frr") else number

@@ -79,6 +79,13 @@ RULES = (
     Rule("max-class-far", "FAR of the worst class at the threshold", "rate", "0.05", "highest FAR"),
     Rule("max-class-frr", "FRR of the worst class at the threshold", "rate", "0.9", "highest FRR"),
     Rule(
+        "max-review",
+        "share of the pairs that go to review",
+        "rate",
+        "0.02",
+        "share of the pairs to review",
+    ),
+    Rule(
         "max-label-conflicts",
         "pairs of equal rows with different labels",
         "pairs",

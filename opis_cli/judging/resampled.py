@@ -6,6 +6,7 @@ import numpy as np
 
 from opis_cli.records import Curve, Ints
 from opis_cli.report.evaluation import Evaluation
+from opis_cli.scoring.curves import expected_cost
 from opis_cli.scoring.operating import Operating
 from opis_cli.scoring.opis import SCALES, Consistency
 from opis_cli.statistics import bootstrap
@@ -65,7 +66,9 @@ def range_figures(run: Evaluation, weights: Weights) -> dict[str, Curve]:
 
 
 def _preferred(run: Evaluation, weights: Weights, columns: Ints) -> Curve | None:
-    """Return the utility that the recommended threshold maximizes, shape (replicates, columns).
+    """Return the utility, or negative cost, that the recommended threshold maximizes.
+
+    The shape is (replicates, columns).
 
     The result is None for a rule that takes the smallest or largest threshold.
     """
@@ -74,6 +77,10 @@ def _preferred(run: Evaluation, weights: Weights, columns: Ints) -> Curve | None
         return bootstrap.mean_utility(inner, run.counts, run.settings.beta, found.classes, columns)
     if run.settings.prefer == "worst-classes":
         return _worst(run, found, inner, columns)[1]
+    if run.settings.prefer == "cost" and run.settings.costs is not None:
+        rates = (bootstrap.pooled_far, bootstrap.pooled_frr)
+        far, frr = (of(weights, run.counts, columns) for of in rates)
+        return -expected_cost(far, frr, run.settings.costs)
     return None
 
 
@@ -157,8 +164,8 @@ def _choices(
     columns : ndarray of shape (W,)
         Columns from which to choose.
     utility : ndarray of shape (replicates, W) or None
-        Utility that the recommended threshold maximizes. None for a rule that takes the smallest
-        or largest threshold.
+        Utility, or negative cost, that the recommended threshold maximizes. None for a rule that
+        takes the smallest or largest threshold.
     """
     counts, chosen, (max_far, max_frr) = run.counts, run.report.recommendation, run.settings.bounds
     if run.settings.confidence is not None:

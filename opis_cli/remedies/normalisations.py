@@ -175,6 +175,17 @@ class Normalisation:
         factor = 2.0 if self.step.kind == "csls" else 1.0
         return np.hstack([factor * units, -numbers, one]), np.hstack([units, one, -numbers])
 
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """What the numbers of a row are called."""
+        if self.groups is not None:
+            return ("group_index",)
+        if self.centroids is not None:
+            return ("half_offset",)
+        return (
+            ("closest_mean",) if self.step.kind == "csls" else ("cohort_mean", "cohort_deviation")
+        )
+
     def width(self, dim: int) -> int:
         """Return the number of dimensions of a form, for vectors of ``dim`` dimensions."""
         if self.groups is not None:

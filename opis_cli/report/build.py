@@ -7,6 +7,7 @@ from typing import Any
 import opis_cli
 from opis_cli.records import Embeddings, PairCounts
 from opis_cli.report import records as rep
+from opis_cli.report.advice import advise
 from opis_cli.report.input_warnings import ROWS_NAMED, input_warnings, label_conflicts
 from opis_cli.scoring.curves import class_rates, evaluable_classes
 from opis_cli.scoring.deployed import judge_deployed, worst_classes
@@ -15,7 +16,6 @@ from opis_cli.scoring.operating import operating_points
 from opis_cli.scoring.opis import Consistency, EpsOpis, consistency_by, consistency_of, opis_by
 from opis_cli.scoring.pooled import equal_error, open_set, recall_at_1
 from opis_cli.settings import Settings
-from opis_cli.statistics.confidence import recommended
 from opis_cli.statistics.held_out import held_out
 from opis_cli.statistics.intervals import intervals
 from opis_cli.statistics.noise import corrected
@@ -49,7 +49,8 @@ def build_report(
     beta, eps, seed = settings.beta, settings.eps, settings.seed
     max_far, max_frr = settings.bounds
     consistency = consistency_of(counts, settings.calibration_range, beta, eps)
-    chosen = recommended(counts, consistency, settings)
+    advice = advise(counts, consistency, settings, deployed)
+    chosen = advice.recommendation
     at, noise = chosen.threshold, corrected(counts, beta, seed)
     return rep.Report(
         schema_version=rep.SCHEMA_VERSION,
@@ -78,7 +79,10 @@ def build_report(
         intervals=intervals(counts, consistency, chosen, beta=beta, eps=eps, seed=seed),
         held_out=held_out(counts, max_far, max_frr),
         differentials=differentials(counts, at),
+        groups=advice.groups,
         open_set=open_set(counts, at),
+        review=advice.review,
+        costs=advice.costs,
         duplicates=_duplicates(counts),
         sample=sample,
         timings=rep.Timings(0.0, 0.0, 0.0, 0.0, 0.0),
@@ -103,6 +107,8 @@ def facts_of_embeddings(
         gallery_sha256=None if source.gallery is None else source.gallery.sha256,
         embedding_column=source.embedding_column,
         label_column=source.label_column,
+        remedy=source.remedy,
+        remedy_sha256=source.remedy_sha256,
         ignored_rows=None if settings.ignore_label is None else embeddings.ignored_rows,
         bits_of_number=embeddings.bits_of_number,
         warnings=(*embeddings.warnings, *label_conflicts(counts, embeddings)),

@@ -1,6 +1,7 @@
 """Pair counts and the report on them, with methods that compute more figures from both."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 from opis_cli.errors import RunError
 from opis_cli.records import Curve, PairCounts
+from opis_cli.report.advice import Advice, advise
 from opis_cli.report.evidence import FOLDER, Evidence, load_evidence
 from opis_cli.report.records import Report
 from opis_cli.report.threshold_file import read_threshold
@@ -20,8 +22,8 @@ from opis_cli.scoring.margins import Margins, find_margins
 from opis_cli.scoring.operating import Operating, Rates, rates_at, rates_of
 from opis_cli.scoring.opis import Consistency, Scale, consistency_by, consistency_of
 from opis_cli.scoring.recommend import Recommendation
-from opis_cli.settings import Prefer, Settings
-from opis_cli.statistics.confidence import recommended
+from opis_cli.scoring.review import Review
+from opis_cli.settings import BOUNDS, Prefer, Settings
 from opis_cli.text import as_known
 
 if TYPE_CHECKING:
@@ -74,6 +76,10 @@ class Evaluation:
         max_frr: float | None = None,
         prefer: Prefer | None = None,
         confidence: float | None = None,
+        *,
+        prior: float | None = None,
+        cost_fa: float | None = None,
+        cost_fr: float | None = None,
     ) -> Recommendation:
         """Recommend a threshold for other bounds, from the counts only.
 
@@ -81,23 +87,51 @@ class Evaluation:
         ----------
         max_far, max_frr : float, optional
             Bounds on the pooled rates. If neither is given, the bounds of the run apply.
-        prefer : {"utility", "low-far", "low-frr", "worst-classes"}, optional
+        prefer : {"utility", "low-far", "low-frr", "worst-classes", "cost"}, optional
             Rule that chooses a threshold within the bounds. By default the rule of the run.
         confidence : float, optional
             Confidence with which the bounds must hold on other classes. By default that of the
             run.
+        prior, cost_fa, cost_fr : float, optional
+            Share of genuine pairs, and costs of the errors, for ``prefer="cost"``. By default those
+            of the run.
         """
-        own = self.settings
-        if max_far is None and max_frr is None:
-            max_far, max_frr = own.bounds
-        asked = dataclasses.replace(
-            own,
-            max_far=max_far,
-            max_frr=max_frr,
-            prefer=prefer or own.prefer,
-            confidence=own.confidence if confidence is None else confidence,
-        )
-        return recommended(self.counts, self.consistency, asked)
+        asked = {name: value for name, value in locals().items() if name != "self"}
+        return self.advise(asked).recommendation
+
+    def review(
+        self,
+        max_far: float | None = None,
+        max_frr: float | None = None,
+        confidence: float | None = None,
+    ) -> Review:
+        """Return two thresholds: accept by ``max_far``, refuse by ``max_frr``, review between.
+
+        The parameters are those of ``recommend``. The bounds are both given, here or in the run.
+        """
+        bounds = {"max_far": max_far, "max_frr": max_frr, "confidence": confidence}
+        found = self.advise({**bounds, "review": True}).review
+        assert found is not None
+        return found
+
+    def advise(self, asked: Mapping[str, Any]) -> Advice:
+        """Return what to deploy by other settings, from the counts only.
+
+        Parameters
+        ----------
+        asked : mapping of names to values
+            Settings in place of those of the run; None for that of the run. If a bound is among
+            them, the bounds of the run do not apply. Review is only there if it is asked for.
+        """
+        given = {name: value for name, value in asked.items() if value is not None}
+        if any(name in given for name in BOUNDS):
+            given = dict.fromkeys(BOUNDS) | given
+        if not given.get("review"):
+            given |= {"review": False, "cost_review": None}
+        settings = dataclasses.replace(self.settings, **given)
+        deployed = self.report.deployed
+        at = None if deployed is None else deployed.threshold
+        return advise(self.counts, self.consistency, settings, at)
 
     def margins(self, max_far: float | None = None, max_frr: float | None = None) -> Margins:
         """Compute margins for the TCM loss from bounds on the pooled rates (0.01, 0.1)."""

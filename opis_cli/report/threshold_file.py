@@ -4,13 +4,19 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 from opis_cli.errors import RunError, SettingsError
 from opis_cli.files import write_text
+from opis_cli.report.advice import Advice
 from opis_cli.report.records import Report
 from opis_cli.report.report_json import to_json
+from opis_cli.scoring.by_group import ACROSS, ACROSS_SCORES, ByGroup
+from opis_cli.scoring.pooled import RatesAt
 from opis_cli.scoring.recommend import Recommendation
-from opis_cli.text import SIMILARITIES, scale
+from opis_cli.scoring.review import Review
+from opis_cli.settings import Metric
+from opis_cli.text import SIMILARITIES, as_known, scale
 
 ACCEPT_RULE = "distance <= threshold"
 
@@ -18,20 +24,32 @@ ACCEPT_RULE = "distance <= threshold"
 ACCEPT_SCORE_RULE = "score >= threshold"
 
 
-def threshold_json(report: Report, chosen: Recommendation) -> str:
-    """Return the text of ``threshold.json``: threshold, metric, accept rule, bounds and rates."""
-    score = chosen.equivalents.score
+def threshold_json(report: Report, advice: Advice | Report) -> str | None:
+    """Return the text of ``threshold.json``: threshold, metric, accept rule, bounds and rates.
+
+    With review, the threshold is the one up to which pairs are accepted without review. The result
+    is None if there is no threshold to accept by.
+    """
+    chosen, review, metric = advice.recommendation, advice.review, report.settings["metric"]
+    at: RatesAt | Recommendation | None = chosen
+    same = chosen.equivalents
+    if review is not None and not review.one_threshold:
+        at, same = chosen.at_max_far, review.accept_equivalents
+    if at is None or at.threshold is None:
+        return None
     return to_json(
         {
-            "threshold": chosen.threshold if score is None else score,
-            "metric": report.settings["metric"],
-            "accept": ACCEPT_RULE if score is None else ACCEPT_SCORE_RULE,
-            "equivalents": dataclasses.asdict(chosen.equivalents),
+            "threshold": as_known(at.threshold, metric),
+            "metric": metric,
+            "accept": ACCEPT_RULE if same.score is None else ACCEPT_SCORE_RULE,
+            "equivalents": dataclasses.asdict(same),
+            "review": _review(review, metric),
             "max_far": chosen.max_far,
             "max_frr": chosen.max_frr,
-            "far": chosen.far,
-            "frr": chosen.frr,
+            "far": at.far,
+            "frr": at.frr,
             "confidence": chosen.confidence,
+            "groups": None if advice.groups is None else _by_group(report, advice.groups),
             "source_sha256": report.source.sha256,
             "created": report.created,
             "opis_version": report.opis_version,
@@ -39,17 +57,47 @@ def threshold_json(report: Report, chosen: Recommendation) -> str:
     )
 
 
-def write_threshold(report: Report, chosen: Recommendation, file: Path) -> None:
-    """Write ``threshold.json`` for a recommendation.
+def _by_group(report: Report, groups: ByGroup) -> dict[str, Any]:
+    """Return thresholds by group, and the rules for other groups and for pairs across groups."""
+    metric = report.settings["metric"]
+    return {
+        "column": report.source.group_column,
+        "max_far": groups.max_far,
+        "thresholds": {
+            str(one.name): as_known(one.threshold, metric)
+            for one in groups.groups
+            if one.threshold is not None
+        },
+        "other_groups": as_known(groups.threshold, metric),
+        "across_groups": ACROSS_SCORES if metric in SIMILARITIES else ACROSS,
+    }
+
+
+def _review(review: Review | None, metric: Metric) -> dict[str, Any] | None:
+    """Return the two thresholds on the user's scale, or None without review."""
+    if review is None:
+        return None
+    ends = review.accept_threshold, review.refuse_threshold
+    accept, refuse = (None if end is None else as_known(end, metric) for end in ends)
+    return {
+        "accept_threshold": accept,
+        "refuse_threshold": refuse,
+        "refuse_equivalents": dataclasses.asdict(review.refuse_equivalents),
+    }
+
+
+def write_threshold(report: Report, advice: Advice | Report, file: Path) -> None:
+    """Write ``threshold.json`` for what to deploy, of a report or by other bounds.
 
     Raises
     ------
     RunError
         No threshold meets the bounds, or the file cannot be written.
     """
-    if chosen.threshold is None:
+    text = threshold_json(report, advice)
+    if text is None:
         raise RunError(f"{file}: not written, as no threshold meets the bounds")
-    write_text(file, threshold_json(report, chosen))
+    write_text(file, text)
 
 
 def read_threshold(text: str, metric: str) -> float:

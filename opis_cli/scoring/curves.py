@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from opis_cli.records import Curve, Floats, Ints, PairCounts
 from opis_cli.scoring.borderline import surely_accepted
+from opis_cli.values import Costs
 
 _CHUNK_VALUES = 2_000_000
 
@@ -35,6 +36,15 @@ def pooled_frr_at_most(counts: PairCounts) -> Curve:
     Rounding errors of the distances cannot lift the FRR above this limit.
     """
     return np.asarray((counts.genuine_total - surely_accepted(counts)) / counts.genuine_total)
+
+
+def expected_cost(far: Floats | float, frr: Floats | float, costs: Costs) -> Curve:
+    """Return the expected cost of a pair at rates of the errors: the detection cost.
+
+    ``C = (1 - p) c_fa FAR + p c_fr FRR``, with the costs of the errors, and the prior ``p``.
+    """
+    false_accepts = (1 - costs.prior) * costs.false_accept * np.asarray(far)
+    return np.asarray(false_accepts + costs.prior * costs.false_reject * np.asarray(frr))
 
 
 def class_far(counts: PairCounts, classes: Ints, columns: Ints) -> Curve:
@@ -130,7 +140,7 @@ def class_figures(
     """Return the figures of a report about the classes at a threshold.
 
     ``classes_meeting_bounds`` is the share of the evaluable classes whose own rates meet the given
-    bounds. All values are None if ``rates`` is None.
+    bounds. It is None without a bound. All values are None if ``rates`` is None.
     """
     if rates is None:
         names = ("class_mean_far", "class_mean_frr", "mean_utility", "classes_meeting_bounds")
@@ -144,5 +154,7 @@ def class_figures(
         "class_mean_far": float(rates.far.mean()),
         "class_mean_frr": float(rates.frr.mean()),
         "mean_utility": float(rates.utility.mean()),
-        "classes_meeting_bounds": float(met.mean()),
+        "classes_meeting_bounds": None
+        if max_far is None and max_frr is None
+        else float(met.mean()),
     }

@@ -19,6 +19,7 @@ from opis_cli.scoring.pooled import RatesAt, pooled_rates
 from opis_cli.scoring.price import PriceOfOneThreshold, price_of_one_threshold
 from opis_cli.settings import Metric, Prefer
 from opis_cli.text import SIMILARITIES
+from opis_cli.values import Costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Recommendation:
         no counts by class at the threshold.
     classes_meeting_bounds : float | None
         Share of the evaluable classes whose own rates meet the given bounds. Null if there is no
-        such class, or no counts by class at the threshold.
+        such class, no bound, or no counts by class at the threshold.
     false_accepts_per_query : float | None
         Mean number of accepted impostor rows if one row searches all others or, with a gallery, if
         one query searches the gallery. Null for scored pairs.
@@ -196,6 +197,7 @@ def recommend(
     max_frr: float | None,
     prefer: Prefer,
     beta: float,
+    costs: Costs | None = None,
     limits: UpperLimits | None = None,
 ) -> Recommendation:
     """Recommend the global threshold to deploy under bounds on the pooled rates.
@@ -209,11 +211,13 @@ def recommend(
     consistency : Consistency
         It provides the evaluable classes, and the worst classes for ``prefer="worst-classes"``.
     max_far, max_frr : float or None
-        Bounds. At least one is given.
-    prefer : {"utility", "low-far", "low-frr", "worst-classes"}
+        Bounds. At least one is given, unless ``prefer`` is "cost".
+    prefer : {"utility", "low-far", "low-frr", "worst-classes", "cost"}
         Rule that chooses a threshold in the interval. The smaller threshold wins a tie.
     beta : float
         Weight of sensitivity in the utility.
+    costs : Costs, optional
+        Costs of the errors. They are there if ``prefer`` is "cost".
     limits : UpperLimits, optional
         If given, the upper limits must meet the bounds instead of the rates.
 
@@ -228,7 +232,7 @@ def recommend(
     low, high = ends(counts, max_far, max_frr)
     index, interval = None, None
     if low is not None and high is not None and low <= high:
-        index = _choose(counts, consistency, low, high, prefer, beta)
+        index = _choose(counts, consistency, low, high, prefer, beta, costs)
         interval = float(thresholds[low]), float(thresholds[high])
     at = None if index is None else float(thresholds[index])
     far_upper, frr_upper = (None, None) if limits is None or at is None else limits.at(counts, at)
@@ -295,12 +299,16 @@ def _choose(
     high: int,
     prefer: Prefer,
     beta: float,
+    costs: Costs | None,
 ) -> int:
     """Return the index of the preferred threshold from index ``low`` to index ``high``."""
     if prefer == "low-frr":
         return high
     if prefer == "low-far":
         return low
+    if prefer == "cost" and costs is not None:
+        cost = curves.expected_cost(counts.pooled_far, counts.pooled_frr, costs)
+        return low + int(np.argmin(cost[low : high + 1]))
     if len(consistency.classes) == 0:
         pooled = curves.pooled_utility(counts, beta)[low : high + 1]
         return low + int(np.argmax(pooled))

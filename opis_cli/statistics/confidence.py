@@ -31,6 +31,7 @@ def recommended(counts: PairCounts, consistency: Consistency, settings: Settings
         max_frr=max_frr,
         prefer=settings.prefer,
         beta=settings.beta,
+        costs=settings.costs,
         limits=limits,
     )
     if confidence is None or chosen.threshold is not None:

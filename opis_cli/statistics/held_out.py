@@ -59,9 +59,10 @@ def held_out(counts: PairCounts, max_far: float | None, max_frr: float | None) -
     smallest that meets ``max_frr``. A fold has no rates if the other folds have no such threshold,
     no FAR if it has no impostor pairs, and no FRR if it has no genuine pairs.
 
-    The result is None if the classes were not split into folds.
+    The result is None if the classes were not split into folds, or if there is no bound.
     """
-    if counts.folds is None or counts.inside is None:
+    bounded = max_far is not None or max_frr is not None
+    if counts.folds is None or counts.inside is None or not bounded:
         return None
     count = len(counts.inside)
     tries = [_try(counts, fold, max_far, max_frr) for fold in range(count)]

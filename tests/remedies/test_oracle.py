@@ -137,6 +137,20 @@ def test_a_cohort_of_the_gallery_has_none_of_the_queries(name, training):
     assert queries @ others.T == pytest.approx(expected, abs=2e-5 * np.abs(expected).max())
 
 
+def test_a_group_of_too_few_pairs_keeps_the_threshold_of_all(training):
+    """At a FAR of 5 %, three errors need 60 impostor pairs, each counted once."""
+    groups = np.full(len(training.classes), "most")
+    few = np.concatenate([np.flatnonzero(training.classes == one)[:5] for one in (2, 6, 10)])
+    offsets = []
+    for rows in (few[:10], few):
+        groups[rows] = "few"
+        fitted = fit(parse("group"), dataclasses.replace(training, groups=groups.copy()))
+        offsets.append(fitted.normalisation.offsets[0])
+        pairs = len(rows) * (len(rows) - 5) // 2
+        assert (offsets[-1] == 0) == (pairs < 60)
+    assert offsets[0] == 0 != offsets[1], "25 pairs are too few, and 75 are not"
+
+
 def test_every_cluster_is_the_mean_of_its_rows(training):
     found = fit(parse("fsn:4"), training).normalisation
     vectors = np.float64(training.vectors)
@@ -385,6 +399,11 @@ def test_a_remedy_that_leaves_nothing_to_count_is_not_tried():
     assert "calibration range" in found.not_tried["abtt:1"]
     with pytest.raises(InputError, match="calibration range"):
         trial.try_remedies(rows, ["abtt:1"], Settings(), folds=2)
+    # Nothing can be compared with rows that are of no use themselves.
+    with pytest.raises(InputError, match="calibration range"):
+        trial.try_remedies(
+            clouds(12, 5, 1, signal=1, noise=0.3), ["centre"], Settings(), folds=2, skip=True
+        )
 
 
 def test_where_nothing_helps_that_is_not_shown():
@@ -400,7 +419,7 @@ def test_each_remedy_more_needs_more_evidence(tried, wide, monkeypatch):
     values = iter(by_hand.values())
     monkeypatch.setattr(trial, "_two_sided", lambda changes: next(values))
     held = {name: trial.Held(tried.evaluations[name], None) for name in ("base", *NAMES)}
-    found = trial._judged(held, {}, 3, SETTINGS).tried
+    found = trial._judged(held, {}, tried.of_class, SETTINGS).tried
     assert {one.name: one.p_value for one in found[1:]} == by_hand
     shown = {one.name for one in found if one.verdict != "not shown"}
     assert shown == {"centre", "centre+asnorm:9"}

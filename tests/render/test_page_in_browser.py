@@ -421,3 +421,34 @@ def test_five_thousand_classes(browser, tmp_path):
     type_into(browser, "search", "C123")
     assert len(rows(browser)) == 11
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_a_second_handle_leaves_pairs_to_review(browser, tmp_path):
+    run = opis.evaluate(*data.MADE["long_tail"], max_far=0.001, max_frr=0.01, review=True)
+    review = run.report.review
+    visit(browser, written(tmp_path, report_page(run)))
+
+    def shown(*names):
+        return [browser.find_element("id", name).text for name in names]
+
+    assert (
+        f"refuse beyond {review.refuse_threshold}"
+        in browser.find_element("css selector", "h1").text
+    )
+    assert shown("gv", "iv") == [f"{review.genuine_pairs:,}", f"{review.impostor_pairs:,}"]
+    assert shown("far", "frr") == [rate(review.far), rate(review.frr)]
+    assert shown("review", "searches") == [rate(review.pairs_share), rate(review.queries_share)]
+    assert "both bounds hold" in shown("admissible")[0]
+    # The first threshold takes the second one along.
+    browser.find_element("id", "slider").send_keys("\ue010")  # the End key
+    drawn(browser)
+    assert shown("gv", "iv") == ["0", "0"]
+    value = browser.find_element("id", "value").get_attribute("value")
+    assert shown("upper-value") == [f"> {value}"]
+    browser.find_element("id", "two").click()
+    drawn(browser)
+    assert not browser.find_element("id", "second").is_displayed()
+    # On again: each bound alone says where to begin.
+    browser.find_element("id", "two").click()
+    drawn(browser)
+    assert shown("gv", "iv") == [f"{review.genuine_pairs:,}", f"{review.impostor_pairs:,}"]

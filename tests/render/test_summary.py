@@ -108,6 +108,7 @@ def test_without_a_threshold_the_price_of_each_bound_stands_first():
     asked = {"max_far": float(given[1]), "max_frr": float(given[2])}
     assert asked["max_frr"] == 0.01 and run.recommend(**asked).status == "feasible"
     assert re.search(rf"explain runs/wordnet --threshold {price[1]}\s", text)
+    assert "recommend runs/wordnet --max-far 0.001 --max-frr 0.01 --review\n" in text
 
 
 def test_groups_and_scored_pairs_have_their_own_words(tmp_path):

@@ -16,6 +16,7 @@ from opis_cli.report.asked import threshold_option
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.deployed import Deployed
 from opis_cli.scoring.operating import Operating, rates_at
+from opis_cli.scoring.review import Review
 from opis_cli.scoring.who_pays import FEW_PAIRS, ClassErrors, who_pays
 from opis_cli.text import as_known, number, plain, rate, shown
 
@@ -70,6 +71,9 @@ def answer(run: Evaluation, verb: str = "Deploy", in_use: float | None = None) -
     """
     report, metric = run.report, run.settings.metric
     chosen, many = report.recommendation, report.source.many
+    review = report.review
+    if review is not None and not review.one_threshold and review.refuse_threshold is not None:
+        return _two_thresholds(run, review, in_use)
     if chosen.threshold is None:
         return Answer(_none_meets(run), tuple(_prices(run)), (), _in_use(run, in_use), None)
     at = rates_at(run.counts, chosen.threshold, run.settings.beta, "recommended")
@@ -86,6 +90,26 @@ def answer(run: Evaluation, verb: str = "Deploy", in_use: float | None = None) -
         paying=_paying(run, at),
         in_use=_in_use(run, in_use),
         threshold=shown(chosen.threshold, metric),
+    )
+
+
+def _two_thresholds(run: Evaluation, review: Review, in_use: float | None) -> Answer:
+    """Say up to where to accept, beyond where to refuse, and how much lies between."""
+    metric, accept, refuse = run.settings.metric, review.accept_threshold, review.refuse_threshold
+    first = "nothing" if accept is None else rule(accept, metric)
+    lines = [
+        f"It accepts {rate(review.far)} of the pairs that should not match (FAR) and refuses "
+        f"{rate(review.frr)} of the pairs that should (FRR).",
+        f"{rate(review.pairs_share)} of the pairs lie between and go to review.",
+    ]
+    if review.queries_share is not None:
+        lines.append(f"So does the nearest row of {rate(review.queries_share)} of the searches.")
+    return Answer(
+        title=f"Accept {first}, refuse beyond {shown(refuse or 0.0, metric)}",
+        lines=tuple(lines),
+        paying=(),
+        in_use=_in_use(run, in_use),
+        threshold=None if accept is None else shown(accept, metric),
     )
 
 

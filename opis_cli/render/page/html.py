@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _SCRIPTS = (
     *("format.js", "data.js", "state.js", "canvas.js", "curves.js", "panels.js"),
-    *("pointer.js", "table.js", "controls.js", "main.js"),
+    *("pointer.js", "table.js", "controls.js", "review.js", "main.js"),
 )
 """In the order in which they are joined. Together they are one script."""
 _MOST_LOST = 20
@@ -165,6 +165,8 @@ def _start(run: Evaluation, start: float | None) -> float:
     chosen = report.recommendation
     if start is not None:
         return start
+    if report.review is not None and report.review.accept_threshold is not None:
+        return report.review.accept_threshold
     if chosen.threshold is not None:
         return chosen.threshold
     if report.deployed is not None:

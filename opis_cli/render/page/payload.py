@@ -62,6 +62,8 @@ def payload(
         "many": report.source.many,
         "counted": report.counted,
         "beta": run.settings.beta,
+        "review": _review(run),
+        "answered": None if counts.answered is None else counts.answered.tolist(),
         "totals": [counts.genuine_total, counts.impostor_total],
         "rows": None if run.settings.metric in SCORED else counts.rows,
         "rowsOfPair": 1 if counts.open_set is not None else 2,
@@ -84,6 +86,15 @@ def payload(
         "base": None if base is None else _overlay(base),
         "counts": packed(pooled, found.genuine, found.impostor),
     }
+
+
+def _review(run: Evaluation) -> list[int] | None:
+    """Return the places of the two thresholds with which the page begins, if it does with two."""
+    review = run.report.review
+    if review is None or None in (review.accept_threshold, review.refuse_threshold):
+        return None
+    ends = review.accept_threshold, review.refuse_threshold
+    return None if review.one_threshold else [_place(run.counts, end or 0.0) for end in ends]
 
 
 def classes_on_page(run: Evaluation) -> Ints:

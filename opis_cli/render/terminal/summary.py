@@ -6,13 +6,13 @@ check, and the next commands. Everything else is in ``details.py``.
 
 import math
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from opis_cli.render.terminal.blocks import TITLE, hanging, marked
+from opis_cli.render.terminal.advice import cost_block, review_block
+from opis_cli.render.terminal.blocks import Commands, hanging, marked
 from opis_cli.render.terminal.classes import alike, paying
 from opis_cli.render.terminal.details import details as all_details
 from opis_cli.render.terminal.threshold import (
@@ -37,6 +37,8 @@ def summary(run: Evaluation, out: Path | None = None, *, details: bool = False) 
     blocks = [
         _header(report),
         recommendation(run, report.recommendation, expected=_expected(report)),
+        review_block(report, report),
+        cost_block(report, report),
         in_use(report),
         alike(report),
         paying(run),
@@ -146,43 +148,34 @@ def _next(report: Report, out: Path | None, *, details: bool) -> RenderableType:
     commands = [] if details else [("add --details", "every figure")]
     if out is None:
         keep = ("add --out RUN", "keeps the counts for explain, report and recommend")
-        return _Commands([keep, *commands])
+        return Commands([keep, *commands])
     run = plain(shlex.quote(str(out)), 400)
-    return _Commands(
+    return Commands(
         [
             (f"opis explain {run}{threshold_option(report)}", "errors, pair by pair"),
             (f"opis report {run} -o report.html", "a page to explore"),
-            *((f"opis recommend {run} {bounds}", "other bounds") for bounds in _other(report)),
+            *((f"opis recommend {run} {bounds}", why) for bounds, why in _other(report)),
             *commands,
         ]
     )
 
 
-@dataclass(frozen=True)
-class _Commands:
-    """Commands, each with what it is for if the terminal is wide enough for all of this."""
+def _other(report: Report) -> list[tuple[str, str]]:
+    """Return other bounds to try, each with what it is for.
 
-    commands: list[tuple[str, str]]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        title = "NEXT   "
-        widest, remarks = (max(map(len, column)) for column in zip(*self.commands, strict=True))
-        fits = len(title) + widest + len("  ") + remarks <= options.max_width
-        for place, (command, what) in enumerate(self.commands):
-            lead = Text(title if place == 0 else " " * len(title), style=TITLE)
-            remark = Text(f"{' ' * (widest - len(command))}  {what}" if fits else "", style="dim")
-            yield Text.assemble(lead, command, remark, overflow="ignore", no_wrap=True)
-
-
-def _other(report: Report) -> list[str]:
-    """Return other bounds to try: those that a threshold meets if none was found, else tighter."""
+    If no threshold was found, they are bounds that one meets, and then two thresholds for the same
+    bounds. Otherwise the bound is tighter.
+    """
     chosen = report.recommendation
     if chosen.threshold is not None:
-        return [f"--max-far {(chosen.max_far or 0.1) / 10:g}"]
-    met = chosen.at_max_frr
+        return [(f"--max-far {(chosen.max_far or 0.1) / 10:g}", "other bounds")]
+    found, met = [], chosen.at_max_frr
+    if None not in (chosen.max_far, chosen.max_frr) and report.review is None:
+        same = f"--max-far {chosen.max_far:g} --max-frr {chosen.max_frr:g} --review"
+        found.append((same, "two thresholds"))
     if chosen.confidence is not None or met is None or met.far is None or met.far >= 1:
-        return []
+        return found
     # Rounded up to two digits, so that the threshold that meets the FRR meets the bound.
     digit = 10 ** (math.floor(math.log10(met.far)) - 1) if met.far > 0 else 0.001
     looser = min(max(math.ceil(met.far / digit) * digit, digit), 0.99)
-    return [f"--max-far {looser:.2g} --max-frr {chosen.max_frr:g}"]
+    return [(f"--max-far {looser:.2g} --max-frr {chosen.max_frr:g}", "other bounds"), *found]

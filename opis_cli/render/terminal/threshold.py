@@ -17,8 +17,9 @@ from opis_cli.scoring.recommend import Recommendation
 from opis_cli.statistics.carriers import carriers_of_far
 from opis_cli.text import number, plain, rate, shown
 
-_WRONG = "wrong matches accepted (FAR)"
-_RIGHT = "right matches rejected (FRR)"
+WRONG = "wrong matches accepted (FAR)"
+RIGHT = "right matches rejected (FRR)"
+"""Names of the two rates in every block."""
 FEW_CARRIERS = 10
 """Effective number of classes that carry a figure, below which the figure says little about other
 classes, and its interval is often too narrow."""
@@ -87,7 +88,7 @@ def _rates(
     return [
         (name, rate(value), Text.assemble(f"{pairs:,} of {total:,}; ", _held(value, bound)))
         for name, value, pairs, total, bound in zip(
-            (_WRONG, _RIGHT), rates, counted, totals, bounds, strict=True
+            (WRONG, RIGHT), rates, counted, totals, bounds, strict=True
         )
     ]
 

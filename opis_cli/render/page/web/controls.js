@@ -5,12 +5,13 @@ const show = (id, text) => (byId(id).textContent = text);
 
 function drawNumbers() {
   const place = data.at[state.i];
-  const [far, frr] = [pooledFar(place), pooledFrr(place)];
-  const [genuine, impostor] = [pooled.genuine[place], pooled.impostor[place]];
-  show("ga", whole(genuine));
-  show("gr", whole(genuineTotal - genuine));
+  const upper = data.at[refuseAt()];
+  const [far, frr] = [pooledFar(place), pooledFrr(upper)];
+  const impostor = pooled.impostor[place];
+  show("ga", whole(pooled.genuine[place]));
+  show("gr", whole(genuineTotal - pooled.genuine[upper]));
   show("ia", whole(impostor));
-  show("ir", whole(impostorTotal - impostor));
+  show("ir", whole(impostorTotal - pooled.impostor[upper]));
   for (const [name, value] of [
     ["far", far],
     ["frr", frr],
@@ -18,7 +19,8 @@ function drawNumbers() {
     show(name, rate(value));
     byId(name).dataset.value = value;
     const ends = data.intervals[name];
-    const range = ends ? `95 %: ${rate(ends[0][state.i])} to ${rate(ends[1][state.i])}` : "";
+    const i = name === "far" ? state.i : refuseAt();
+    const range = ends ? `95 %: ${rate(ends[0][i])} to ${rate(ends[1][i])}` : "";
     show(name + "-ends", range.replaceAll(" %", "\u00a0%"));
   }
   byId("query-box").hidden = data.rows === null;
@@ -39,6 +41,8 @@ function drawDoubt() {
     doubts.push(
       `The page has no counts at ${state.asked}; ${thresholdText(data.at[state.i])} is the nearest threshold that has.`,
     );
+  if (state.upper !== null && evaluable.length)
+    doubts.push(`Rates of ${data.many} are at the first threshold, as if it were the only one.`);
   if (data.estimated[state.i])
     doubts.push(`The pooled counts are exact here, but the FARs of ${data.many} are estimates.`);
   byId("doubt").hidden = !doubts.length;
@@ -59,8 +63,10 @@ function drawBounds() {
   const { low, high } = admissible();
   const text = (place) => thresholdText(place, scales[scales[state.scale].log ? 0 : state.scale]);
   const said = byId("admissible");
-  said.className = low <= high ? "met" : "unmet";
-  if (state.maxFar === null && state.maxFrr === null)
+  const reviewed = state.upper !== null && data.at[state.i] <= high && data.at[state.upper] >= low;
+  said.className = low <= high || reviewed ? "met" : "unmet";
+  if (reviewed && low > high) said.textContent = "No threshold meets both. With review between, both bounds hold.";
+  else if (state.maxFar === null && state.maxFrr === null)
     said.textContent = "No bound is set: every threshold is admissible.";
   else if (low <= high) {
     const ends = [low === 0 ? null : text(low), high === grid - 1 ? null : text(high)];
@@ -134,14 +140,18 @@ function describePictures() {
   say("scatter", `FAR and FRR of each of the ${data.many} at ${at}. The table has the same numbers.`);
 }
 
-// Go to the offered threshold next to a value on a scale.
-function moveNear(value, scale) {
-  const { values } = scale;
+// The offered threshold next to a value on a scale.
+function offeredNear(value, { values }) {
   let best = 0;
   for (let i = 1; i < points; i++) {
     if (Math.abs(values[data.at[i]] - value) < Math.abs(values[data.at[best]] - value)) best = i;
   }
-  const isThere = scale.log || values[data.at[best]] === value;
+  return best;
+}
+
+function moveNear(value, scale) {
+  const best = offeredNear(value, scale);
+  const isThere = scale.log || scale.values[data.at[best]] === value;
   moveTo(best, isThere ? null : String(value));
 }
 
@@ -217,13 +227,14 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   button.addEventListener("click", () => copy(button.dataset.copy));
 }
 
-// The address names the threshold and the last class that was kept: #class=...&t=...
+// The address names the thresholds and the last class that was kept: #class=...&t=...&u=...
 let writing = null;
 function writeAddress() {
   clearTimeout(writing);
   writing = setTimeout(() => {
     const named = new URLSearchParams();
     if (state.pins.length) named.set("class", classes.name[state.pins.at(-1)]);
+    if (state.upper !== null) named.set("u", thresholdText(data.at[state.upper], scales[0]));
     if (data.at[state.i] !== data.start) named.set("t", thresholdText(data.at[state.i], scales[0]));
     try {
       history.replaceState(null, "", "#" + named);
@@ -237,6 +248,8 @@ function readAddress() {
   const named = new URLSearchParams(location.hash.slice(1));
   const t = typed(named.get("t") ?? "");
   if (t !== null) moveNear(t, scales[0]);
+  const u = typed(named.get("u") ?? "");
+  if (u !== null) moveUpper(offeredNear(u, scales[0]));
   const k = classes.name.indexOf(named.get("class"));
   if (k < 0) return;
   if (!state.pins.includes(k)) togglePin(k);

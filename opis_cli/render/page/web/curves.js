@@ -34,6 +34,7 @@ function drawMarks(picture) {
   if (low <= high) picture.shade(values[low], values[high], color("good"), 0.09);
   else if (high >= 0 && low < grid) picture.shade(values[high], values[low], color("bad"), 0.12);
   picture.vertical(xOf(state.i), color("accent"), 2);
+  if (state.upper !== null) picture.vertical(xOf(state.upper), color("accent"), 2, [6, 4]);
 }
 
 // Beyond some threshold the FARs of classes are estimates.

@@ -59,6 +59,7 @@ function drawHistogram() {
       picture.line(xs, ys, color(ink), 1.5);
     }
     picture.vertical(scale.values[data.at[state.i]], color("accent"), 2);
+    if (state.upper !== null) picture.vertical(scale.values[data.at[state.upper]], color("accent"), 2, [6, 4]);
   });
 }
 

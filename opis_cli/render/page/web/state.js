@@ -2,6 +2,7 @@
 
 const state = {
   i: offeredAt(data.start), // the offered threshold
+  upper: data.review === null ? null : offeredAt(data.review[1]), // refused beyond; null: no review
   asked: null, // the threshold that was asked for, if pairs were not counted there
   scale: 0, // index in `scales`
   view: "near",
@@ -48,8 +49,15 @@ function togglePin(k) {
 function moveTo(i, asked = null) {
   const [low, high] = data.views.near;
   const inside = data.at[i] >= low && data.at[i] <= high;
-  change({ i, asked, view: inside ? state.view : "whole" });
+  const upper = state.upper === null ? null : Math.max(state.upper, i);
+  change({ i, upper, asked, view: inside ? state.view : "whole" });
 }
+
+// Move the second threshold. The first is never above it.
+const moveUpper = (upper) => change({ upper, i: Math.min(state.i, upper), asked: null });
+
+// The offered threshold beyond which pairs are refused.
+const refuseAt = () => state.upper ?? state.i;
 
 // The thresholds that meet both bounds: places of the grid. There is none if low > high.
 const admissible = () => ({ low: firstWithin(state.maxFrr), high: lastWithin(state.maxFar) });

@@ -14,9 +14,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from opis_cli.comparison import Comparison, compare
     from opis_cli.errors import OpisError
+    from opis_cli.mending import Remedies, remedy
     from opis_cli.pipeline import evaluate
     from opis_cli.remedies.artefact import load_remedy
-    from opis_cli.remedy import Remedies, remedy
     from opis_cli.report.records import Report
     from opis_cli.report.report_json import load_report
     from opis_cli.run import Run, load_run
@@ -39,7 +39,7 @@ __all__ = [
 # A name is imported on first use, so that `opis --help` starts quickly.
 _HOMES = {
     "Comparison": "comparison",
-    "Remedies": "remedy",
+    "Remedies": "mending",
     "compare": "comparison",
     "OpisError": "errors",
     "Report": "report.records",
@@ -48,7 +48,7 @@ _HOMES = {
     "load_remedy": "remedies.artefact",
     "load_report": "report.report_json",
     "load_run": "run",
-    "remedy": "remedy",
+    "remedy": "mending",
 }
 
 

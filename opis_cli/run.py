@@ -96,8 +96,9 @@ class Run(Evaluation):
 
         Parameters
         ----------
-        kind : {"utility", "rates", "det", "roc", "histogram", "classes", "confusion"}
-            ``plots.draw`` says what each shows.
+        kind : str
+            ``utility``, ``rates``, ``det``, ``roc``, ``histogram``, ``classes``, ``confusion`` or
+            ``group-matrix``. ``plots.draw`` says what each shows.
         evidence : Evidence, optional
             For ``confusion``: what ``explain`` returned. By default it is the evidence in the
             folder of the run.
@@ -110,7 +111,7 @@ class Run(Evaluation):
             Size of the text in points.
         ax : Axes, or sequence of Axes
             Panels of your own to draw into: two for ``rates``, one or two for ``utility``, one for
-            others. ``confusion`` takes none. By default a new figure.
+            others. ``confusion`` and ``group-matrix`` take none. By default a new figure.
 
         Returns
         -------
@@ -119,8 +120,8 @@ class Run(Evaluation):
         Raises
         ------
         OpisError
-            There is no such kind, it lacks evidence, a size is out of range, or ``ax`` does not
-            fit.
+            There is no such kind, it lacks evidence or groups, a size is out of range, or ``ax``
+            does not fit.
         """
         from opis_cli.render.plots import draw
         from opis_cli.render.sheet import look_of

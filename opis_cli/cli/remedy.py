@@ -10,12 +10,16 @@ from opis_cli.cli.commands import app
 from opis_cli.cli.options import Config, Given, Json, Quiet, Source, settings_as_options
 from opis_cli.cli.shared import print_json, settings_of, show
 from opis_cli.text import plain
+from opis_cli.values import option
 
+_READING = (
+    *("embedding_column", "label_column", "labels", "group_column", "on_bad_rows"),
+    "memory_limit",
+)
 _SETTINGS = (
-    *("embedding_column", "label_column", "labels", "group_column", "within_column"),
-    *("exclude_same", "gallery", "gallery_labels", "max_far", "calibration", "beta", "eps"),
-    *("on_bad_rows", "ignore_label", "max_pairs", "engine", "device", "threads", "memory_limit"),
-    "seed",
+    *(*_READING, "within_column", "exclude_same", "gallery", "gallery_labels"),
+    *("max_far", "calibration", "beta", "eps", "ignore_label", "max_pairs"),
+    *("engine", "device", "threads", "seed"),
 )
 
 
@@ -75,7 +79,7 @@ def remedy(
     from opis_cli.cli.progress import progress_bar
     from opis_cli.embeddings.read import read_as
     from opis_cli.errors import SettingsError
-    from opis_cli.remedy import check_settings, check_target, remedy_embeddings
+    from opis_cli.mending import check_settings, check_target, remedy_embeddings
 
     settings = settings_of(config, given)
     check_settings(settings)
@@ -94,8 +98,8 @@ def remedy(
     elif not quiet:
         from opis_cli.render.terminal.remedy import remedies_summary
 
-        typed = plain(shlex.join(source), 400)
-        show(remedies_summary(found.trial, typed, None if out is None else str(out), written))
+        folder = None if out is None else str(out)
+        show(remedies_summary(found.trial, _typed(source, given), folder, written))
 
 
 @app.command(
@@ -105,9 +109,7 @@ def remedy(
         "opis apply remedy vectors.npy --labels labels.csv -o changed.parquet",
     )
 )
-@settings_as_options(
-    *("embedding_column", "label_column", "labels", "group_column", "on_bad_rows", "memory_limit")
-)
+@settings_as_options(*_READING)
 def apply(
     folder: Annotated[
         Path, typer.Argument(help="The folder that `opis remedy --out` wrote.", metavar="REMEDY")
@@ -146,3 +148,12 @@ def apply(
         count = len(embeddings.labels)
         typer.echo(f"{count:,} rows, changed by {remedy.name}, written to {output}")
         typer.echo(f"columns of the remedy: {', '.join(columns)}")
+
+
+def _typed(source: list[str], given: Given) -> str:
+    """Return the source, with the options that say how to read it, as a person types them."""
+    words = list(source)
+    for name in _READING:
+        if given[name] is not None:
+            words += [option(name), str(given[name])]
+    return plain(shlex.join(words), 400)

@@ -205,6 +205,7 @@ def _arrays(fitted: Fitted) -> dict[str, NDArray[Any]]:
             found["cohort"] = last.cohort.units
             found["cohort_classes"] = last.cohort.classes
             found["cohort_names"] = last.cohort.names
+            found["balance"] = np.array([last.balance])
         for name in ("centroids", "groups", "offsets"):
             if getattr(last, name) is not None:
                 found[name] = getattr(last, name)
@@ -243,7 +244,11 @@ def _fitted(recipe: Recipe, dim: int, arrays: dict[str, NDArray[Any]]) -> Fitted
         fits = classes.shape == (len(units),) and classes.dtype.kind == "i" and len(units)
         if not fits or classes.min() < 0 or classes.max() >= len(names):
             raise ValueError("cohort")
-        made = Normalisation(last, Cohort(units.astype(np.float32), classes, names))
+        balance = _floats(arrays["balance"], (1,))
+        if not balance[0] > 0:
+            raise ValueError("balance")
+        cohort = Cohort(units.astype(np.float32), classes, names)
+        made = Normalisation(last, cohort, balance=float(balance[0]))
     return Fitted(recipe, dim, transforms, made)
 
 

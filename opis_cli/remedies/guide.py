@@ -5,7 +5,7 @@ from opis_cli.remedies.fitted import Fitted
 from opis_cli.remedies.normalisations import Normalisation
 from opis_cli.remedies.recipes import name_of
 from opis_cli.remedies.trial import JUDGED, Tried
-from opis_cli.text import human_count, rate
+from opis_cli.text import human_count, in_markdown, plain, rate
 
 
 def guide(
@@ -38,6 +38,7 @@ def guide(
         f"2. At query time, to the vector of the query: {_query(fitted)}.",
         "3. " + _accept(fitted, threshold),
         "",
+        *_by_group(fitted, threshold),
         "```sh",
         "opis apply THIS_FOLDER vectors.parquet -o changed.parquet",
         "```",
@@ -116,6 +117,27 @@ def _accept(fitted: Fitted, threshold: float | None) -> str:
             "(`threshold.json`)."
         )
     return f"Accept a pair whose {score} is at least {decimals.text(threshold)} (`threshold.json`)."
+
+
+def _by_group(fitted: Fitted, threshold: float | None) -> list[str]:
+    """Return the thresholds by group that the score stands for, as a table."""
+    last = fitted.normalisation
+    if last is None or last.groups is None or threshold is None:
+        return []
+    assert last.offsets is not None
+    return [
+        "Without the two forms, these are thresholds by group. Accept a pair whose cosine",
+        "similarity is at least that of its group, or the larger of two across groups:",
+        "",
+        "| group | cosine similarity |",
+        "|---|---|",
+        *(
+            f"| {in_markdown(plain(name))} | {threshold + offset:.5f} |"
+            for name, offset in zip(last.groups.tolist(), last.offsets.tolist(), strict=True)
+        ),
+        f"| any other | {threshold:.5f} |",
+        "",
+    ]
 
 
 def _in_python(last: Normalisation | None) -> list[str]:

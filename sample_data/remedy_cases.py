@@ -17,11 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import remedy_report
 import remedy_texts
-import train_data
 import train_tcm
 from train_cases import CASES as NETWORKS
 from train_cases import SAMPLE_SEED, Model
@@ -30,6 +28,7 @@ from train_data import MissingPackage
 import opis_cli as opis
 from opis_cli.errors import OpisError
 from opis_cli.files import replacing
+from opis_cli.remedies.recipes import parse_all
 
 SAMPLES = Path(__file__).parent
 SEEDS = (0, 1, 2)
@@ -88,7 +87,8 @@ def write_texts(texts: remedy_texts.Texts, file: Path) -> None:
 
 def tried(case: Case, file: Path, seed: int, names: Sequence[str]) -> pd.DataFrame:
     """Return what ``opis remedy`` says of a set: a row a remedy, the rows as they are first."""
-    table = opis.remedy(file, remedies=names, seed=seed).table().reset_index()
+    table = opis.remedy(file, remedies=names, seed=seed).table()
+    table = table.loc[["base", *names]].reset_index()
     table.insert(0, "set", case.name)
     table.insert(1, "trained", case.trained)
     table.insert(2, "seed", seed)
@@ -105,7 +105,9 @@ def check_installed(cases: Sequence[Case]) -> None:
     """
     if any(case.name in remedy_texts.CORPORA for case in cases):
         remedy_texts.check_installed()
-    train_tcm.check_installed({one for one in NETWORKS if one.name in {c.name for c in cases}})
+    names = {case.name for case in cases}
+    if networks := {one for one in NETWORKS if one.name in names}:
+        train_tcm.check_installed(networks)
 
 
 def options() -> argparse.Namespace:
@@ -116,7 +118,13 @@ def options() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add, whole = parser.add_argument, train_tcm.whole
-    add("--out", type=Path, default=Path("runs/remedies"), metavar="DIR", help="default: %(default)s")
+    add(
+        "--out",
+        type=Path,
+        default=Path("runs/remedies"),
+        metavar="DIR",
+        help="default: %(default)s",
+    )
     add("--only", nargs="+", choices=names, metavar="SET", help=f"some of {', '.join(names)}")
     add(
         *("--seeds",),
@@ -143,13 +151,14 @@ def main() -> int:
     args = options()
     cases = [case for case in CASES if not args.only or case.name in args.only]
     try:
+        names = parse_all(args.remedies)
         check_installed(cases)
         args.out.mkdir(parents=True, exist_ok=True)
         parts = []
         for case in cases:
             file = embeddings_of(case, args.out, args.steps)
             for seed in args.seeds:
-                parts.append(tried(case, file, seed, args.remedies))
+                parts.append(tried(case, file, seed, names))
                 print(f"{case.name}, seed {seed}: tried", flush=True)
         remedy_report.show(pd.concat(parts, ignore_index=True), args.out)
     except (MissingPackage, OpisError) as error:

@@ -112,19 +112,16 @@ def test_the_product_of_forms_is_the_score_to_the_last_digits(name, training):
 def test_cohort_rows_of_the_own_class_never_count(name, training):
     """Whatever they are: even copies of the row itself."""
     mine = training.class_names[training.classes] == "class 03"
+    names = training.class_names[training.classes[mine]]
     vectors = training.vectors.copy()
     vectors[mine] = vectors[mine][0]
     others = dataclasses.replace(training, vectors=vectors)
-    found = [
-        fit(parse(name), one).forms(
-            training.vectors[mine], training.class_names[training.classes[mine]]
-        )
-        for one in (training, others)
-    ]
-    assert np.array_equal(found[0], found[1])
+    fits = [fit(parse(name), one) for one in (training, others)]
+    units = fits[0].transformed(training.vectors[mine])
+    found = [fitted.normalisation.numbers(units, names) for fitted in fits]
+    assert np.array_equal(*found)
     # Without the name of their class they do count.
-    nameless = fit(parse(name), others).forms(training.vectors[mine])
-    assert not np.allclose(found[0], nameless)
+    assert not np.allclose(found[0], fits[1].normalisation.numbers(units))
 
 
 @pytest.mark.parametrize("name", ["asnorm:9", "fsn:3", "group"])

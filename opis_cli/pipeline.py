@@ -8,8 +8,9 @@ from typing import Any
 
 from opis_cli.config import merge
 from opis_cli.counting import scored_counts, scored_pairs
-from opis_cli.counting.count import Progress, choose_engine, count_pairs
+from opis_cli.counting.count import Progress, count_pairs
 from opis_cli.counting.memory import Announce
+from opis_cli.counting.prepared import choose_engine
 from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.embeddings.clean import ARRAYS, Reading, from_arrays
 from opis_cli.embeddings.gallery import with_gallery

@@ -1,8 +1,8 @@
 """Keep partial counts on disk, so that a count that was killed can go on.
 
-A checkpoint holds the tally of the tiles counted so far, the number of these tiles, and the grid
-they were counted on. Nothing else is needed, because tallies add up. The final counts equal those
-of a run without interruption.
+A checkpoint holds the tally of the parts counted so far, the number of these parts and of all
+parts, and the grid they were counted on. Nothing else is needed, because tallies add up. The final
+counts equal those of a run without interruption.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from opis_cli.records import Embeddings, Grid
 from opis_cli.settings import ABOUT, Settings
 
 _FILE = "partial-counts.npz"
-_LAYOUT = 3
+_LAYOUT = 4
 """Version of the arrays in the file.
 
 Raise it when the arrays of a tally change. An older checkpoint then counts as other work, and
@@ -29,11 +29,20 @@ nothing is added to it.
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A count that was begun: its grid, its tally, and the number of tiles counted so far."""
+    """A count that was begun: its grid, its tally, and how many of its parts are counted.
+
+    Attributes
+    ----------
+    grid : Grid
+    tally : Tally
+    done, parts : int
+        Number of parts counted so far, and of all parts.
+    """
 
     grid: Grid
     tally: Tally
-    tiles: int
+    done: int
+    parts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +85,7 @@ class Checkpoint:
         """Write the partial counts, in the place of those written before, in one step."""
         arrays = {name: getattr(begun.tally, name) for name in Tally.__dataclass_fields__}
         with replacing(self.folder / _FILE) as scratch, scratch.open("wb") as stream:
-            facts = {"work": self.work, "tiles": begun.tiles}
+            facts = {"work": self.work, "done": begun.done, "parts": begun.parts}
             store.write(stream, facts | grid_arrays(begun.grid) | arrays)
 
     def load(self) -> Begun | None:
@@ -96,7 +105,7 @@ class Checkpoint:
                     "settings; choose another folder, or delete it"
                 )
             tally = Tally(**{name: arrays[name] for name in Tally.__dataclass_fields__})
-            return Begun(grid_of(arrays), tally, int(arrays["tiles"]))
+            return Begun(grid_of(arrays), tally, int(arrays["done"]), int(arrays["parts"]))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:

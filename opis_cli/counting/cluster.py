@@ -1,14 +1,14 @@
-"""Count pairs on a Dask cluster. This module wraps an engine and runs it on the workers.
+"""Count parts on a Dask cluster, with the numba engine on the workers.
 
-Each worker reads the source itself and prepares the rows once. A task counts some tiles on one
-thread, and its tally stays on the worker. The workers also add the tallies, in a tree, and only the
-sum comes back. Tasks have no side effects. So if a worker is lost, another one counts its tiles
-again, and no pair is counted twice.
+Each worker reads the source itself and prepares the rows once. A task counts a part on one thread,
+and its tally stays on the worker. The workers also add the tallies, in a tree, and only the sum
+comes back. Tasks have no side effects. So if a worker is lost, another one counts its parts again,
+and no pair is counted twice.
 """
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,9 +19,9 @@ from distributed.comm import CommClosedError
 
 import opis_cli
 from opis_cli.counting.engines import numba
+from opis_cli.counting.parts import Opened, Part, counting_with
 from opis_cli.counting.plan import Plan, plan_pairs
-from opis_cli.counting.rows import Rows
-from opis_cli.counting.tally import Advance, CountPairs, Opened, Tally, Tile
+from opis_cli.counting.tally import Advance, Tally
 from opis_cli.embeddings.clean import ARRAYS
 from opis_cli.embeddings.read import read_as
 from opis_cli.embeddings.sources import everywhere
@@ -29,7 +29,6 @@ from opis_cli.errors import RunError
 from opis_cli.records import Embeddings, Grid
 from opis_cli.settings import Settings
 
-TILE_SIDE = numba.TILE_SIDE
 _LEAST_TASKS, _MOST_TASKS, _TASK_PAIRS = 3, 8, 500_000_000
 """Least and most tasks for each thread, and the pairs that a task should have between the two."""
 _FAN_IN = 8
@@ -40,15 +39,13 @@ _SECONDS_TO_CONNECT, _SECONDS_FOR_WORKERS = 10, 60
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a worker gets the rows of a pass: what it reads, and which digests the files must have.
+    """How a worker gets the plan: what it reads, and which digests the files must have.
 
     Attributes
     ----------
     paths : tuple of str
         Files or addresses of the embeddings.
     settings : Settings
-    part : int
-        Number of the pass in the plan.
     digests : tuple of (str or None)
     version : str
         Version of opis that the workers must have too.
@@ -56,29 +53,26 @@ class Recipe:
 
     paths: tuple[str, ...]
     settings: Settings
-    part: int
     digests: tuple[str | None, ...]
     version: str = opis_cli.__version__
 
     @classmethod
-    def of(cls, embeddings: Embeddings, settings: Settings, part: int) -> "Recipe":
-        """Make the recipe for a pass over embeddings whose files all workers can read."""
+    def of(cls, embeddings: Embeddings, settings: Settings) -> "Recipe":
+        """Make the recipe for embeddings whose files all workers can read."""
         paths = ("labels", "gallery", "gallery_labels")
         there = {name: getattr(settings, name) for name in paths}
         there = {name: everywhere(path) for name, path in there.items() if path is not None}
         source = embeddings.source
         given = tuple(everywhere(path) for path in source.parts or (source.path,))
-        return cls(given, replace(settings, **there), part, source.digests)
+        return cls(given, replace(settings, **there), source.digests)
 
-    def rows(self) -> Rows:
-        """Return the rows; read and prepare them only if this worker does not have them yet."""
+    def plan(self) -> Plan:
+        """Return the plan; read and prepare it only if this worker does not have it yet."""
         with _lock:
-            # All passes share one plan, so the number of the pass must not be part of the key.
-            work = replace(self, part=0)
-            if work not in _prepared:
+            if self not in _prepared:
                 _prepared.clear()
-                _prepared[work] = self._read()
-            return _prepared[work].passes[self.part].rows
+                _prepared[self] = self._read()
+            return _prepared[self]
 
     def _read(self) -> Plan:
         if self.version != opis_cli.__version__:
@@ -92,30 +86,23 @@ class Recipe:
         return plan_pairs(embeddings, self.settings)
 
 
-# The plan, with its rows, of the latest recipe on this worker. All threads of the worker share it.
+# The plan of the latest recipe on this worker, with its rows. All threads of the worker share it.
 _prepared: dict["Recipe", Plan] = {}
 _lock = threading.Lock()
 
 
-def count_pairs(
-    rows: Rows,
-    grid: Grid,
-    tiles: Iterable[Tile],
-    tally: Tally,
-    threads: int,
-    advance: Advance,
-    *,
+def _count_part(
     client: Client,
-    recipe: Recipe | None = None,
+    recipe: Recipe | None,
+    plan: Plan,
+    grid: Grid,
+    part: Part,
+    tally: Tally,
+    advance: Advance,
 ) -> None:
-    """Count the pairs of tiles into the tally, on a cluster.
+    """Add the pairs of a part to the tally. Tasks count parts of this part.
 
-    Parameters
-    ----------
-    client : Client
-        Client of the cluster.
-    recipe : Recipe, optional
-        How workers get the rows. Without a recipe, all rows are sent to each worker once.
+    Without a recipe, the plan is sent to each worker, with its rows.
 
     Raises
     ------
@@ -123,15 +110,11 @@ def count_pairs(
         Workers kept dying, or the scheduler went away.
     """
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    source = recipe or client.scatter(rows, broadcast=True, hash=False)
-    todo = list(tiles)
-    wanted = _tasks(todo, sum(worker["nthreads"] for worker in workers))
-    parts = [todo[start::wanted] for start in range(min(wanted, len(todo)))]
+    source = recipe or client.scatter(plan, broadcast=True, hash=False)
+    parts = part.divided(_tasks(part.pairs, sum(worker["nthreads"] for worker in workers)))
+    parts = [part for part in parts if part.pairs]
     counted = [client.submit(_count, source, grid, part, pure=False) for part in parts]
-    pairs = {
-        future.key: sum(tile.pairs for tile in part)
-        for future, part in zip(counted, parts, strict=True)
-    }
+    pairs = {future.key: part.pairs for future, part in zip(counted, parts, strict=True)}
     total, finished = _sum(client, counted), as_completed(counted)
     # The list would keep every tally alive. Without it, a tally is freed as soon as it is added.
     counted.clear()
@@ -150,13 +133,13 @@ def count_pairs(
         raise RunError(f"the scheduler went away while pairs were counted ({error})") from None
 
 
-def _tasks(tiles: list[Tile], threads: int) -> int:
+def _tasks(pairs: int, threads: int) -> int:
     """Return how many tasks to make.
 
     More tasks share the work more evenly and lose less with a worker, but each one costs the memory
     of a tally.
     """
-    each = sum(tile.pairs for tile in tiles) // threads // _TASK_PAIRS
+    each = pairs // threads // _TASK_PAIRS
     return threads * min(max(each, _LEAST_TASKS), _MOST_TASKS)
 
 
@@ -173,14 +156,11 @@ def _sum(client: Client, tallies: Sequence[Any]) -> Any:
 @contextmanager
 def opened(embeddings: Embeddings, settings: Settings, threads: int) -> Iterator[Opened]:
     """Open the cluster that the settings name. Its workers read the files themselves."""
+    # A worker cannot change the rows by a remedy, so it is sent those that are changed.
+    sent = embeddings.source.path == ARRAYS or embeddings.source.remedy is not None
+    recipe = None if sent else Recipe.of(embeddings, settings)
     with connected(settings.scheduler, threads) as client:
-
-        def of_pass(number: int) -> CountPairs:
-            in_memory = embeddings.source.path == ARRAYS
-            recipe = None if in_memory else Recipe.of(embeddings, settings, number)
-            return partial(count_pairs, client=client, recipe=recipe)
-
-        yield Opened(TILE_SIDE, of_pass)
+        yield Opened(numba.TILE_SIDE, partial(_count_part, client, recipe))
 
 
 @contextmanager
@@ -217,11 +197,11 @@ def _local_cluster(workers: int) -> LocalCluster:
     )
 
 
-def _count(source: Recipe | Rows, grid: Grid, tiles: list[Tile]) -> Tally:
-    """Count some tiles; runs on a worker."""
-    rows = source.rows() if isinstance(source, Recipe) else source
-    tally = Tally.empty(rows, grid)
-    numba.count_pairs(rows, grid, tiles, tally, 1, lambda pairs: None)
+def _count(source: Recipe | Plan, grid: Grid, part: Part) -> Tally:
+    """Count a part; runs on a worker."""
+    plan = source.plan() if isinstance(source, Recipe) else source
+    tally = plan.empty_tally(grid)
+    counting_with(numba.count_pairs, 1)(plan, grid, part, tally, lambda pairs: None)
     return tally
 
 

@@ -42,7 +42,7 @@ from opis_cli.counting.passes import Pass, Spans, blocks_of, passes_of, passes_o
 from opis_cli.counting.rows import Rows, prepare
 from opis_cli.counting.tally import Tally, Tile
 from opis_cli.errors import InputError
-from opis_cli.records import Embeddings, Ints
+from opis_cli.records import Embeddings, Grid, Ints
 from opis_cli.settings import Settings
 
 
@@ -198,6 +198,12 @@ class Plan:
         """Sum a number of each searching row over the rows of each key, shape (K,)."""
         total = np.bincount(self.keys, weights=values, minlength=len(self.names))
         return np.asarray(total.astype(np.int64))
+
+    def empty_tally(self, grid: Grid) -> Tally:
+        """Return a tally of no pairs."""
+        folds = 0 if self.folds is None else int(self.folds.max()) + 1
+        groups = 0 if self.groups is None else self.groups.number
+        return Tally.empty(self.rows, grid, folds, groups)
 
     def settle(self, tally: Tally) -> Tally:
         """Subtract the vetoed pairs from a tally, and drop the keys of the gallery.

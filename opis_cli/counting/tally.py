@@ -11,7 +11,9 @@ from opis_cli.counting.rows import Rows
 from opis_cli.records import Grid, Ints
 
 COUNTS = ("genuine", "impostor", "pooled_genuine", "pooled_impostor", "borderline_genuine")
-"""Fields of a tally that are added; the nearest scores are merged by maximum instead."""
+"""Fields of a tally that engines add to, besides the nearest scores."""
+_ADDED = (*COUNTS, "inside", "by_groups")
+"""Fields that are added; the nearest scores are merged by maximum instead."""
 
 
 Advance = Callable[[int], None]
@@ -99,8 +101,8 @@ class Tally:
         )
 
     def add(self, other: "Tally") -> None:
-        """Add the tally of other tiles, with the same rows and grid."""
-        for name in COUNTS:
+        """Add the tally of other tiles, with the same plan and grid."""
+        for name in _ADDED:
             total = getattr(self, name)
             np.add(total, getattr(other, name), out=total)
         for name in ("nearest_genuine", "nearest_impostor"):
@@ -156,22 +158,6 @@ class CountPairs(Protocol):
         threads: int,
         advance: Advance,
     ) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """An engine that is ready to count.
-
-    Attributes
-    ----------
-    side : int
-        Rows on a side of the tiles that suit the engine best.
-    of_pass : callable
-        Takes the number of a pass in the plan, and returns the function that counts its tiles.
-    """
-
-    side: int
-    of_pass: Callable[[int], CountPairs]
 
 
 def tiles_of(stop: int, side: int, start: int = 0) -> Iterator[Tile]:

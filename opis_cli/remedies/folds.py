@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli.counting.count import choose_engine, count_pairs
+from opis_cli.counting.count import count_pairs
+from opis_cli.counting.prepared import choose_engine
 from opis_cli.errors import InputError
 from opis_cli.records import Column, Embeddings, Ints, PairCounts, Source
 from opis_cli.remedies.fitted import Fitted, Training, fit

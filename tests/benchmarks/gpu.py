@@ -19,7 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from opis_cli.counting import count, halves, nearest, pilot, split
+from opis_cli.counting import count, halves, nearest, pilot, prepared, split
 from opis_cli.counting.engines import torch as engine
 from opis_cli.counting.engines import triton_tiles
 from opis_cli.embeddings.clean import from_arrays
@@ -29,14 +29,14 @@ from opis_cli.settings import Settings
 
 _SIDE = 8_192
 _STAGES = (
-    (count, "plan_pairs", "prepare the rows"),
+    (prepared, "plan_pairs", "prepare the rows"),
     (pilot, "run_pilot", "pilot"),
-    (count, "place_grid", "place the grid"),
+    (prepared, "place_grid", "place the grid"),
     (engine, "count_pairs", "engine, without the next three"),
     (triton_tiles.Counter, "__init__", "- rows to the device"),
     (triton_tiles.Counter, "finish", "- counts beyond the window"),
     (engine.Counts, "deliver", "- counts to the host"),
-    (count, "_counts", "sums, without the searches"),
+    (prepared, "_counts", "sums, without the searches"),
     (nearest, "searches_of", "searches for the nearest rows"),
     (halves, "count", "halves of classes"),
     (split, "count", "halves of rows"),

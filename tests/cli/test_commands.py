@@ -233,9 +233,9 @@ def test_an_interrupt_leaves_nothing(sent, code, told, tmp_path):
     words = ["evaluate", "x.npy", "--labels", "y.npy", "--out", "run", "--engine", "numpy"]
     script = (
         "import sys\nfrom opis_cli import __main__\nfrom opis_cli.counting import count\n"
-        "real = count._count_tiles\n"
+        "real = count._count_parts\n"
         "def told(*args):\n    print('counting', flush=True)\n    return real(*args)\n"
-        "count._count_tiles = told\n"
+        "count._count_parts = told\n"
         f"sys.argv = ['opis', *{words!r}]\n__main__.main()"
     )
     process = subprocess.Popen(

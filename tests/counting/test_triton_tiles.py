@@ -14,7 +14,7 @@ import data
 import numpy as np
 import pytest
 
-from opis_cli.counting import count, engines
+from opis_cli.counting import count, engines, prepared
 from opis_cli.counting.grid import needs_of, place_grid
 from opis_cli.counting.pilot import run_pilot
 from opis_cli.counting.plan import plan_pairs
@@ -205,7 +205,7 @@ def test_auto_takes_a_gpu_for_long_work(hopper, monkeypatch):
     embeddings = from_arrays(*data.blobs(60, 6))
 
     def chosen(pairs=10**10, name="auto"):
-        return count.choose_engine(name, pairs, embeddings)
+        return prepared.choose_engine(name, pairs, embeddings)
 
     assert chosen() == "torch"
     assert chosen(10**8) == "numba" and chosen(10**6) == "numpy"

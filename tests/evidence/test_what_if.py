@@ -7,10 +7,11 @@ import pytest
 from protocols import PROTOCOLS, rows_of
 
 from opis_cli.counting import engines
-from opis_cli.counting.count import _counts, count_pairs
+from opis_cli.counting.count import count_pairs
+from opis_cli.counting.parts import Part
 from opis_cli.counting.plan import plan_pairs
+from opis_cli.counting.prepared import _counts
 from opis_cli.counting.sizes import Sizes
-from opis_cli.counting.tally import Tally
 from opis_cli.evidence.what_if import Counted, what_if
 from opis_cli.settings import Settings
 
@@ -30,12 +31,10 @@ MERGED = np.array([[1, 2], [2, 5], [7, 9]])
 def recount(embeddings, settings, grid):
     """Count anew on a grid that is given."""
     plan = plan_pairs(embeddings, settings)
-    tally = Tally.empty(plan.rows, grid)
-    with engines.opened("numpy", embeddings, settings, 1) as ready:
-        for number, part in enumerate(plan.passes):
-            tiles = part.tiles(ready.side)
-            ready.of_pass(number)(part.rows, grid, tiles, tally, 1, lambda pairs: None)
     plan = dataclasses.replace(plan, groups=None)  # what_if counts no pairs of groups
+    tally = plan.empty_tally(grid)
+    with engines.opened("numpy", embeddings, settings, 1) as ready:
+        ready.count_part(plan, grid, Part.whole(plan, ready.side), tally, lambda pairs: None)
     return _counts(embeddings, plan, grid, plan.settle(tally))
 
 

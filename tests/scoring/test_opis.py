@@ -176,12 +176,12 @@ def test_a_misplaced_grid_is_noticed_and_counted_again(monkeypatch):
         return grid.Pilot(seen.genuine, squeezed, exact=False)
 
     def watched(*args):
-        grids.append(args[1])
+        grids.append(args[2].grid)
         return real(*args)
 
-    real = count._count_tiles
+    real = count._count_parts
     monkeypatch.setattr(pilot, "run_pilot", wrong_pilot)
-    monkeypatch.setattr(count, "_count_tiles", watched)
+    monkeypatch.setattr(count, "_count_parts", watched)
     run = data.evaluate(vectors, labels, Sizes(exhaustive_pairs=1_000, pilot_rows=300))
     assert len(grids) > 1
     assert run.report.opis == pytest.approx(oracle.opis(vectors, labels).opis, rel=5e-3)

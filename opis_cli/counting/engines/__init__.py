@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
-from opis_cli.counting.tally import Opened
+from opis_cli.counting.parts import Opened
 from opis_cli.errors import MissingExtra
 from opis_cli.records import Embeddings
 from opis_cli.settings import Settings

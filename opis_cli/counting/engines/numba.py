@@ -55,8 +55,9 @@ from opis_cli.counting.engines.numba_tables import (
     Genuine,
     Table,
 )
+from opis_cli.counting.parts import Opened, counting_with
 from opis_cli.counting.rows import CODES, Codes, Rows, fall_evenly
-from opis_cli.counting.tally import Advance, Opened, Tally, Tile
+from opis_cli.counting.tally import Advance, Tally, Tile
 from opis_cli.records import Embeddings, Grid, Ints
 from opis_cli.settings import Settings
 
@@ -74,7 +75,7 @@ _FEW_CROWDED = CODES // 100
 @contextmanager
 def opened(embeddings: Embeddings, settings: Settings, threads: int) -> Iterator[Opened]:
     """Open this engine."""
-    yield Opened(TILE_SIDE, lambda number: count_pairs)
+    yield Opened(TILE_SIDE, counting_with(count_pairs, threads))
 
 
 def count_pairs(

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from opis_cli.counting.parts import Opened, counting_with
 from opis_cli.counting.rows import Rows
-from opis_cli.counting.tally import Advance, Opened, Tally, Tile, tiles_along
+from opis_cli.counting.tally import Advance, Tally, Tile, tiles_along
 from opis_cli.records import Embeddings, Grid, Ints
 from opis_cli.settings import Settings
 
@@ -18,7 +19,7 @@ _INSIDE_SIDE = 64
 @contextmanager
 def opened(embeddings: Embeddings, settings: Settings, threads: int) -> Iterator[Opened]:
     """Open this engine."""
-    yield Opened(TILE_SIDE, lambda number: count_pairs)
+    yield Opened(TILE_SIDE, counting_with(count_pairs, threads))
 
 
 def count_pairs(

@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from opis_cli.counting.parts import Opened, counting_with
 from opis_cli.counting.rows import Rows
-from opis_cli.counting.tally import COUNTS, Advance, Opened, Tally, Tile
+from opis_cli.counting.tally import COUNTS, Advance, Tally, Tile
 from opis_cli.errors import SettingsError
 from opis_cli.records import Embeddings, Grid
 from opis_cli.settings import Settings
@@ -101,7 +102,7 @@ def tile_side(device: str | None) -> int:
 def opened(embeddings: Embeddings, settings: Settings, threads: int) -> Iterator[Opened]:
     """Open this engine on the device that the settings name."""
     on_device = partial(count_pairs, device=settings.device, tf32=settings.dtype == "tf32")
-    yield Opened(tile_side(settings.device), lambda number: on_device)
+    yield Opened(tile_side(settings.device), counting_with(on_device, threads))
 
 
 def count_pairs(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -304,6 +304,19 @@ def evaluate_file(
     )
 
 
+def as_counted(
+    embeddings: Embeddings, settings: Settings
+) -> tuple[Embeddings, Settings, float | None]:
+    """Return the rows as their pairs are counted, with the settings and the deployed threshold.
+
+    A remedy changes the rows and the metric, if the settings name one.
+    """
+    embeddings, settings = remedied(embeddings, settings)
+    given = settings.threshold
+    deployed = None if given is None else read_threshold(given, settings.metric)
+    return embeddings, settings, deployed
+
+
 def evaluate_embeddings(
     embeddings: Embeddings,
     settings: Settings,
@@ -312,13 +325,15 @@ def evaluate_embeddings(
     progress: Progress = lambda done, total: None,
     announce: Announce = lambda text: None,
     sizes: Sizes = SIZES,
+    count: Callable[..., PairCounts] = count_pairs,
 ) -> Run:
-    """Count the pairs of clean embeddings, and score the counts."""
-    embeddings, settings = remedied(embeddings, settings)
-    given = settings.threshold
-    deployed = None if given is None else read_threshold(given, settings.metric)
+    """Count the pairs of clean embeddings, and score the counts.
+
+    ``count`` is what counts them; it takes what ``count_pairs`` takes.
+    """
+    embeddings, settings, deployed = as_counted(embeddings, settings)
     start = time.perf_counter()
-    counts = count_pairs(embeddings, settings, deployed, progress, announce, sizes)
+    counts = count(embeddings, settings, deployed, progress, announce, sizes)
     counted = time.perf_counter()
     engine = choose_engine(settings.engine, _total(counts) + counts.excluded, embeddings)
     settings = dataclasses.replace(settings, engine=engine)  # type: ignore[arg-type]

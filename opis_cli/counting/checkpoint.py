@@ -5,8 +5,6 @@ parts, and the grid they were counted on. Nothing else is needed, because tallie
 counts equal those of a run without interruption.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +13,9 @@ from opis_cli.counting.counts_file import grid_arrays, grid_of
 from opis_cli.counting.tally import Tally
 from opis_cli.errors import RunError
 from opis_cli.files import replacing
-from opis_cli.records import Embeddings, Grid
-from opis_cli.settings import ABOUT, Settings
+from opis_cli.records import Grid
 
 _FILE = "partial-counts.npz"
-_LAYOUT = 4
-"""Version of the arrays in the file.
-
-Raise it when the arrays of a tally change. An older checkpoint then counts as other work, and
-nothing is added to it.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,33 +44,11 @@ class Checkpoint:
     ----------
     folder : Path
     work : str
-        Digest of everything that changes the counts. It tells this work from other work.
+        Digest of this work, by ``work_of``.
     """
 
     folder: Path
     work: str
-
-    @classmethod
-    def of(
-        cls, folder: str, embeddings: Embeddings, settings: Settings, engine: str, side: int
-    ) -> "Checkpoint":
-        """Make the checkpoint for counting these embeddings with these settings.
-
-        Parameters
-        ----------
-        folder : str
-        embeddings : Embeddings
-        settings : Settings
-        engine : str
-            Name of the engine that counts.
-        side : int
-            Rows on a side of its tiles. It is part of the work, because it depends on the device.
-        """
-        facts = {name: getattr(settings, name) for name in ABOUT if ABOUT[name].changes_counts}
-        facts["engine"] = engine
-        digests = embeddings.source.digests
-        text = json.dumps([_LAYOUT, facts, digests, side, embeddings.dropped_rows])
-        return cls(Path(folder), hashlib.sha256(text.encode()).hexdigest())
 
     def save(self, begun: Begun) -> None:
         """Write the partial counts, in the place of those written before, in one step."""

@@ -7,6 +7,7 @@ counted again.
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 from opis_cli.counting import engines
 from opis_cli.counting.checkpoint import Begun, Checkpoint
@@ -17,6 +18,7 @@ from opis_cli.counting.plan import Plan
 from opis_cli.counting.prepared import Prepared
 from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.counting.tally import Tally
+from opis_cli.counting.work import work_of
 from opis_cli.records import Embeddings, Grid, PairCounts
 from opis_cli.settings import Settings
 
@@ -62,9 +64,8 @@ def count_pairs(
         whole = Part.whole(work.plan, ready.side)
         checkpoint, begun = None, None
         if settings.checkpoint is not None:
-            checkpoint = Checkpoint.of(
-                settings.checkpoint, embeddings, settings, work.engine, ready.side
-            )
+            digest = work_of(embeddings, settings, deployed, work.engine, ready.side)
+            checkpoint = Checkpoint(Path(settings.checkpoint), digest)
             begun = checkpoint.load()
 
         def count_on(placed: Grid) -> PairCounts:

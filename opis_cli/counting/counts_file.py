@@ -194,16 +194,26 @@ def _fits_together(counts: PairCounts) -> bool:
         )
         and (beyond is None or beyond.shape == (classes, size - grid.window))
         and (beyond is None or np.array_equal(grid.by_class[: grid.window], np.arange(grid.window)))
-        and 0 < grid.window <= size
-        and bool(np.all(np.diff(grid.thresholds) > 0))
-        and bool(np.all(np.diff(grid.by_class) > 0))
-        and int(grid.by_class[0]) >= 0
-        and int(grid.by_class[-1]) == size - 1
+        and grid_fits(grid)
         and _folds_fit(counts)
         and _unscored_fit(counts)
         and _halves_fit(counts.halves, classes)
         and _split_fits(counts.split, classes)
         and _groups_fit(counts.group_pairs)
+    )
+
+
+def grid_fits(grid: Grid) -> bool:
+    """Return whether the thresholds of a grid rise, and its other fields go with them."""
+    size = len(grid.thresholds)
+    return (
+        0 < grid.window <= size
+        and grid.thresholds.ndim == grid.by_class.ndim == 1
+        and len(grid.by_class) > 0
+        and bool(np.all(np.diff(grid.thresholds) > 0))
+        and bool(np.all(np.diff(grid.by_class) > 0))
+        and int(grid.by_class[0]) >= 0
+        and int(grid.by_class[-1]) == size - 1
     )
 
 

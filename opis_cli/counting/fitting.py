@@ -9,7 +9,7 @@ from opis_cli.records import Grid, PairCounts
 
 _FINEST_STEP = 1e-4
 """Width of a cell, as a share of the calibration range, below which no finer one is needed."""
-_ATTEMPTS = 4
+ATTEMPTS = 4
 """Most grids that are tried. The counts on the last one are kept, whether it serves or not."""
 
 
@@ -37,7 +37,7 @@ def count_on_fitting_grid(
     PairCounts
         Counts on the first grid that serves, else on the last grid that was tried.
     """
-    for _ in range(_ATTEMPTS - 1):
+    for _ in range(ATTEMPTS - 1):
         counts = count(placed)
         if serves(counts):
             return counts

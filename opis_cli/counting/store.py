@@ -12,7 +12,7 @@ The reader does not trust the file. It makes no array before it knows that the f
 
 import io
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,8 +43,14 @@ def write(stream: BinaryIO, arrays: Mapping[str, Any]) -> None:
                     npy.write_array(member, array, allow_pickle=False)
 
 
-def read(file: Path) -> dict[str, NDArray[Any]]:
-    """Read all arrays of a file. The file may also be one that ``numpy.savez`` wrote.
+def read(file: Path, names: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Read the arrays of a file. The file may also be one that ``numpy.savez`` wrote.
+
+    Parameters
+    ----------
+    file : Path
+    names : collection of str, optional
+        The arrays to read, as far as they are there. By default all.
 
     Raises
     ------
@@ -55,7 +61,7 @@ def read(file: Path) -> dict[str, NDArray[Any]]:
     """
     with file.open("rb") as stream:
         try:
-            return _read(stream)
+            return _read(stream, names)
         except MemoryError:
             raise
         except Exception as error:
@@ -63,7 +69,7 @@ def read(file: Path) -> dict[str, NDArray[Any]]:
             raise ValueError(str(error) or type(error).__name__) from None
 
 
-def _read(stream: BinaryIO) -> dict[str, NDArray[Any]]:
+def _read(stream: BinaryIO, names: Collection[str] | None) -> dict[str, NDArray[Any]]:
     size = stream.seek(0, io.SEEK_END)
     arrays = {}
     with zipfile.ZipFile(stream) as archive:
@@ -72,6 +78,8 @@ def _read(stream: BinaryIO) -> dict[str, NDArray[Any]]:
             raise ValueError("its parts are larger than the file")
         for member in members:
             name, dot, kind = member.filename.rpartition(".")
+            if names is not None and name not in names:
+                continue
             raw = bytearray(archive.read(member))
             shape, dtype, start = _header(raw)
             if dot + kind == _PLAIN:

@@ -9,9 +9,9 @@ from conftest import optional
 
 import opis_cli as opis
 from opis_cli.counting import count
-from opis_cli.counting.checkpoint import Checkpoint
 from opis_cli.counting.memory import memory_needed
 from opis_cli.counting.sizes import Sizes
+from opis_cli.counting.work import work_of
 from opis_cli.embeddings.clean import Reading, from_arrays
 from opis_cli.errors import InputError, RunError, SettingsError
 from opis_cli.settings import Settings
@@ -125,11 +125,11 @@ def test_a_range_is_resolved_or_refused_for_a_reason(make, asked, seed):
         assert report.calibration_range.points >= 1_024
 
 
-def test_a_checkpoint_is_of_one_precision_and_one_size_of_tiles():
+def test_work_is_of_one_precision_and_one_size_of_tiles():
     embeddings = from_arrays(*data.blobs(60, 3))
     plain, rounded = Settings(engine="torch"), Settings(engine="torch", dtype="tf32")
     works = {
-        Checkpoint.of("folder", embeddings, settings, "torch", side).work
+        work_of(embeddings, settings, None, "torch", side)
         for settings in (plain, rounded)
         for side in (1_024, 4_096)
     }

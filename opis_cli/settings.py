@@ -287,9 +287,9 @@ class Settings:
     threshold: str | None = _setting(
         None,
         About(
-            "A deployed threshold to judge too.",
+            "A deployed threshold to judge too: 0.2, similarity:0.8, l2:0.63, or a threshold.json.",
             panel="Start here",
-            metavar="T|threshold.json",
+            metavar="[SCALE:]T|threshold.json",
             changes_counts=True,
             is_path=True,
             since=2,

@@ -7,10 +7,17 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal, cast, get_args, get_origin
 
 from opis_cli.errors import SettingsError
 
+Scale = Literal["distance", "similarity", "l2", "squared-l2", "score"]
+"""Scales on which a threshold may be given.
+
+They are the distance of the metric, the cosine similarity, the L2 distance and the squared
+L2 distance of unit vectors, and the score or inner product.
+"""
 _NUMBERS_AS_TEXT = ("threshold", "memory-limit", "memory_limit")
 
 
@@ -103,6 +110,21 @@ def parse_number(text: str) -> float:
         return float(given[:-1]) / 100 if given.endswith("%") else float(given)
     except ValueError:
         raise ValueError(f"{text!r} is no number, such as 0.01 or 1%") from None
+
+
+def on_named_scale(text: str) -> tuple[Scale, Decimal] | None:
+    """Return the scale and the number of a threshold such as ``similarity:0.8``.
+
+    The result is None for any other text, as for a number alone.
+    """
+    scale, colon, digits = text.partition(":")
+    if not colon or scale not in get_args(Scale):
+        return None
+    try:
+        number = Decimal(digits.strip())
+    except InvalidOperation:
+        return None
+    return (cast(Scale, scale), number) if number.is_finite() else None
 
 
 def is_number(text: str) -> bool:

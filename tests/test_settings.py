@@ -194,3 +194,11 @@ def test_what_no_file_should_hold_is_refused(text, says, tmp_path):
     file.write_text(text + "\n")
     with pytest.raises(SettingsError, match=says):
         load_config(file)
+
+
+def test_a_threshold_on_a_named_scale_is_no_path(tmp_path):
+    (tmp_path / "opis.toml").write_text(
+        'threshold = "similarity:0.8"\n[gate]\nthreshold = "l2:0.6"\n'
+    )
+    config = load_config(tmp_path / "opis.toml")
+    assert (config["threshold"], config["gate"]["threshold"]) == ("similarity:0.8", "l2:0.6")

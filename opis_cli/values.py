@@ -81,6 +81,40 @@ class Costs:
     prior: float
 
 
+SearchBound = Literal[
+    "max_false_accepts_per_query", "max_fpir", "min_precision", "min_identification"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchBounds:
+    """Bounds on figures of searches. None: not given.
+
+    Attributes
+    ----------
+    max_false_accepts_per_query : float, optional
+    max_fpir, min_precision, min_identification : float, optional
+        Shares.
+    prior : float, optional
+        Share of genuine pairs where the threshold will be used, for ``min_precision``.
+    """
+
+    max_false_accepts_per_query: float | None = None
+    max_fpir: float | None = None
+    min_precision: float | None = None
+    min_identification: float | None = None
+    prior: float | None = None
+
+    @property
+    def given(self) -> dict[SearchBound, float]:
+        """The bounds that are given, by the names of their settings."""
+        values = {name: getattr(self, name) for name in get_args(SearchBound)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+NO_SEARCH_BOUNDS = SearchBounds()
+
+
 def option(field: str) -> str:
     """Return the command line's spelling of a setting."""
     return "--" + field.replace("_", "-")

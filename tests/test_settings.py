@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from opis_cli.config import load_config, merge
 from opis_cli.errors import SettingsError
 from opis_cli.report.records import SCHEMA_VERSION
-from opis_cli.settings import ABOUT, Settings
+from opis_cli.settings import ABOUT, BOUNDS, Settings
 from opis_cli.values import Calibration, parse_size
 
 
@@ -134,7 +134,8 @@ def test_sizes():
 
 
 COMPARED = (
-    *("max_far", "max_frr", "prefer", "confidence"),
+    *BOUNDS,
+    *("prefer", "confidence"),
     *("review", "prior", "cost_fa", "cost_fr", "cost_review"),
 )
 """Settings by which recommendations compare."""

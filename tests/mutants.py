@@ -97,8 +97,8 @@ MUTANTS = (
     Mutant(
         "rows that float32 cannot tell apart are not settled in float64",
         "counting/nearest.py",
-        "slack = plan.rows, 4 * plan.rows.rounding",
-        "slack = plan.rows, 0.0",
+        "slack, lonely = 4 * plan.rows.rounding",
+        "slack, lonely = 0.0",
         ("counting/test_engines.py::test_the_nearest_row_is_told_where_float32_cannot[numpy]",),
     ),
     Mutant(

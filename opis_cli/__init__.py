@@ -14,7 +14,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from opis_cli.comparison import Comparison, compare
     from opis_cli.errors import OpisError
+    from opis_cli.mending import Remedies, remedy
     from opis_cli.pipeline import evaluate
+    from opis_cli.remedies.artefact import load_remedy
     from opis_cli.report.records import Report
     from opis_cli.report.report_json import load_report
     from opis_cli.run import Run, load_run
@@ -22,25 +24,31 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparison",
     "OpisError",
+    "Remedies",
     "Report",
     "Run",
     "__version__",
     "compare",
     "evaluate",
+    "load_remedy",
     "load_report",
     "load_run",
+    "remedy",
 ]
 
 # A name is imported on first use, so that `opis --help` starts quickly.
 _HOMES = {
     "Comparison": "comparison",
+    "Remedies": "mending",
     "compare": "comparison",
     "OpisError": "errors",
     "Report": "report.records",
     "Run": "run",
     "evaluate": "pipeline",
+    "load_remedy": "remedies.artefact",
     "load_report": "report.report_json",
     "load_run": "run",
+    "remedy": "mending",
 }
 
 

@@ -17,6 +17,7 @@ from opis_cli.embeddings.read import read_as
 from opis_cli.embeddings.sources import Given, parts_of
 from opis_cli.errors import InputError
 from opis_cli.records import Embeddings, PairCounts
+from opis_cli.remedies.artefact import remedied
 from opis_cli.report.build import build_report, facts_of_embeddings, facts_of_pairs, sample_of
 from opis_cli.report.records import Report, Timings
 from opis_cli.report.threshold_file import read_threshold
@@ -51,6 +52,7 @@ def evaluate(
     higher_is_closer: bool | None = None,
     missing_score: MissingScore | None = None,
     metric: Metric = "cosine",
+    remedy: str | Path | None = None,
     calibration: str = "far:0.01..0.10",
     beta: float = 1.0,
     eps: float = 0.1,
@@ -116,6 +118,8 @@ def evaluate(
         What to do with scored pairs without a score. By default as ``on_bad_rows``.
     metric : {"cosine", "euclidean", "hamming"}
         Distance of two vectors.
+    remedy : path, optional
+        Folder of a fitted remedy that changes the vectors first, as ``Remedies.save`` writes it.
     calibration : str
         Range to judge consistency over: ``"far:LOW..HIGH"``, ``"frr:LOW..HIGH"`` or
         ``"distance:LOW..HIGH"``.
@@ -187,6 +191,54 @@ def evaluate(
     # Every parameter that is a setting, by its name. Nothing else may be local here yet.
     settings = {name: value for name, value in locals().items() if name in ABOUT}
     del settings["labels"], settings["gallery"]
+    chosen = _settings_of(source, labels, columns, gallery, settings)
+    if _is_given(source):
+        return evaluate_file(source, chosen)
+    start = time.perf_counter()
+    embeddings = _from_arrays((source, labels, columns), gallery, chosen)
+    run = evaluate_embeddings(embeddings, chosen, read_seconds=time.perf_counter() - start)
+    return dataclasses.replace(run, embeddings=embeddings)
+
+
+def read_source(
+    source: Any,
+    labels: Any,
+    columns: Mapping[str, Any] | None,
+    gallery: Any,
+    settings: Mapping[str, Any],
+) -> tuple[Embeddings, Settings]:
+    """Read files or arrays, as ``evaluate`` takes them, and return the settings too.
+
+    Parameters
+    ----------
+    source, labels, columns, gallery
+        As for ``evaluate``.
+    settings : mapping of names to values
+        Other settings that are given.
+    """
+    chosen = _settings_of(source, labels, columns, gallery, settings)
+    if _is_given(source):
+        return read_as(source, chosen), chosen
+    return _from_arrays((source, labels, columns), gallery, chosen), chosen
+
+
+def _settings_of(
+    source: Any,
+    labels: Any,
+    columns: Mapping[str, Any] | None,
+    gallery: Any,
+    settings: Mapping[str, Any],
+) -> Settings:
+    """Return the settings for a source.
+
+    Raises
+    ------
+    InputError
+        Labels, columns or gallery do not go with the source.
+    SettingsError
+        A setting is not usable.
+    """
+    given = dict(settings)
     if _is_given(source):
         if labels is not None and not isinstance(labels, str | Path):
             raise InputError(
@@ -194,15 +246,10 @@ def evaluate(
             )
         if columns is not None or not isinstance(gallery, str | Path | None):
             raise InputError("a file's columns and gallery are in files too; give names and a path")
-        chosen = merge({}, settings | {"labels": labels and str(labels), "gallery": gallery})
-        return evaluate_file(source, chosen)
+        return merge({}, given | {"labels": labels and str(labels), "gallery": gallery})
     if labels is None:
         raise InputError("there are no labels; give one for each vector")
-    chosen = merge({}, settings | {"gallery": None if gallery is None else ARRAYS})
-    start = time.perf_counter()
-    embeddings = _from_arrays((source, labels, columns), gallery, chosen)
-    run = evaluate_embeddings(embeddings, chosen, read_seconds=time.perf_counter() - start)
-    return dataclasses.replace(run, embeddings=embeddings)
+    return merge({}, given | {"gallery": None if gallery is None else ARRAYS})
 
 
 def _is_given(source: Any) -> bool:
@@ -278,6 +325,7 @@ def evaluate_embeddings(
     sizes: Sizes = SIZES,
 ) -> Run:
     """Count the pairs of clean embeddings, and score the counts."""
+    embeddings, settings = remedied(embeddings, settings)
     given = settings.threshold
     deployed = None if given is None else read_threshold(given, settings.metric)
     start = time.perf_counter()

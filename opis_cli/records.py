@@ -76,6 +76,7 @@ class InputWarning:
         "opis_is_noise",
         "packed_bits",
         "column_pattern",
+        "fitted_on_these_rows",
     ]
     text: str
     classes: tuple[int | str, ...] | None = None
@@ -101,6 +102,8 @@ class Source:
         The paths that the user gave, if there were several.
     embedding_column, label_column : str, optional
         The columns that were read, or the pattern of columns, if the files have columns.
+    remedy, remedy_sha256 : str, optional
+        Name and digest of the remedy that changed the vectors, if there is one.
     """
 
     path: str
@@ -110,11 +113,15 @@ class Source:
     parts: tuple[str, ...] = ()
     embedding_column: str | None = None
     label_column: str | None = None
+    remedy: str | None = None
+    remedy_sha256: str | None = None
 
     @property
     def digests(self) -> tuple[str | None, ...]:
-        """Digests of all files: embeddings, labels, and the same two of the gallery."""
-        own = self.sha256, self.labels_sha256
+        """Digests of all files: embeddings, labels, a remedy, and the first two of the gallery."""
+        own: tuple[str | None, ...] = self.sha256, self.labels_sha256
+        if self.remedy_sha256 is not None:
+            own += (self.remedy_sha256,)
         return own if self.gallery is None else own + self.gallery.digests
 
 
@@ -166,6 +173,8 @@ class Embeddings:
         Number of bits that each number of the source holds, if the metric is Hamming.
     warnings : tuple of InputWarning
         Doubts that reading raised.
+    labelled : bool
+        Whether the source has labels. Else each row is a class of its own, named by its number.
     partners : ndarray of shape (N, D), float32, optional
         The rows in the form in which others are compared with them, under the metric dot: the inner
         product of ``vectors[i]`` and ``partners[j]`` is also that of ``vectors[j]`` and
@@ -185,6 +194,7 @@ class Embeddings:
     bits: int | None = None
     bits_of_number: int | None = None
     warnings: tuple[InputWarning, ...] = ()
+    labelled: bool = True
     partners: NDArray[np.float32] | None = None
 
     @property
@@ -303,6 +313,56 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class GroupPairs:
+    """Accepted pairs by pair of groups.
+
+    Each pair is in one of the P pairs of groups, so their counts sum to those of all pairs. With a
+    gallery, the first group is that of the query. Else it is the one with the lower number.
+
+    Attributes
+    ----------
+    names : ndarray of shape (n,)
+        Names of the groups that have counts of their own, sorted.
+    others : int
+        Number of groups that are taken together as one more, whose number is n. 0 if all groups
+        have counts of their own.
+    thresholds : ndarray of shape (C,), float64
+        Distances, strictly increasing. The last one accepts every pair that has a distance.
+    one, two : ndarray of shape (P,), int64
+        Numbers of the two groups of each pair of groups that has pairs. They are equal for the
+        pairs within a group.
+    genuine, impostor : ndarray of shape (P, C), int64
+        Accepted pairs at each threshold.
+    genuine_pairs, impostor_pairs : ndarray of shape (P,), int64
+        All pairs, also those without a score.
+    """
+
+    names: NDArray[Any]
+    others: int
+    thresholds: NDArray[np.float64]
+    one: Ints
+    two: Ints
+    genuine: Ints
+    impostor: Ints
+    genuine_pairs: Ints
+    impostor_pairs: Ints
+
+    @property
+    def number(self) -> int:
+        """Number of groups, G, with the one that takes others together."""
+        return len(self.names) + (self.others > 0)
+
+    @property
+    def within(self) -> NDArray[np.bool_]:
+        """Whether both rows of the pairs are of the same group, shape (P,).
+
+        Pairs of two of the groups that are taken together are across groups or not: it is unknown,
+        and they pass for pairs within a group.
+        """
+        return np.asarray(self.one == self.two)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PairCounts:
     """The number of accepted pairs at each threshold. All later stages use only these counts.
 
@@ -375,6 +435,9 @@ class PairCounts:
         score. None if there are no such pairs.
     unscored_by_class : ndarray of shape (2, K), int64, optional
         The same by class.
+    group_pairs : GroupPairs, optional
+        Accepted pairs by pair of groups. None without groups, if rows of the gallery have no group,
+        and in counts of an older opis.
     """
 
     grid: Grid
@@ -405,6 +468,7 @@ class PairCounts:
     estimated: NDArray[np.bool_] | None = None
     unscored: Ints | None = None
     unscored_by_class: Ints | None = None
+    group_pairs: GroupPairs | None = None
 
     @property
     def rows(self) -> int:

@@ -146,6 +146,48 @@ class Run(Evaluation):
 
         return class_curves_table(self) if by_class else curves_table(self)
 
+    def groups(self) -> "pd.DataFrame":
+        """Return a table of the groups, at the global threshold and at thresholds of their own.
+
+        Returns
+        -------
+        DataFrame
+            A row for each group, with the fields of ``report.groups.groups``. Thresholds are on the
+            user's scale.
+
+        Raises
+        ------
+        RunError
+            The run has no counts by pair of groups, or no threshold.
+        """
+        from opis_cli.report.groups_table import groups_table
+
+        return groups_table(self)
+
+    def group_pairs(self, threshold: float | str | None = None) -> "pd.DataFrame":
+        """Return a table of the pairs of groups, at one threshold for all.
+
+        Parameters
+        ----------
+        threshold : float, or path of a threshold.json, optional
+            By default the recommended threshold.
+
+        Returns
+        -------
+        DataFrame
+            A row for each pair of groups that has pairs: ``group_a, group_b, genuine_pairs,
+            impostor_pairs, far, frr, supported``. With a gallery, ``group_a`` is the group of the
+            query. The last column says whether the impostor pairs are enough to resolve max_far.
+
+        Raises
+        ------
+        OpisError
+            The run has no counts by pair of groups, no threshold, or no counts by group at it.
+        """
+        from opis_cli.report.groups_table import group_pairs_table
+
+        return group_pairs_table(self, threshold)
+
     def export(self, path: str | Path) -> None:
         """Write ``curves()`` as ``.parquet`` or ``.csv``, by the suffix of the path.
 
@@ -308,6 +350,7 @@ class Run(Evaluation):
         OpisError
             The source is not there or has changed, or there is no such class or threshold.
         """
+        from opis_cli.remedies.artefact import remedied_again
         from opis_cli.report.asked import Asked
         from opis_cli.report.explain import explain
         from opis_cli.report.explain_scored import explain_scored
@@ -321,6 +364,7 @@ class Run(Evaluation):
         rows = self.embeddings
         if rows is None or source is not None:
             rows = rows_of(self.report, self.settings, source, asked.show_columns)
+            rows = remedied_again(rows, self.report, self.settings)
         return explain(self, rows, asked, progress)
 
     def save(self, path: str | Path, *, force: bool = False) -> Report:

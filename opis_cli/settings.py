@@ -257,6 +257,16 @@ class Settings:
             compares="figures",
         ),
     )
+    remedy: str | None = _setting(
+        None,
+        About(
+            "A fitted remedy to change the vectors by first (opis remedy --out).",
+            panel="Input",
+            metavar="DIR",
+            is_path=True,
+            since=5,
+        ),
+    )
     calibration: str = _setting(
         "far:0.01..0.10",
         About(
@@ -631,6 +641,12 @@ class Settings:
     def gallery_columns(self) -> dict[str, bool]:
         """Columns to read from a gallery. It needs no groups: a pair counts only for the query."""
         return dataclasses.replace(self, group_column=None).columns
+
+    @property
+    def optional_gallery_columns(self) -> tuple[str, ...]:
+        """Columns to read from a gallery if it has them: groups, to count by pair of groups."""
+        group = self.group_column
+        return () if group is None or group in self.gallery_columns else (group,)
 
     def _check_pairs(self) -> None:
         """Refuse settings that are only for embeddings or only for scored pairs."""

@@ -20,6 +20,8 @@ SIMILARITIES = ("dot", "score")
 _CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
+# A dot before a letter could be part of an address, which some renderers turn into a link.
+_MARKUP = re.compile(r"""[\\`*_{}\[\]<>()#!|&~@:/$"'^=]|\.(?=[^\W\d])""")
 _CONTROL_BUT_JOINERS = re.compile(f"(?![\u200c\u200d]){_CONTROL.pattern}")
 
 
@@ -98,3 +100,8 @@ def plain(name: object, width: int = 40, *, joiners: bool = False) -> str:
     """
     text = (_CONTROL_BUT_JOINERS if joiners else _CONTROL).sub("�", str(name))
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def in_markdown(text: str) -> str:
+    """Replace every character that could be markup in Markdown by a character reference."""
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", text)

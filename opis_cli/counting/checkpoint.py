@@ -19,7 +19,7 @@ from opis_cli.records import Embeddings, Grid
 from opis_cli.settings import ABOUT, Settings
 
 _FILE = "partial-counts.npz"
-_LAYOUT = 2
+_LAYOUT = 3
 """Version of the arrays in the file.
 
 Raise it when the arrays of a tally change. An older checkpoint then counts as other work, and

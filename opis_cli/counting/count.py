@@ -99,7 +99,8 @@ def count_pairs(
 
         def count_on(placed: Grid) -> PairCounts:
             nonlocal begun
-            tally = Tally.empty(rows, placed, settings.folds or 0)
+            groups = 0 if plan.groups is None else plan.groups.number
+            tally = Tally.empty(rows, placed, settings.folds or 0, groups)
             first, begun = begun or Begun(placed, tally, 0), None
             with engines.announced(engine, announce):
                 tally = _count_tiles(plan, first, ready, threads, progress, checkpoint, sizes)
@@ -201,9 +202,14 @@ def _count_tiles(
             done, seen = done + tile.pairs, seen + 1
         while some := list(islice(tiles, at_once)):
             before = tally.pooled_impostor.copy()
-            count_tiles(part.rows, placed, some, tally, threads, advance)
+            seen_before = None if plan.groups is None else plan.groups.seen(tally, placed)
+            own = tally.in_order(part.order)
+            count_tiles(part.rows, placed, some, own, threads, advance)
+            tally.take_nearest(own, part.order)
             if part.fold is not None:
                 tally.inside[part.fold] += tally.pooled_impostor - before
+            if plan.groups is not None and seen_before is not None:
+                plan.groups.add(tally, part, placed, seen_before)
             seen += len(some)
             if checkpoint is not None:
                 checkpoint.save(Begun(placed, tally, seen))
@@ -250,4 +256,5 @@ def _counts(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> P
         conflicts=searches.conflicts,
         folds=plan.folds,
         inside=None if plan.folds is None else np.cumsum(tally.inside, axis=1),
+        group_pairs=None if plan.groups is None else plan.groups.group_pairs(tally, placed),
     )

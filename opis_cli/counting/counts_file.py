@@ -8,10 +8,19 @@ import numpy as np
 
 from opis_cli.counting import store
 from opis_cli.errors import RunError
-from opis_cli.records import Grid, Halves, PairCounts, Split
+from opis_cli.records import Grid, GroupPairs, Halves, PairCounts, Split
 
 _HALF_ARRAYS = tuple(Halves.__dataclass_fields__)
 _SPLIT_ARRAYS = tuple(Split.__dataclass_fields__)
+_GROUP_ARRAYS = (
+    "thresholds",
+    "one",
+    "two",
+    "genuine",
+    "impostor",
+    "genuine_pairs",
+    "impostor_pairs",
+)
 
 
 _COUNT_ARRAYS = (
@@ -60,13 +69,12 @@ def grid_of(arrays: Any) -> Grid:
 
 def save_counts(counts: PairCounts, file: Path) -> None:
     """Write pair counts to a file. ``load_counts`` reads them."""
-    names = counts.class_names
     arrays = {
         **grid_arrays(counts.grid),
         "metric": counts.metric,
         "unit": counts.unit,
         "rounding": counts.rounding,
-        "class_names": names if names.dtype.kind == "i" else _utf8(names),
+        "class_names": _packed_names(counts.class_names),
         "excluded": counts.excluded,
         **{name: getattr(counts, name) for name in _COUNT_ARRAYS},
         **_optional_arrays(counts),
@@ -83,15 +91,28 @@ def _optional_arrays(counts: PairCounts) -> dict[str, Any]:
         found |= {f"halves_{name}": getattr(counts.halves, name) for name in _HALF_ARRAYS}
     if counts.split is not None:
         found |= {f"split_{name}": getattr(counts.split, name) for name in _SPLIT_ARRAYS}
+    if counts.group_pairs is not None:
+        pairs = counts.group_pairs
+        found |= {f"groups_{name}": getattr(pairs, name) for name in _GROUP_ARRAYS}
+        found |= {"groups_names": _packed_names(pairs.names), "groups_others": pairs.others}
     return found
 
 
-def _utf8(names: Any) -> Any:
-    """Return names as the UTF-8 bytes of a JSON list.
+def _packed_names(names: Any) -> Any:
+    """Return names that are text as the UTF-8 bytes of a JSON list.
 
     Such an array needs no pickling and no padding, and a name may have any length.
     """
+    if names.dtype.kind == "i":
+        return names
     return np.frombuffer(json.dumps(list(names)).encode(), np.uint8)
+
+
+def _names_of(packed: Any) -> Any:
+    """Return the names of which ``_packed_names`` made an array."""
+    if packed.dtype != np.uint8:
+        return packed
+    return np.array(json.loads(packed.tobytes()), dtype=object)
 
 
 def load_counts(file: Path) -> PairCounts:
@@ -104,20 +125,18 @@ def load_counts(file: Path) -> PairCounts:
     """
     try:
         arrays = store.read(file)
-        names = arrays["class_names"]
-        if names.dtype == np.uint8:
-            names = np.array(json.loads(names.tobytes()), dtype=object)
         counts = PairCounts(
             grid=grid_of(arrays),
             metric=str(arrays["metric"]),  # type: ignore[arg-type]
             unit=bool(arrays["unit"]),
             rounding=float(arrays["rounding"]),
-            class_names=names,
+            class_names=_names_of(arrays["class_names"]),
             excluded=int(arrays["excluded"]) if "excluded" in arrays else 0,
-            **{name: arrays[name] for name in _COUNT_ARRAYS},
-            **{name: arrays[name] for name in _OPTIONAL_ARRAYS if name in arrays},
             halves=_halves_of(arrays),
             split=_split_of(arrays),
+            group_pairs=_groups_of(arrays),
+            **{name: arrays[name] for name in _COUNT_ARRAYS},
+            **{name: arrays[name] for name in _OPTIONAL_ARRAYS if name in arrays},
         )
         if not _fits_together(counts):
             raise ValueError("arrays do not fit together")
@@ -143,6 +162,16 @@ def _split_of(arrays: Any) -> Split | None:
     if "split_classes" not in arrays:
         return None
     return Split(**{name: arrays[f"split_{name}"] for name in _SPLIT_ARRAYS})
+
+
+def _groups_of(arrays: Any) -> GroupPairs | None:
+    if "groups_one" not in arrays:
+        return None
+    return GroupPairs(
+        names=_names_of(arrays["groups_names"]),
+        others=int(arrays["groups_others"]),
+        **{name: arrays[f"groups_{name}"] for name in _GROUP_ARRAYS},
+    )
 
 
 def _fits_together(counts: PairCounts) -> bool:
@@ -174,6 +203,7 @@ def _fits_together(counts: PairCounts) -> bool:
         and _unscored_fit(counts)
         and _halves_fit(counts.halves, classes)
         and _split_fits(counts.split, classes)
+        and _groups_fit(counts.group_pairs)
     )
 
 
@@ -212,4 +242,21 @@ def _split_fits(split: Split | None, classes: int) -> bool:
         all(array.shape == shape and array.dtype.kind in "iu" for array in arrays)
         and bool(np.all((split.classes >= 0) & (split.classes < classes)))
         and all(bool(np.all(array[:, :, -1] > 0)) for array in arrays)
+    )
+
+
+def _groups_fit(pairs: GroupPairs | None) -> bool:
+    if pairs is None:
+        return True
+    of_pairs = pairs.one, pairs.two, pairs.genuine_pairs, pairs.impostor_pairs
+    tables = pairs.genuine, pairs.impostor
+    shape = (len(pairs.one), len(pairs.thresholds))
+    return (
+        pairs.others >= 0
+        and pairs.names.ndim == 1
+        and shape[1] > 0
+        and all(array.shape == shape and array.dtype.kind in "iu" for array in tables)
+        and all(array.shape == shape[:1] and array.dtype.kind in "iu" for array in of_pairs)
+        and all(bool(np.all((ends >= 0) & (ends < pairs.number))) for ends in of_pairs[:2])
+        and bool(np.all(np.diff(pairs.thresholds) > 0))
     )

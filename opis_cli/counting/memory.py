@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from opis_cli.counting.groups import MOST_GROUPS
 from opis_cli.errors import SettingsError
 from opis_cli.machine import processors, resident_memory
 from opis_cli.records import Embeddings
@@ -32,6 +33,10 @@ def memory_needed(embeddings: Embeddings, settings: Settings) -> int:
     # Each bit of a packed vector becomes a float32 number, which takes 32 times its memory.
     rows = count * (4 * dim + 40)
     tally = 2 * 4 * len(names) * _THRESHOLDS
+    if group is not None:
+        # Counts by pair of groups, of which half are used, and rows in another order.
+        tally += 2 * 8 * min(len(names), MOST_GROUPS) ** 2 * _THRESHOLDS
+        rows += count * 4 * dim
     return int(resident_memory() + rows + tally + max(_SCORING_BYTES, threads * _WORKER_BYTES))
 
 

@@ -32,56 +32,18 @@ Read ``Plan`` with its example first, then ``plan_pairs``, and then ``passes_of`
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from opis_cli.counting.groups import Groups, Planned, groups_of, pairs_between, passes_by_group
+from opis_cli.counting.passes import Pass, Spans, blocks_of, passes_of, passes_of_folds, spans_of
 from opis_cli.counting.rows import Rows, prepare
-from opis_cli.counting.tally import Tally, Tile, cut
+from opis_cli.counting.tally import Tally, Tile
 from opis_cli.errors import InputError
 from opis_cli.records import Embeddings, Ints
 from opis_cli.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """One call of an engine: the rows as it sees them, and the blocks of pairs to count.
-
-    Attributes
-    ----------
-    rows : Rows
-    blocks : tuple of Tile
-    fold : int, optional
-        Number of the fold that contains both rows of every pair, if there is such a fold.
-    """
-
-    rows: Rows
-    blocks: tuple[Tile, ...]
-    fold: int | None = None
-
-    def tiles(self, side: int) -> Iterator[Tile]:
-        """Cut the blocks into tiles of at most ``side`` rows a side."""
-        return (tile for block in self.blocks for tile in cut(block, side))
-
-    @property
-    def pairs(self) -> int:
-        """Number of pairs in all blocks, with vetoed pairs."""
-        return sum(block.pairs for block in self.blocks)
-
-
-@dataclass(frozen=True, slots=True)
-class Spans:
-    """For each of Q rows, a range of rows ``first:last``; both arrays have shape (Q,)."""
-
-    first: Ints
-    last: Ints
-
-    @property
-    def sizes(self) -> Ints:
-        """Number of rows in each range, shape (Q,)."""
-        return self.last - self.first
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +73,8 @@ class Plan:
 
     Attributes
     ----------
+    rows : Rows
+        The rows, with the keys that their pairs are credited to.
     passes : tuple of Pass
     names : ndarray of shape (K,)
         Classes or groups that pairs are credited to.
@@ -126,14 +90,20 @@ class Plan:
         Number of pairs of each searching row, without those that are left out.
     left_out_genuine, left_out_impostor : ndarray of shape (Q,), int64
         Number of pairs of each searching row that are left out for their shared value.
+    vetoed_genuine : ndarray of shape (Q,), int64
+        Number of genuine pairs of each searching row, with those that are left out, that are first
+        vetoed as impostors and then counted in another pass.
     shared : ndarray of shape (N,), int32, or None
         Code of the value that the rows of a pair must not share.
     halved : bool
         Whether a genuine pair is credited to the same class twice, so that counts must be halved.
     folds : ndarray of shape (K,), int64, or None
         Fold of each class, if the classes are split into folds.
+    groups : Planned or None
+        The groups, if pairs are counted by pair of groups.
     """
 
+    rows: Rows
     passes: tuple[Pass, ...]
     names: NDArray[Any]
     queries: int
@@ -144,14 +114,11 @@ class Plan:
     impostor: Ints
     left_out_genuine: Ints
     left_out_impostor: Ints
+    vetoed_genuine: Ints
     shared: NDArray[np.int32] | None
     halved: bool
     folds: Ints | None
-
-    @property
-    def rows(self) -> Rows:
-        """The rows of the first pass, with the keys that their pairs are credited to."""
-        return self.passes[0].rows
+    groups: Planned | None
 
     @property
     def keys(self) -> Ints:
@@ -171,7 +138,7 @@ class Plan:
     @property
     def blocks(self) -> tuple[Tile, ...]:
         """Blocks that hold every pair once, regardless of the passes."""
-        return _blocks(self.others, self.queries)
+        return blocks_of(self.others, self.queries)
 
     @property
     def is_plain(self) -> bool:
@@ -237,9 +204,7 @@ class Plan:
 
         The given tally is changed in place. The result shares its arrays.
         """
-        vetoed = self.left_out_impostor
-        if self.searching:
-            vetoed = vetoed + self.genuine + self.left_out_genuine
+        vetoed = self.left_out_impostor + self.vetoed_genuine
         for credits, pooled, number in (
             (tally.genuine, tally.pooled_genuine, self.left_out_genuine),
             (tally.impostor, tally.pooled_impostor, vetoed),
@@ -270,10 +235,15 @@ def plan_pairs(embeddings: Embeddings, settings: Settings, threads: int = 1) -> 
         folds = _folds(len(embeddings.class_names), settings.folds, settings.seed)
         # Classes are numbered in the order of their folds, so that the rows of a fold are adjacent.
         truth = np.argsort(np.argsort(folds, kind="stable"))[truth]
-    keys, names = _keys(embeddings, queries, settings.group_column)
+    groups, then = groups_of(embeddings, settings.group_column), None
+    if groups is not None:
+        then = groups.codes
+        truth = _grouped(tenants, truth, groups.codes)
+    keys, names = _keys(embeddings, queries, settings.group_column, groups)
     behind = np.arange(count) >= queries
     side = int(truth.max()) + 1
-    rows = prepare(embeddings, settings.metric, keys, truth + side * behind, threads)
+    labels = truth + side * behind
+    rows = prepare(embeddings, settings.metric, keys, labels, threads, then=then)
     truth, tenants = truth[rows.order], tenants[rows.order]
     others, alike = spans_of(tenants, queries), spans_of(truth, queries)
     itself = int(queries == count)
@@ -287,9 +257,18 @@ def plan_pairs(embeddings: Embeddings, settings: Settings, threads: int = 1) -> 
         shared = codes.astype(np.int32)
         rows = replace(rows, vetoes=(shared,))
     passes = passes_of(rows, queries, truth, others, alike)
+    vetoed_genuine = alike.sizes if queries < count else np.zeros_like(genuine)
+    planned = None
     if folds is not None:
-        passes = _passes_of_folds(rows, folds)
+        passes = passes_of_folds(rows, folds)
+    elif groups is not None:
+        codes = groups.codes[rows.order]
+        passes, vetoed_genuine = passes_by_group(
+            rows, queries, truth, tenants, codes, others, alike
+        )
+        planned = _planned(rows, queries, truth, tenants, shared, replace(groups, codes=codes))
     found = Plan(
+        rows=rows,
         passes=passes,
         names=names,
         queries=queries,
@@ -300,19 +279,65 @@ def plan_pairs(embeddings: Embeddings, settings: Settings, threads: int = 1) -> 
         impostor=impostor - (out - out_genuine),
         left_out_genuine=out_genuine,
         left_out_impostor=out - out_genuine,
+        vetoed_genuine=vetoed_genuine,
         shared=shared,
         halved=settings.group_column is None and queries == count,
         folds=folds,
+        groups=planned,
     )
     _check_pairs(found, embeddings.source.path)
     return found
 
 
-def _keys(embeddings: Embeddings, queries: int, group: str | None) -> tuple[Ints, NDArray[Any]]:
+def _grouped(tenants: Ints, truth: Ints, groups: Ints) -> NDArray[np.int64]:
+    """Renumber classes in the order of tenants, then of the first group that each class lies in."""
+    first = np.full(int(truth.max()) + 1, groups.max())
+    np.minimum.at(first, truth, groups)
+    return _joint(tenants, _joint(first[truth], truth))
+
+
+def _planned(
+    rows: Rows,
+    queries: int,
+    truth: Ints,
+    tenants: Ints,
+    shared: NDArray[np.int32] | None,
+    groups: Groups,
+) -> Planned:
+    """Return what counting by pair of groups needs; all arrays are in the order of the rows."""
+
+    def pairs(codes: Ints) -> Ints:
+        return pairs_between(codes, groups.codes, groups.number, queries)
+
+    genuine = pairs(truth)
+    impostor = pairs(tenants) - genuine
+    if shared is not None:
+        out_genuine = pairs(_joint(truth, shared))
+        impostor -= pairs(_joint(tenants, shared)) - out_genuine
+        genuine -= out_genuine
+    second = queries if queries < len(truth) else 0
+    keys, first = np.unique(rows.keys[second:], return_index=True)
+    of_keys = groups.codes[second:][first]
+    named = of_keys < len(groups.names)
+    return Planned(
+        names=groups.names,
+        others=groups.others,
+        keys=keys[named],
+        of_keys=of_keys[named],
+        searching=queries < len(truth),
+        genuine=genuine,
+        impostor=impostor,
+    )
+
+
+def _keys(
+    embeddings: Embeddings, queries: int, group: str | None, groups: Groups | None
+) -> tuple[Ints, NDArray[Any]]:
     """Return the key of each row, shape (N,), and the names of the keys of searching rows.
 
     Rows of the gallery get keys above those that have names. Each such key is shared by so few rows
     that its counts fit 32 bits, so that these keys do not force wider integers on the whole tally.
+    Rows that share one are of one group.
     """
     if group is not None:
         codes, names = embeddings.columns[group].codes, embeddings.columns[group].names
@@ -320,13 +345,16 @@ def _keys(embeddings: Embeddings, queries: int, group: str | None) -> tuple[Ints
         codes, names = embeddings.labels, embeddings.class_names
     used, found = np.unique(codes[:queries], return_inverse=True)
     at_once = max(1, (2**32 - 1) // len(codes))
-    keys = np.concatenate([found, len(used) + np.arange(len(codes) - queries) // at_once])
-    return keys, names[used]
+    behind = np.zeros_like(codes[queries:]) if groups is None else groups.codes[queries:]
+    place = np.empty(len(behind), np.int64)
+    place[np.argsort(behind, kind="stable")] = np.arange(len(behind))
+    return np.concatenate([found, len(used) + _joint(behind, place // at_once)]), names[used]
 
 
 def _joint(one: Ints, two: Ints) -> NDArray[np.int64]:
     """Return one code for each combination of two codes, in the order of the first code."""
-    return np.asarray(np.unique(one * (int(two.max()) + 1) + two, return_inverse=True)[1])
+    both = one * (int(two.max(initial=0)) + 1) + two
+    return np.asarray(np.unique(both, return_inverse=True)[1])
 
 
 def _without_missing(codes: Ints) -> Ints:
@@ -337,51 +365,11 @@ def _without_missing(codes: Ints) -> Ints:
     return filled
 
 
-def spans_of(codes: Ints, queries: int) -> Spans:
-    """For each searching row, return the rows of equal code among those it is compared with."""
-    start = queries if queries < len(codes) else 0
-    first, last = (
-        start + np.searchsorted(codes[start:], codes[:queries], side) for side in ("left", "right")
-    )
-    return Spans(first, last)
-
-
 def _mates(codes: Ints, queries: int) -> Ints:
     """For each searching row, count the other rows of equal code it is compared with."""
     searching = queries < len(codes)
     number = np.bincount(codes[queries if searching else 0 :], minlength=int(codes.max()) + 1)
     return np.asarray(number[codes[:queries]] - (not searching))
-
-
-def _blocks(spans: Spans, queries: int) -> tuple[Tile, ...]:
-    """Group adjacent searching rows with equal spans into blocks, and drop empty blocks."""
-    changes = np.diff(spans.first, prepend=-1) | np.diff(spans.last, prepend=-1)
-    starts = np.flatnonzero(changes)
-    found = zip(
-        starts.tolist(),
-        [*starts[1:].tolist(), queries],
-        spans.first[starts].tolist(),
-        spans.last[starts].tolist(),
-        strict=True,
-    )
-    return tuple(tile for tile in (Tile(*ends) for ends in found) if tile.pairs)
-
-
-def passes_of(
-    rows: Rows, queries: int, truth: Ints, others: Spans, alike: Spans
-) -> tuple[Pass, ...]:
-    """Return one pass over all pairs, or with a gallery one for impostors and one for genuine."""
-    if queries == len(truth):
-        return (Pass(rows, _blocks(others, queries)),)
-    codes = truth.astype(np.int32)
-    # The labels of the gallery lie above those of all queries, so the engine takes every pair as an
-    # impostor. The veto takes the genuine pairs out.
-    impostors = replace(rows, vetoes=(codes, *rows.vetoes))
-    genuine = replace(rows, labels=np.zeros_like(rows.labels))
-    return (
-        Pass(impostors, _blocks(others, queries)),
-        Pass(genuine, _blocks(alike, queries)),
-    )
 
 
 def _folds(classes: int, folds: int, seed: int) -> Ints:
@@ -396,15 +384,6 @@ def _folds(classes: int, folds: int, seed: int) -> Ints:
     # folds.
     found[np.random.default_rng([seed, 0]).permutation(classes)] = np.arange(classes) % folds
     return found
-
-
-def _passes_of_folds(rows: Rows, folds: Ints) -> tuple[Pass, ...]:
-    """Return a pass for the pairs inside each fold, and then one for the pairs between folds."""
-    ends = np.searchsorted(folds[rows.keys], np.arange(folds.max() + 1), side="right").tolist()
-    blocks = [Tile(a, b, a, b) for a, b in pairwise([0, *ends])]
-    inside = [Pass(rows, (block,), fold) for fold, block in enumerate(blocks)]
-    between = tuple(Tile(block.a, block.b, block.b, ends[-1]) for block in blocks[:-1])
-    return *inside, Pass(rows, between)
 
 
 def _check_pairs(plan: Plan, where: str) -> None:

@@ -325,6 +325,8 @@ def prepare(
     keys: Ints | None = None,
     labels: Ints | None = None,
     threads: int = 1,
+    *,
+    then: Ints | None = None,
 ) -> Rows:
     """Sort rows by label and make them ready for the matrix product.
 
@@ -339,6 +341,8 @@ def prepare(
         embeddings.
     threads : int
         Number of threads.
+    then : ndarray of shape (N,), optional
+        Numbers by which rows of the same label are sorted. By default they keep their order.
 
     Raises
     ------
@@ -347,7 +351,7 @@ def prepare(
     """
     labels = embeddings.labels if labels is None else labels
     keys = labels if keys is None else keys
-    order = np.argsort(labels, kind="stable")
+    order = np.lexsort((labels,) if then is None else (then, labels))
     count, dim = len(labels), embeddings.dim
     vectors = np.empty((count, dim), np.float32)
     squares, lengths = np.zeros(count), np.ones(count)

@@ -14,6 +14,7 @@ from opis_cli.counting.calibration import ends_if_needed
 from opis_cli.counting.fitting import count_on_fitting_grid, grid_serves
 from opis_cli.counting.gaps import between
 from opis_cli.counting.grid import Distribution, Needs, Pilot
+from opis_cli.counting.groups import MOST_GROUPS, ScoredGroups
 from opis_cli.counting.scored_pairs import Doubles, Progress, Scored
 from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.errors import InputError, SettingsError
@@ -153,7 +154,8 @@ def _place(scored: Scored, pilot: Pilot, needs: Needs, extra: Doubles, dense_cel
 def refuse_memory(scored: Scored, placed: Grid, settings: Settings) -> None:
     """Raise a ``SettingsError`` if counting needs more memory than the limit."""
     limit = settings.memory_limit_bytes
-    needed = resident_memory() + 8 * len(scored.names) * len(placed.by_class) + _READING_BYTES
+    columns, pairs = len(placed.by_class), min(len(scored.names), MOST_GROUPS) ** 2
+    needed = resident_memory() + 8 * (len(scored.names) + 4 * pairs) * columns + _READING_BYTES
     if limit is not None and needed > limit:
         raise SettingsError(
             f"--memory-limit {settings.memory_limit}: pairs of {len(scored.names):,} groups need "
@@ -173,6 +175,7 @@ def _count_at(
     credits = np.zeros((2, number, columns), np.uint32 if scored.rows < 2**31 else np.uint64)
     sizes, done = np.zeros(number, np.int64), 0
     unscored, unscored_by_class = np.zeros(2, np.int64), np.zeros((2, number), np.int64)
+    by_groups = ScoredGroups(scored.names, scored.group_sizes, columns) if number else None
     # The smallest and the largest distance in each cell show where the gaps are.
     nearest, farthest = np.full(size, np.inf), np.full(size, -np.inf)
     thresholds, class_cell = placed.thresholds, placed.class_cell
@@ -197,10 +200,14 @@ def _count_at(
                 np.add.at(credits[k], (groups[kept], class_cell[cells[kept]]), 1)
         for groups in batch.groups:
             sizes += np.bincount(groups, minlength=number)
+        if by_groups is not None:
+            by_groups.add(batch.groups, batch.genuine, class_cell[cells])
         if settings.without_score == "reject":
             unscored += batch.unscored
             for groups in batch.unscored_groups:
                 np.add.at(unscored_by_class, ((~batch.unscored_genuine).astype(int), groups), 1)
+            if by_groups is not None:
+                by_groups.add_unscored(batch.unscored_groups, batch.unscored_genuine)
             done += len(batch.unscored_genuine)
         done += len(cells)
         progress(scored.rows + done, 2 * scored.rows)
@@ -210,8 +217,9 @@ def _count_at(
         np.cumsum(cells, axis=-1, out=cells)
     named, places = _named(scored, placed, given, nearest, farthest)
     columns_kept = np.flatnonzero(np.isin(placed.by_class, places))
+    named_grid = Grid(named, len(named), np.searchsorted(places, placed.by_class[columns_kept]))
     return PairCounts(
-        grid=Grid(named, len(named), np.searchsorted(places, placed.by_class[columns_kept])),
+        grid=named_grid,
         metric=scored.metric,
         unit=False,
         class_names=scored.names,
@@ -226,6 +234,9 @@ def _count_at(
         borderline_impostor=borderline[1][places],
         unscored=unscored if unscored.any() else None,
         unscored_by_class=unscored_by_class if unscored.any() else None,
+        group_pairs=None
+        if by_groups is None
+        else by_groups.group_pairs(named_grid.class_thresholds, columns_kept),
     )
 
 

@@ -21,6 +21,7 @@ from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.embeddings.folders import digest_of
 from opis_cli.embeddings.sources import Given, all_fetched
 from opis_cli.errors import InputError, SettingsError
+from opis_cli.records import Ints
 from opis_cli.settings import Metric, Settings
 
 Doubles = NDArray[np.float64]
@@ -59,6 +60,8 @@ class Scored:
         were left out on request.
     names : ndarray of shape (K,)
         Names of the groups, sorted.
+    group_sizes : ndarray of shape (K,), int64
+        Number of pairs of each group, also of those without a score.
     """
 
     table: Table
@@ -74,6 +77,7 @@ class Scored:
     rows: int
     dropped_rows: int
     names: NDArray[Any]
+    group_sizes: Ints
 
     @property
     def nothing(self) -> float:
@@ -157,8 +161,11 @@ def _survey(table: Table, sha256: str, settings: Settings, progress: Progress, h
     samples = _Sample(settings.seed, held), _Sample(settings.seed + 1, held)
     numbers, unscored, dropped = np.zeros(2, np.int64), np.zeros(2, np.int64), 0
     least, most, missing = np.inf, -np.inf, settings.without_score
+    group_sizes = np.zeros(len(table.names), np.int64)
     for batch in table.batches(drop=settings.on_bad_rows == "drop"):
         dropped += batch.dropped
+        for groups in (*batch.groups, *batch.unscored_groups):
+            group_sizes += np.bincount(groups, minlength=len(group_sizes))
         unscored += batch.unscored
         if not len(batch.scores):
             continue
@@ -200,6 +207,7 @@ def _survey(table: Table, sha256: str, settings: Settings, progress: Progress, h
         rows=int(numbers.sum() + unscored.sum()),
         dropped_rows=dropped,
         names=table.names,
+        group_sizes=group_sizes,
     )
 
 

@@ -1,7 +1,7 @@
 """Define the tiles that engines are given, and the tally that they add to."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -64,6 +64,9 @@ class Tally:
     inside : ndarray of shape (folds, T), int64
         The part of ``pooled_impostor`` that lies inside each fold. The caller of the engine fills
         it in.
+    by_groups : ndarray of shape (2, G, G, C), int64
+        The genuine and the impostor pairs by pair of groups and cell of ``Grid.by_class``. The
+        caller of the engine fills it in. G is 0 without groups.
     """
 
     genuine: Ints
@@ -74,9 +77,10 @@ class Tally:
     nearest_genuine: NDArray[np.float32]
     nearest_impostor: NDArray[np.float32]
     inside: NDArray[np.int64]
+    by_groups: NDArray[np.int64]
 
     @classmethod
-    def empty(cls, rows: Rows, grid: Grid, folds: int = 0) -> "Tally":
+    def empty(cls, rows: Rows, grid: Grid, folds: int = 0, groups: int = 0) -> "Tally":
         """Make a tally of no pairs, in the smallest integers that can hold the counts of all."""
         keys, count = int(rows.keys.max()) + 1, len(grid.thresholds)
         sizes = np.bincount(rows.labels).astype(np.int64)
@@ -91,6 +95,7 @@ class Tally:
             nearest,
             nearest.copy(),
             np.zeros((folds, count), np.int64),
+            np.zeros((2, groups, groups, len(grid.by_class)), np.int64),
         )
 
     def add(self, other: "Tally") -> None:
@@ -110,6 +115,26 @@ class Tally:
     def copy(self) -> "Tally":
         """Return a copy that shares no array."""
         return Tally(*(getattr(self, name).copy() for name in Tally.__dataclass_fields__))
+
+    def in_order(self, order: Ints | None) -> "Tally":
+        """Return a tally that shares the counts, for rows in another order.
+
+        ``take_nearest`` takes over what the result learns of nearest rows. Without an order, the
+        result is this tally itself.
+        """
+        if order is None:
+            return self
+        return replace(
+            self,
+            nearest_genuine=self.nearest_genuine[order],
+            nearest_impostor=self.nearest_impostor[order],
+        )
+
+    def take_nearest(self, other: "Tally", order: Ints | None) -> None:
+        """Take over the nearest scores of a tally that ``in_order`` made."""
+        if order is not None:
+            self.nearest_genuine[order] = other.nearest_genuine
+            self.nearest_impostor[order] = other.nearest_impostor
 
 
 def _smallest(largest: int) -> type[np.unsignedinteger]:

@@ -287,6 +287,13 @@ def label_chunks(values: Any, where: str) -> list[Array]:
     return list(array.chunks) if isinstance(array, pa.ChunkedArray) else [array]
 
 
+def numbered(count: int) -> Array:
+    """Return the numbers of rows as labels, for rows that have none."""
+    import pyarrow as pa
+
+    return pa.array(np.arange(count))
+
+
 def join_labels(chunks: Iterable[Array], where: str) -> Array:
     """Join the labels of all chunks into one Arrow array of int64 or large_string, with nulls.
 

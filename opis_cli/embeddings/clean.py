@@ -44,6 +44,8 @@ class Reading:
     columns : mapping of names to bool
         Further columns to read from the files of the labels. The value says whether a row without a
         value in this column is bad.
+    optional_columns : sequence of str
+        Further columns, which are read if they are there. A row may lack a value in them.
     show_columns : sequence of str
         Columns to read from these files as text, whatever their type, to show them.
     metric : {"cosine", "euclidean", "hamming"}
@@ -52,6 +54,8 @@ class Reading:
         What to do about rows that are null, not finite, or zero under cosine.
     paired : bool
         Whether the rows must make genuine and impostor pairs among themselves.
+    labelled : bool
+        Whether there must be labels. Else rows without a label column get a class each.
     ignored_label : str, optional
         Label of rows that belong to no class, as text.
     kept_as_impostors : bool
@@ -66,10 +70,12 @@ class Reading:
     embedding_column: str | None = None
     label_column: str | None = None
     columns: Mapping[str, bool] = field(default_factory=dict)
+    optional_columns: Sequence[str] = ()
     show_columns: Sequence[str] = ()
     metric: str = "cosine"
     on_bad_rows: str = "error"
     paired: bool = True
+    labelled: bool = True
     ignored_label: str | None = None
     kept_as_impostors: bool = False
     max_pairs: int | None = None
@@ -83,6 +89,7 @@ class Reading:
             embedding_column=settings.embedding_column,
             label_column=settings.label_column,
             columns=settings.gallery_columns if gallery else settings.columns,
+            optional_columns=settings.optional_gallery_columns if gallery else (),
             metric=settings.metric,
             on_bad_rows=settings.on_bad_rows,
             paired=settings.gallery is None,
@@ -124,7 +131,7 @@ def from_arrays(
     plain = arrow.join_labels(arrow.label_chunks(labels, ARRAYS), ARRAYS)
     check_lengths(len(plain), len(matrix), ARRAYS)
     others, given = {}, columns or {}
-    for name in asked.columns:
+    for name in (*asked.columns, *(name for name in asked.optional_columns if name in given)):
         if name not in given:
             raise InputError(f"{ARRAYS}: no column {name!r}; give it: columns={{{name!r}: values}}")
         where = f"{ARRAYS}, column {name!r}"

@@ -1,7 +1,7 @@
 """Read files into ``Embeddings``. Labels are in the files of the vectors, or in separate files."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,10 +104,18 @@ def read(
                 )
             ]
 
-        plain = arrow.join_labels(chunks_of(None), where)
+        try:
+            plain, labelled = arrow.join_labels(chunks_of(None), where), True
+        except InputError:
+            if asked.labelled or labels is not None or asked.label_column is not None:
+                raise
+            plain, labelled = arrow.numbered(sum(sizes)), False
         others = {
             name: arrow.join_labels(chunks_of(name), _of(where, name)) for name in asked.columns
         }
+        for name in asked.optional_columns:
+            with suppress(InputError):
+                others[name] = arrow.join_labels(chunks_of(name), _of(where, name))
         shown = {name: join_texts(chunks_of(name)) for name in asked.show_columns}
         if asked.max_pairs is not None:
             check_lengths(len(plain), sum(sizes), where)
@@ -118,7 +126,8 @@ def read(
                 {name: sample.take(values, _of(where, name)) for name, values in some.items()}
                 for some in (others, shown)
             )
-        but = None if labels_files else shards[0].label_name(asked.label_column)
+        own = labelled and not labels_files
+        but = shards[0].label_name(asked.label_column) if own else None
         if asked.memory_limit is not None:
             rows = sum(sizes) if sample is None else len(sample.rows)
             _refuse_memory(rows, *shards[0].width(asked.embedding_column, but), asked.memory_limit)
@@ -137,7 +146,7 @@ def read(
                 digest,
                 digest_of(labels_files) if labels_files else None,
                 embedding_column=shards[0].embedding_name(asked.embedding_column, but),
-                label_column=holders[0].label_name(asked.label_column),
+                label_column=holders[0].label_name(asked.label_column) if labelled else None,
             ),
             asked,
             labels_path=where,
@@ -145,7 +154,7 @@ def read(
             sample=sample,
         )
     source = replace(found.source, path=" ".join(parts), parts=parts if len(parts) > 1 else ())
-    return replace(found, source=source, warnings=(*doubts, *found.warnings))
+    return replace(found, source=source, warnings=(*doubts, *found.warnings), labelled=labelled)
 
 
 def _named(paths: Sequence[Path]) -> str:

@@ -50,6 +50,15 @@ class Tables(Shard):
     def _parts(self) -> list[Part]:
         return [part_of(file) for path in self.paths for file in part_files(path)]
 
+    def names(self) -> list[str]:
+        """Return the names of the columns of the first file, without fields of structs."""
+        first = self._parts[0]
+        return [*first.schema().names, *(k for k in first.keys if k not in first.schema().names)]
+
+    def vector_columns(self, column: str | None, but: str | None) -> list[str]:
+        """Return the embedding column, or the columns that a pattern matches."""
+        return _vector_columns(self._parts[0], column, but)
+
     def rows(self, embedding_column: str | None) -> int:
         return sum(part.rows() for part in self._parts)
 

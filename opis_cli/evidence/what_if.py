@@ -14,7 +14,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from opis_cli.counting import engines, halves
-from opis_cli.counting.plan import Pass, Plan, passes_of, plan_pairs, spans_of
+from opis_cli.counting.passes import Pass, passes_of, spans_of
+from opis_cli.counting.plan import Plan, plan_pairs
 from opis_cli.counting.rows import Rows
 from opis_cli.counting.tally import Tally
 from opis_cli.errors import InputError
@@ -50,7 +51,8 @@ def what_if(
 ) -> tuple[PairCounts | None, PairCounts | None, PairCounts | None]:
     """Return the counts without some rows, with some classes merged, and with both.
 
-    Figures of single rows and of folds are not known for them: nearest rows, duplicates, halves.
+    Figures of single rows, of folds and of pairs of groups are not known for them: nearest rows,
+    duplicates, halves.
 
     Parameters
     ----------
@@ -81,6 +83,7 @@ def what_if(
         halves=None,
         split=None,
         borderline_impostor=None,
+        group_pairs=None,
     )
     counted = replace(counted, counts=counts)
     out = np.isin(counted.plan.rows.order, left_out)

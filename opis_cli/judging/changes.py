@@ -19,6 +19,9 @@ from opis_cli.scoring.opis import SCALES
 from opis_cli.settings import ABOUT, Compares
 from opis_cli.statistics import bootstrap
 
+ON_A_SCALE = ("opis", "eps_opis", "opis_euclidean_unit", "eps_opis_euclidean_unit", "threshold")
+"""Figures that depend on the scale of the thresholds: they do not compare between metrics."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -34,7 +37,8 @@ class Change:
         ``value - base``.
     interval : (float, float) or None
         One-sided lower limit and one-sided upper limit of the change, each at the confidence. None
-        if the runs have different classes, or if the figure is undefined in too many draws.
+        if the runs have different classes, or if the figure is undefined in too many draws. Both
+        it and ``change`` are None if the figure does not compare between the metrics of the runs.
     """
 
     name: str
@@ -78,8 +82,14 @@ def check_comparable(
     SettingsError
         A setting differs. The message names the first one.
     """
+    # Vectors that a remedy changed have a metric of its own, at thresholds of equal FAR too.
+    remedies = run.settings.remedy is not None or base.settings.remedy is not None
+    by_far = "distance" not in (
+        run.settings.calibration_range.by,
+        base.settings.calibration_range.by,
+    )
     for name, about in ABOUT.items():
-        if about.compares not in compared:
+        if about.compares not in compared or (name == "metric" and remedies and by_far):
             continue
         one, two = _setting(run, name), _setting(base, name)
         if one != two:
@@ -172,10 +182,14 @@ def figure_changes(
         Operating points at which the pooled FRRs of the two runs are judged.
     """
     values, bases = figures(run, at[0]), figures(base, at[1])
-    return {
+    found = {
         name: _change(name, values[name], bases[name], draws.get(name), confidence)
         for name in values
     }
+    if run.counts.metric != base.counts.metric:
+        for name in ON_A_SCALE:
+            found[name] = dataclasses.replace(found[name], change=None, interval=None)
+    return found
 
 
 def intervals(

@@ -369,6 +369,8 @@ def _against(
     demands: Demands,
 ) -> str:
     if value is None:
+        if None not in (change.value, change.base):
+            return "undefined: run and baseline have other metrics, and this figure depends on them"
         which = "run" if change.value is None else "baseline"
         return f"undefined: the {which} has no such figure"
     text = rate if change.name in ("recall_at_1", "frr") else number

@@ -17,6 +17,7 @@ from opis_cli.remedies.normalisations import (
 )
 from opis_cli.remedies.recipes import Recipe, name_of
 from opis_cli.remedies.transforms import Transform, fit_transform
+from opis_cli.settings import Metric
 
 Names = NDArray[np.str_] | None
 
@@ -81,7 +82,7 @@ class Fitted:
     normalisation: Normalisation | None
 
     @property
-    def metric(self) -> str:
+    def metric(self) -> Metric:
         """Metric of the vectors that it makes: ``cosine``, or ``dot`` for a normalisation."""
         return "cosine" if self.normalisation is None else "dot"
 

@@ -132,6 +132,7 @@ def settings_within_folds(settings: Settings, metric: str) -> Settings:
         settings,
         metric=metric,  # type: ignore[arg-type]
         within_column=FOLD_COLUMN,
+        remedy=None,
         threshold=None,
         checkpoint=None,
         folds=None,

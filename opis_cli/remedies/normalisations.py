@@ -94,6 +94,9 @@ class Normalisation:
         Names of the groups of ``group``, sorted.
     offsets : ndarray of shape (C,), float64, optional
         Offset of each cluster or group, in cosine similarity.
+    balance : float
+        What the parts of both forms of ``snorm`` and ``asnorm`` are multiplied or divided by, so
+        that neither form is long: a float32 product of long vectors is not exact.
     """
 
     step: Step
@@ -101,6 +104,7 @@ class Normalisation:
     centroids: Doubles | None = None
     groups: NDArray[np.str_] | None = None
     offsets: Doubles | None = None
+    balance: float = 1.0
 
     def numbers(
         self,
@@ -167,13 +171,22 @@ class Normalisation:
         one = np.ones((len(units), 1))
         if self.step.kind in ("snorm", "asnorm"):
             mean, deviation = numbers[:, :1], numbers[:, 1:]
-            scaled, shift = units / deviation, -mean / deviation
-            return (
-                np.hstack([scaled, units, shift, one]) / 2,
-                np.hstack([units, scaled, one, shift]),
-            )
+            scaled = self.balance * np.hstack([units, -mean]) / deviation
+            plain = np.hstack([units, one]) / self.balance
+            return np.hstack([scaled, plain]) / 2, np.hstack([plain, scaled])
         factor = 2.0 if self.step.kind == "csls" else 1.0
         return np.hstack([factor * units, -numbers, one]), np.hstack([units, one, -numbers])
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """What the numbers of a row are called."""
+        if self.groups is not None:
+            return ("group_index",)
+        if self.centroids is not None:
+            return ("half_offset",)
+        return (
+            ("closest_mean",) if self.step.kind == "csls" else ("cohort_mean", "cohort_deviation")
+        )
 
     def width(self, dim: int) -> int:
         """Return the number of dimensions of a form, for vectors of ``dim`` dimensions."""
@@ -233,7 +246,11 @@ def fit_normalisation(
             f"{step} needs a cohort of {needed:,} rows of other classes, and there are "
             f"{others:,}{hint}"
         )
-    return Normalisation(step, cohort)
+    if step.kind == "csls":
+        return Normalisation(step, cohort)
+    count = None if step.kind == "snorm" else step.whole_number
+    deviations = closest(cohort.units.astype(np.float64), cohort, count, cohort.classes)[1]
+    return Normalisation(step, cohort, balance=float(np.sqrt(deviations.min())))
 
 
 def closest(

@@ -97,6 +97,8 @@ class Trial:
     folds : int
     classes : int
         Number of classes with genuine and impostor pairs.
+    of_class : ndarray of shape (K,), int64
+        Fold of each class.
     evaluations : dict of str to Evaluation
         Held-out counts and the report on them, by name of the remedy.
     """
@@ -108,6 +110,7 @@ class Trial:
     supported: bool
     folds: int
     classes: int
+    of_class: Ints
     evaluations: dict[str, Evaluation]
 
 
@@ -180,7 +183,7 @@ def try_remedies(
             not_tried[name] = error.for_shell
             continue
         held[name] = _evaluated(changed, of_class, settings, step_of(place))
-    return _judged(held, not_tried, folds, settings)
+    return _judged(held, not_tried, of_class, settings)
 
 
 def _evaluated(embeddings: Embeddings, folds: Ints, settings: Settings, progress: Progress) -> Held:
@@ -200,7 +203,7 @@ def _evaluated(embeddings: Embeddings, folds: Ints, settings: Settings, progress
 
 
 def _judged(
-    held: dict[str, Held], not_tried: dict[str, str], folds: int, settings: Settings
+    held: dict[str, Held], not_tried: dict[str, str], folds: Ints, settings: Settings
 ) -> Trial:
     """Compare each remedy with the rows as they are, and give the verdicts."""
     max_far, base = bound_of(settings), held[BASE].evaluation
@@ -246,7 +249,8 @@ def _judged(
         not_tried=not_tried,
         max_far=max_far,
         supported=is_supported(max_far, base.counts.impostor_total),
-        folds=folds,
+        folds=int(folds.max()) + 1,
+        of_class=folds,
         classes=base.report.source.evaluable_classes,
         evaluations={name: one.evaluation for name, one in held.items()},
     )
@@ -285,3 +289,48 @@ def _less(value: float | None, base: float | None) -> float | None:
 
 def _known(value: float | None) -> float:
     return math.inf if value is None else value
+
+
+def by_fold(base: Evaluation, run: Evaluation, folds: Ints) -> list[dict[str, float | None]]:
+    """Return the rates inside each fold, at the one threshold of all folds.
+
+    Parameters
+    ----------
+    base, run : Evaluation
+        The rows as they are, and a remedy, each at its own threshold at the bound on the FAR.
+    folds : ndarray of shape (K,), int64
+        Fold of each class.
+
+    Returns
+    -------
+    list of dict
+        ``fold, classes, far, frr, base_far, base_frr``. A rate is None if it is not known.
+    """
+    before, after = _rates_by_fold(base, folds), _rates_by_fold(run, folds)
+    return [
+        {
+            "fold": fold,
+            "classes": int((folds == fold).sum()),
+            "far": new[0],
+            "frr": new[1],
+            "base_far": old[0],
+            "base_frr": old[1],
+        }
+        for fold, (old, new) in enumerate(zip(before, after, strict=True))
+    ]
+
+
+def _rates_by_fold(run: Evaluation, folds: Ints) -> list[tuple[float | None, float | None]]:
+    """Return the FAR and the FRR inside each fold at the recommended threshold."""
+    counts, at = run.counts, run.report.recommendation.threshold
+    column = None if at is None else counts.grid.column_of(at)
+    found: list[tuple[float | None, float | None]] = []
+    for fold in range(int(folds.max()) + 1):
+        own = folds == fold
+        pairs = int(counts.impostor_pairs[own].sum()), int(counts.genuine_pairs[own].sum())
+        if column is None or not all(pairs):
+            found.append((None, None))
+            continue
+        far = int(counts.impostor[own, column].sum(dtype=np.int64)) / pairs[0]
+        found.append((far, 1 - int(counts.genuine[own, column].sum(dtype=np.int64)) / pairs[1]))
+    return found

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from opis_cli.records import PairCounts
+from opis_cli.scoring.by_group import ByGroup, by_group
 from opis_cli.scoring.costs import ExpectedCosts, expected_costs
 from opis_cli.scoring.opis import Consistency
 from opis_cli.scoring.recommend import Recommendation
@@ -18,6 +19,7 @@ class Advice:
     recommendation: Recommendation
     review: Review | None
     costs: ExpectedCosts | None
+    groups: ByGroup | None
 
 
 def advise(
@@ -35,4 +37,4 @@ def advise(
     costs = expected_costs(
         counts, settings.costs, recommended=chosen.threshold, deployed=deployed, review=review
     )
-    return Advice(chosen, review, costs)
+    return Advice(chosen, review, costs, by_group(counts, chosen))

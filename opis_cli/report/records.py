@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from opis_cli.quantities import Amount, Count, Digest, Several, Share, Some
 from opis_cli.records import InputWarning
+from opis_cli.scoring.by_group import ByGroup
 from opis_cli.scoring.costs import ExpectedCosts
 from opis_cli.scoring.deployed import Deployed, WorstClass
 from opis_cli.scoring.inequity import Differentials
@@ -72,6 +73,10 @@ class SourceFacts:
     bits_of_number : int | None
         Number of bits that each number of the vectors holds, for the Hamming metric: 8 if bits are
         packed, else 1. Null for other metrics.
+    remedy : str | None
+        Name of the remedy that changed the vectors. Null without one.
+    remedy_sha256 : str | None
+        Digest of the arrays of the remedy. Null without one.
     """
 
     path: str
@@ -91,6 +96,8 @@ class SourceFacts:
     label_column: str | None = None
     ignored_rows: Count | None = None
     bits_of_number: Count | None = None
+    remedy: str | None = None
+    remedy_sha256: Digest | None = None
 
     @property
     def name(self) -> str:
@@ -306,6 +313,10 @@ class Report:
         Rows that equal another row. Null if counting did not look for them, as for scored pairs.
     opis_by : OpisBy | None
         OPIS and eps-OPIS with thresholds on other scales. Null in reports of an older opis.
+    groups : ByGroup | None
+        Groups at the global threshold, and at thresholds of their own at equal FAR. Null without
+        groups, if rows of the gallery have no group, if no threshold meets max_far, and in reports
+        of an older opis.
     review : Review | None
         Two thresholds, and what goes to review between them. Null without --review.
     costs : ExpectedCosts | None
@@ -337,6 +348,7 @@ class Report:
     open_set: OpenSet | None = None
     duplicates: Duplicates | None = None
     opis_by: OpisBy | None = None
+    groups: ByGroup | None = None
     review: Review | None = None
     costs: ExpectedCosts | None = None
 

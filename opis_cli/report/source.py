@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ def rows_of(
         The source is not there, or has another checksum.
     """
     facts = report.source
+    if settings.remedy is not None:
+        # The metric of a run with a remedy is that of the changed vectors.
+        settings = replace(settings, metric="cosine")
     embeddings = read_as(_given(facts, source), settings, show_columns)
     found = embeddings.source
     gallery = None if found.gallery is None else found.gallery.sha256

@@ -12,6 +12,7 @@ from opis_cli.files import write_text
 from opis_cli.report.advice import Advice
 from opis_cli.report.records import Report
 from opis_cli.report.report_json import to_json
+from opis_cli.scoring.by_group import ACROSS, ACROSS_SCORES, ByGroup
 from opis_cli.scoring.pooled import RatesAt
 from opis_cli.scoring.recommend import Recommendation
 from opis_cli.scoring.review import Review
@@ -50,11 +51,28 @@ def threshold_json(report: Report, advice: Advice | Report) -> str | None:
             "far": at.far,
             "frr": at.frr,
             "confidence": chosen.confidence,
+            "groups": None if advice.groups is None else _by_group(report, advice.groups),
             "source_sha256": report.source.sha256,
             "created": report.created,
             "opis_version": report.opis_version,
         }
     )
+
+
+def _by_group(report: Report, groups: ByGroup) -> dict[str, Any]:
+    """Return thresholds by group, and the rules for other groups and for pairs across groups."""
+    metric = report.settings["metric"]
+    return {
+        "column": report.source.group_column,
+        "max_far": groups.max_far,
+        "thresholds": {
+            str(one.name): as_known(one.threshold, metric)
+            for one in groups.groups
+            if one.threshold is not None
+        },
+        "other_groups": as_known(groups.threshold, metric),
+        "across_groups": ACROSS_SCORES if metric in SIMILARITIES else ACROSS,
+    }
 
 
 def _review(review: Review | None, metric: Metric) -> dict[str, Any] | None:

@@ -35,6 +35,7 @@ def recount(embeddings, settings, grid):
         for number, part in enumerate(plan.passes):
             tiles = part.tiles(ready.side)
             ready.of_pass(number)(part.rows, grid, tiles, tally, 1, lambda pairs: None)
+    plan = dataclasses.replace(plan, groups=None)  # what_if counts no pairs of groups
     return _counts(embeddings, plan, grid, plan.settle(tally))
 
 

@@ -1,8 +1,9 @@
 """Building blocks of the summaries on the terminal."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -46,6 +47,22 @@ def hanging(mark: str, text: str | Text, style: str = "") -> RenderableType:
 
 def _text(text: str | Text, style: str = "") -> Text:
     return text if isinstance(text, Text) else Text(text, style=style)
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Commands, each with what it is for if the terminal is wide enough for all of this."""
+
+    commands: list[tuple[str, str]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        title = "NEXT   "
+        widest, remarks = (max(map(len, column)) for column in zip(*self.commands, strict=True))
+        fits = len(title) + widest + len("  ") + remarks <= options.max_width
+        for place, (command, what) in enumerate(self.commands):
+            lead = Text(title if place == 0 else " " * len(title), style=TITLE)
+            remark = Text(f"{' ' * (widest - len(command))}  {what}" if fits else "", style="dim")
+            yield Text.assemble(lead, command, remark, overflow="ignore", no_wrap=True)
 
 
 def class_table(

@@ -6,14 +6,13 @@ check, and the next commands. Everything else is in ``details.py``.
 
 import math
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from opis_cli.render.terminal.advice import cost_block, review_block
-from opis_cli.render.terminal.blocks import TITLE, hanging, marked
+from opis_cli.render.terminal.blocks import Commands, hanging, marked
 from opis_cli.render.terminal.classes import alike, paying
 from opis_cli.render.terminal.details import details as all_details
 from opis_cli.render.terminal.threshold import (
@@ -149,9 +148,9 @@ def _next(report: Report, out: Path | None, *, details: bool) -> RenderableType:
     commands = [] if details else [("add --details", "every figure")]
     if out is None:
         keep = ("add --out RUN", "keeps the counts for explain, report and recommend")
-        return _Commands([keep, *commands])
+        return Commands([keep, *commands])
     run = plain(shlex.quote(str(out)), 400)
-    return _Commands(
+    return Commands(
         [
             (f"opis explain {run}{threshold_option(report)}", "errors, pair by pair"),
             (f"opis report {run} -o report.html", "a page to explore"),
@@ -159,22 +158,6 @@ def _next(report: Report, out: Path | None, *, details: bool) -> RenderableType:
             *commands,
         ]
     )
-
-
-@dataclass(frozen=True)
-class _Commands:
-    """Commands, each with what it is for if the terminal is wide enough for all of this."""
-
-    commands: list[tuple[str, str]]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        title = "NEXT   "
-        widest, remarks = (max(map(len, column)) for column in zip(*self.commands, strict=True))
-        fits = len(title) + widest + len("  ") + remarks <= options.max_width
-        for place, (command, what) in enumerate(self.commands):
-            lead = Text(title if place == 0 else " " * len(title), style=TITLE)
-            remark = Text(f"{' ' * (widest - len(command))}  {what}" if fits else "", style="dim")
-            yield Text.assemble(lead, command, remark, overflow="ignore", no_wrap=True)
 
 
 def _other(report: Report) -> list[tuple[str, str]]:

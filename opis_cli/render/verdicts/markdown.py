@@ -1,6 +1,5 @@
 """Write a verdict as GitHub-flavoured Markdown, in which no name from the data becomes markup."""
 
-import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
@@ -15,22 +14,19 @@ from opis_cli.render.verdicts.words import (
     told,
 )
 from opis_cli.scoring.who_pays import FEW_PAIRS
-from opis_cli.text import number, plain, rate
+from opis_cli.text import in_markdown, number, plain, rate
 
 _SHOWN_CLASSES = 5
 """Most classes in a table of those that pay."""
 _ADDRESS = "/:#?&=%+,;@~"
 """Characters that stay as they are in the address of the page."""
 
-# A dot before a letter could be part of an address, which some renderers turn into a link.
-_MARKUP = re.compile(r"""[\\`*_{}\[\]<>()#!|&~@:/$"'^=]|\.(?=[^\W\d])""")
-
 
 def markdown(outcome: Outcome) -> str:
     """Return the verdict, the pairs behind it, and the classes that pay, as tables."""
     verdict = outcome.verdict
     mark = "❌" if not verdict.passed else "✅" if verdict.checks else "ℹ️"
-    lines = [f"### {mark} {headline(verdict)}", "", _escaped(subject(verdict))]
+    lines = [f"### {mark} {headline(verdict)}", "", in_markdown(subject(verdict))]
     if outcome.page is not None:
         # The address is quoted as in a URL, and the brackets keep it whole.
         lines += ["", f"[Every class and every threshold](<{quote(outcome.page, safe=_ADDRESS)}>)"]
@@ -44,7 +40,7 @@ def markdown(outcome: Outcome) -> str:
             rows = list(map(pair_cells, check.pairs))
             lines += _table(f"{check.name}: {pairs_title(check)}", pair_heads(check), rows)
     lines += [*_paying(outcome), *_lost(outcome)]
-    lines += [f"\n> {_escaped(note)}" for note in verdict.notes]
+    lines += [f"\n> {in_markdown(note)}" for note in verdict.notes]
     return "\n".join(lines) + "\n"
 
 
@@ -52,8 +48,8 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> l
     """Return the lines of a table, with a title in front; none without rows."""
     if not rows:
         return []
-    head, *body = ("| " + " | ".join(map(_escaped, row)) + " |" for row in (heads, *rows))
-    titled = ["", _escaped(title)] if title else []
+    head, *body = ("| " + " | ".join(map(in_markdown, row)) + " |" for row in (heads, *rows))
+    titled = ["", in_markdown(title)] if title else []
     return [*titled, "", head, "|---" * len(heads) + "|", *body]
 
 
@@ -94,8 +90,3 @@ def _lost(outcome: Outcome) -> list[str]:
     many = report.source.many.capitalize()
     title = f"{many} that lost most (mean utility over the calibration range):"
     return _table(title, [report.source.one, report.counted, "before", "now", "change"], rows)
-
-
-def _escaped(text: str) -> str:
-    """Replace every character that could be markup by a character reference."""
-    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", text)

@@ -455,7 +455,7 @@ MUTANTS = (
     Mutant(
         "an impostor pair of a draw counts for each of its classes",
         "statistics/bootstrap.py",
-        "    accepted -= counts.pooled_impostor[counts.grid.by_class[columns]]\n",
+        "        twice -= counts.pooled_impostor[counts.grid.by_class[columns[part]]]\n",
         "",
         ("statistics/test_bootstrap.py::test_pooled_far_moves_by_both_classes_of_a_pair",),
     ),

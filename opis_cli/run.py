@@ -29,8 +29,9 @@ from opis_cli.report.evidence import FOLDER as EVIDENCE_FOLDER
 from opis_cli.report.records import Report
 from opis_cli.report.report_json import REPORT_FILE, load_report, to_json
 from opis_cli.report.threshold_file import threshold_json
+from opis_cli.report.threshold_record import THRESHOLD_FILE
 from opis_cli.settings import ABOUT
-from opis_cli.text import number, plain, rate
+from opis_cli.text import number, plain, rate, rule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 COUNTS_FILE = "counts.npz"
 CLASSES_FILE = "classes.parquet"
-THRESHOLD_FILE = "threshold.json"
 PLOT_FILE = "utility.png"
 _LIMITS = ("max_", "min_")
 """How the names of the gate's limits begin."""
@@ -65,8 +65,6 @@ class Run(Evaluation):
     embeddings: Embeddings | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
-        from opis_cli.render.words import rule
-
         report, chosen = self.report, self.report.recommendation
         classes = f", {report.source.classes:,} {report.source.many}" * bool(report.source.classes)
         deploy = "no threshold meets the bounds"
@@ -96,8 +94,9 @@ class Run(Evaluation):
 
         Parameters
         ----------
-        kind : {"utility", "rates", "det", "roc", "histogram", "classes", "confusion"}
-            ``plots.draw`` says what each shows.
+        kind : str
+            ``utility``, ``rates``, ``det``, ``roc``, ``histogram``, ``classes``, ``confusion`` or
+            ``group-matrix``. ``plots.draw`` says what each shows.
         evidence : Evidence, optional
             For ``confusion``: what ``explain`` returned. By default it is the evidence in the
             folder of the run.
@@ -110,7 +109,7 @@ class Run(Evaluation):
             Size of the text in points.
         ax : Axes, or sequence of Axes
             Panels of your own to draw into: two for ``rates``, one or two for ``utility``, one for
-            others. ``confusion`` takes none. By default a new figure.
+            others. ``confusion`` and ``group-matrix`` take none. By default a new figure.
 
         Returns
         -------
@@ -119,8 +118,8 @@ class Run(Evaluation):
         Raises
         ------
         OpisError
-            There is no such kind, it lacks evidence, a size is out of range, or ``ax`` does not
-            fit.
+            There is no such kind, it lacks evidence or groups, a size is out of range, or ``ax``
+            does not fit.
         """
         from opis_cli.render.plots import draw
         from opis_cli.render.sheet import look_of

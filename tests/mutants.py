@@ -95,10 +95,40 @@ MUTANTS = (
         ("counting/test_engines.py::test_counts_equal_brute_force[dense-blobs-cosine-numpy]",),
     ),
     Mutant(
+        "genuine pairs across groups count as impostors too",
+        "counting/groups.py",
+        "outer_rows = replace(sorted_rows, vetoes=(apart, *sorted_rows.vetoes))",
+        "outer_rows = sorted_rows",
+        ("counting/test_groups.py::test_counts_equal_brute_force[site-all pairs-numpy]",),
+    ),
+    Mutant(
+        "the second group of a pair of groups is the first",
+        "counting/groups.py",
+        "credits[:, part.group] = 0",
+        "credits[:, part.group] += 0",
+        ("counting/test_groups.py::test_counts_equal_brute_force[region-all pairs-numpy]",),
+    ),
+    Mutant(
+        "nearest rows of groups are in the order of the pass",
+        "counting/tally.py",
+        "self.nearest_genuine[order] = other.nearest_genuine",
+        "self.nearest_genuine[:] = other.nearest_genuine",
+        ("counting/test_groups.py::test_groups_change_no_nearest_row",),
+    ),
+    Mutant(
+        "pairs across groups are judged at the looser threshold",
+        "scoring/by_group.py",
+        "np.minimum(t[pairs.one], t[pairs.two])",
+        "np.maximum(t[pairs.one], t[pairs.two])",
+        (
+            "scoring/test_by_group.py::test_pairs_across_groups_are_judged_at_the_stricter_threshold",
+        ),
+    ),
+    Mutant(
         "rows that float32 cannot tell apart are not settled in float64",
         "counting/nearest.py",
-        "slack, lonely = 4 * plan.rows.rounding",
-        "slack, lonely = 0.0",
+        "slack, lonely = 4 * plan.rows.rounding, plan.genuine == 0",
+        "slack, lonely = 0.0, plan.genuine == 0",
         ("counting/test_engines.py::test_the_nearest_row_is_told_where_float32_cannot[numpy]",),
     ),
     Mutant(
@@ -113,8 +143,8 @@ MUTANTS = (
     Mutant(
         "a query with a genuine row counts as a stranger",
         "counting/nearest.py",
-        "impostor[strangers & paired]",
-        "impostor[paired]",
+        "strangers, paired = plan.genuine == 0, ",
+        "strangers, paired = plan.genuine >= 0, ",
         ("counting/test_plan.py::test_open_set_queries_by_hand",),
     ),
     Mutant(
@@ -455,8 +485,8 @@ MUTANTS = (
     Mutant(
         "an impostor pair of a draw counts for each of its classes",
         "statistics/bootstrap.py",
-        "        twice -= counts.pooled_impostor[counts.grid.by_class[columns[part]]]\n",
-        "",
+        "weights @ some.astype(float) - twice",
+        "weights @ some.astype(float)",
         ("statistics/test_bootstrap.py::test_pooled_far_moves_by_both_classes_of_a_pair",),
     ),
     Mutant(

@@ -8,7 +8,6 @@ from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
@@ -17,7 +16,7 @@ from scipy.spatial.distance import squareform
 from opis_cli.errors import SettingsError
 from opis_cli.records import Ints
 from opis_cli.render.colors import WORST
-from opis_cli.render.fonts import cover
+from opis_cli.render.fonts import cover, width_of
 from opis_cli.render.sheet import Look, Sheet, new_figure
 from opis_cli.report.evidence import Evidence
 from opis_cli.text import human_count, number, plain, rate, scale
@@ -116,18 +115,11 @@ def _fitting(table: "pd.DataFrame", width: float, font: float) -> tuple[list[Any
     for most in range(_MOST, 1, -1):
         names = _most_confused(table["class_a"].tolist(), table["class_b"].tolist(), most)
         # The order of the classes is not known yet, so the longest name may be the lowest.
-        longest = max(_width(plain(name, _NAME), font) for name in names)
+        longest = max(width_of(plain(name, _NAME), font) for name in names)
         side = (width - longest - _GAP) / (len(names) + 1)
         if side >= _CELL * font or most == 2:
             break
     return names, float(np.clip(side, _CELL * font, _LARGEST_CELL * font))
-
-
-def _width(text: str, font: float) -> float:
-    """Return the width of a name in inches."""
-    # A dollar sign without a backslash would begin a formula.
-    path = TextPath((0, 0), text.replace("$", r"\$"), size=font)
-    return float(path.get_extents().width) / 72
 
 
 def _panels(side: float, count: int, look: Look) -> tuple[Figure, Axes, Axes]:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
+from matplotlib.textpath import TextPath
 
 BOX = "□"
 """What stands for a character that no font has."""
@@ -23,6 +24,13 @@ _FIRST = re.compile(
 """Families to look at first: they have most scripts between them."""
 _UNSEEN = "\n\t\u200b\u200c\u200d"
 """Characters that need no glyph."""
+
+
+def width_of(text: str, size: float) -> float:
+    """Return the width of a text in inches, in the font of pictures at a size in points."""
+    # A dollar sign without a backslash would begin a formula.
+    path = TextPath((0, 0), text.replace("$", r"\$"), size=size)
+    return float(path.get_extents().width) / 72
 
 
 def cover(artists: Sequence[Artist]) -> None:

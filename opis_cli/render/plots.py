@@ -33,6 +33,7 @@ from opis_cli.render.class_points import classes
 from opis_cli.render.colors import FAR, FRR, MEAN, NOTE, WORST
 from opis_cli.render.confusion import confusion
 from opis_cli.render.error_curves import det, roc
+from opis_cli.render.group_matrix import group_matrix
 from opis_cli.render.sheet import Look, Sheet, fonts
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import Evidence, no_evidence
@@ -40,9 +41,11 @@ from opis_cli.scoring import curves
 from opis_cli.statistics.intervals import mean_band
 from opis_cli.statistics.jackknife import LEVEL, spread
 
-KINDS = ("utility", "rates", "det", "roc", "histogram", "classes", "confusion")
+KINDS = ("utility", "rates", "det", "roc", "histogram", "classes", "confusion", "group-matrix")
 FROM_EVIDENCE = ("confusion",)
 """Kinds that need the evidence of a run."""
+FROM_GROUPS = ("group-matrix",)
+"""Kinds that need groups."""
 
 _BINS = 120
 """Bins of the histogram."""
@@ -61,7 +64,7 @@ def draw(
     Parameters
     ----------
     run : Evaluation
-    kind : {"utility", "rates", "det", "roc", "histogram", "classes", "confusion"}
+    kind : {"utility", "rates", "det", "roc", "histogram", "classes", "confusion", "group-matrix"}
         - ``utility``: utility of every class and pooled rates against the threshold.
         - ``rates``: FAR and FRR of every class against the threshold.
         - ``det``: pooled FRR against FAR on normal-deviate axes, with intervals.
@@ -70,13 +73,14 @@ def draw(
         - ``classes``: FAR and FRR of every class at the deployed threshold, if one was given,
           else at the recommended one.
         - ``confusion``: false accepts between the classes of the most confused class pairs.
+        - ``group-matrix``: FAR of the impostor pairs of each two groups at the threshold.
     evidence : Evidence, optional
         For ``confusion``. By default it is the evidence in the folder of the run.
     look : Look, optional
         The size of the picture, and its title.
     ax : Axes, or sequence of Axes
         The user's own panels to draw into: two for ``rates``, one or two for ``utility``, one for
-        others. ``confusion`` takes none. By default a new figure.
+        others. ``confusion`` and ``group-matrix`` take none. By default a new figure.
 
     Returns
     -------
@@ -88,7 +92,7 @@ def draw(
     SettingsError
         There is no such kind, or it cannot be drawn into ``ax``.
     RunError
-        The run has no evidence, and the kind needs it.
+        The run has no evidence, or no groups, and the kind needs them.
     """
     look = look or Look()
     given = (ax,) if isinstance(ax, Axes) else tuple(ax)
@@ -101,9 +105,11 @@ def draw(
         "classes": classes,
     }
     with fonts(look):
-        if check_kind(kind) in FROM_EVIDENCE:
+        if check_kind(kind) in (*FROM_EVIDENCE, *FROM_GROUPS):
             if given:
                 raise SettingsError(f"the plot of {kind} makes its own figure; leave out ax")
+            if kind in FROM_GROUPS:
+                return group_matrix(run, look)
             return _confusion(run, evidence, look)
         return drawers[kind](run, Sheet(look, given))
 

@@ -116,6 +116,15 @@ def test_counts_equal_brute_force(rows, column, protocol, engine):
     assert counts.group_pairs.names.tolist() == names.tolist()
 
 
+def test_groups_change_no_nearest_row(rows):
+    for protocol in PROTOCOLS.values():
+        plain = Settings(**protocol)
+        chosen = dataclasses.replace(plain, group_column="site")
+        one, two = (count_pairs(embeddings_of(rows, some), some) for some in (plain, chosen))
+        assert one.nearest_hits.sum() == two.nearest_hits.sum() > 0
+        assert np.array_equal(one.duplicates, two.duplicates)
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_smaller_of_many_groups_are_one(rows, protocol, monkeypatch):
     monkeypatch.setattr(groups, "MOST_GROUPS", 3)

@@ -107,7 +107,7 @@ def test_vectors_without_labels_are_changed_too(cli, rows, tmp_path, vectors_and
         (["--folds", "1"], "it must be at least 2"),
         (["--folds", "31"], "60 classes with two rows or more are too few"),
         (["--try", "asnorm:500"], "asnorm:500 needs a cohort of 500 rows of other classes"),
-        (["--try", "fsn:200"], "fsn:200 needs two rows for each cluster"),
+        (["--try", "fsn:400"], "fsn:400 needs two rows for each cluster"),
         (["--try", "abtt:12"], "none is left"),
         (["--try", "group"], "name their column with --group-column"),
         (["--choose", "centre"], "--choose centre needs --out DIR"),

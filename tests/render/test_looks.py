@@ -21,10 +21,10 @@ from opis_cli.render.class_curves import MOST_LINES
 from opis_cli.render.fonts import BOX
 from opis_cli.render.labels import name_points
 from opis_cli.render.pictures import save_figure
-from opis_cli.render.plots import FROM_EVIDENCE, KINDS, draw
+from opis_cli.render.plots import FROM_EVIDENCE, FROM_GROUPS, KINDS, draw
 from opis_cli.render.sheet import FACTS, Look, look_of
 
-DRAWN = [kind for kind in KINDS if kind not in FROM_EVIDENCE]
+DRAWN = [kind for kind in KINDS if kind not in (*FROM_EVIDENCE, *FROM_GROUPS)]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import opis_cli as opis
 from opis_cli.errors import RunError, SettingsError
 from opis_cli.render import fonts
 from opis_cli.render.pictures import save_figure
-from opis_cli.render.plots import FROM_EVIDENCE, KINDS, draw
+from opis_cli.render.plots import FROM_EVIDENCE, FROM_GROUPS, KINDS, draw
 from opis_cli.scoring import curves
 
 
@@ -97,7 +97,7 @@ def test_every_kind_draws_and_saves(case, tmp_path, monkeypatch):
     run = RUNS[case]()
     # As where no font but matplotlib's own is there.
     monkeypatch.setattr(fonts, "_fallbacks", lambda: iter(()))
-    for kind in set(KINDS) - set(FROM_EVIDENCE):
+    for kind in set(KINDS) - {*FROM_EVIDENCE, *FROM_GROUPS}:
         boxes = case == "hostile_names" and kind in ("utility", "rates", "classes")
         with pytest.warns(UserWarning, match="no font") if boxes else contextlib.nullcontext():
             figure = draw(run, kind)

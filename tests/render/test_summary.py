@@ -1,5 +1,6 @@
 """The summary answers first, fits a small terminal, and says in words what kind of run it is."""
 
+import dataclasses
 import io
 import re
 
@@ -123,3 +124,40 @@ def test_groups_and_scored_pairs_have_their_own_words(tmp_path):
     text = shown(opis.evaluate(tmp_path / "p.csv", pairs=True))
     assert re.search(r"DEPLOY  score >= \S+\n", text)
     assert "no classes; --group-column names groups" in text and "WHO PAYS" not in text
+
+
+@pytest.fixture(scope="module")
+def grouped():
+    """Three groups: the rows of the first lie close together, and the last has few pairs."""
+    rng = np.random.default_rng(5)
+    labels = np.repeat(np.arange(80), 6)
+    site = np.array(["[red]north", "south", "tiny\n"], object)[np.repeat([0, 1, 2], [40, 38, 2])]
+    centres = rng.normal(size=(80, 24)) + 0.5 * (site == "[red]north")[:, None]
+    vectors = centres[labels] + 0.5 * rng.normal(size=(480, 24))
+    return opis.evaluate(vectors, labels, columns={"site": site[labels]}, group_column="site")
+
+
+def test_details_show_thresholds_by_group_and_the_matrix(grouped):
+    assert "BY GROUP" not in shown(grouped)
+    text, found = shown(grouped, details=True), grouped.report.groups
+    assert max(map(len, text.splitlines())) <= 80
+    rows = {
+        line.split("  ")[1]: line for line in text.partition("THRESHOLDS BY")[2].splitlines()[2:5]
+    }
+    north, _, tiny = found.groups
+    assert next(iter(rows)) == "[red]north"
+    assert f"{north.threshold:g}" in rows["[red]north"] and "global" in rows["tiny�"]
+    assert tiny.fallback == "few_impostors" and "1 with fewer than 300 impostor pairs" in text
+    # The matrix has every two groups once, and marks what few pairs cannot show.
+    matrix = text.partition("FAR BY PAIR OF GROUPS")[2].splitlines()
+    assert [line.count("%") for line in matrix[2:5]] == [1, 2, 3]
+    assert matrix[4].count("~") == 1 and "~ marks them" in text
+    across = text.partition("FAR across groups")[2].splitlines()[0].split()
+    assert across[0] == f"{100 * found.at_global.across_far:.3g}"
+    assert across[2] == f"{100 * found.at_own.across_far:.3g}"
+
+
+def test_details_say_why_there_are_no_thresholds_by_group(grouped):
+    old = dataclasses.replace(grouped.counts, group_pairs=None)
+    text = shown(dataclasses.replace(grouped, counts=old), details=True)
+    assert "THRESHOLDS BY GROUP  none: an older opis wrote this run" in text

@@ -155,8 +155,8 @@ def parse_number(text: str) -> float:
 def on_named_scale(text: str) -> tuple[Scale, Decimal] | None:
     """Return the scale and the number of a threshold such as ``similarity:0.8``.
 
-    The names of scales in a ``threshold.json`` (``cosine_similarity``) serve too. The result is None
-    for any other text, as for a number alone.
+    The names of scales in a ``threshold.json`` (``cosine_similarity``) serve too. The result is
+    None for any other text, as for a number alone.
     """
     scale, colon, digits = text.partition(":")
     scale = _SHORT.get(scale, scale)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opis_cli.errors import RunError, SettingsError
-from opis_cli.files import replacing
+from opis_cli.files import replacing, sha256_of
 from opis_cli.records import Embeddings
 from opis_cli.remedies.artefact import (
+    ARRAYS_FILE,
     FILES,
     JSON_FILE,
     README_FILE,
@@ -163,7 +164,10 @@ class Remedies:
         }
         write_fitted(fitted, folder, facts)
         threshold = None
-        text = threshold_json(run.report, run.report)
+        digest = sha256_of(folder / ARRAYS_FILE)
+        changed = dataclasses.replace(run.report.source, remedy=tried.name, remedy_sha256=digest)
+        report = dataclasses.replace(run.report, source=changed)
+        text = threshold_json(report, report)
         if text is not None and chosen.threshold is not None:
             threshold = as_known(chosen.threshold, fitted.metric)
             (folder / THRESHOLD_FILE).write_text(text, encoding="utf-8")

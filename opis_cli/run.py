@@ -29,8 +29,9 @@ from opis_cli.report.evidence import FOLDER as EVIDENCE_FOLDER
 from opis_cli.report.records import Report
 from opis_cli.report.report_json import REPORT_FILE, load_report, to_json
 from opis_cli.report.threshold_file import threshold_json
+from opis_cli.report.threshold_record import THRESHOLD_FILE
 from opis_cli.settings import ABOUT
-from opis_cli.text import number, plain, rate
+from opis_cli.text import number, plain, rate, rule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 COUNTS_FILE = "counts.npz"
 CLASSES_FILE = "classes.parquet"
-THRESHOLD_FILE = "threshold.json"
 PLOT_FILE = "utility.png"
 _LIMITS = ("max_", "min_")
 """How the names of the gate's limits begin."""
@@ -65,8 +65,6 @@ class Run(Evaluation):
     embeddings: Embeddings | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
-        from opis_cli.render.words import rule
-
         report, chosen = self.report, self.report.recommendation
         classes = f", {report.source.classes:,} {report.source.many}" * bool(report.source.classes)
         deploy = "no threshold meets the bounds"

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from opis_cli.counting.plan import Plan
 from opis_cli.counting.rows import Rows
+from opis_cli.counting.single_pairs import comparable, distances_of_pairs
 from opis_cli.evidence.seen import Lists
 from opis_cli.records import Embeddings, Floats, Ints
 
@@ -18,8 +19,6 @@ nearest of the list stands."""
 
 def distances_of(embeddings: Embeddings, rows: Rows, one: Ints, two: Ints) -> Doubles:
     """Return the distances of pairs of rows, shape (P,).
-
-    Sums of squared differences are used, so that equal rows are at distance 0.
 
     Parameters
     ----------
@@ -35,19 +34,10 @@ def distances_of(embeddings: Embeddings, rows: Rows, one: Ints, two: Ints) -> Do
     step = max(1, _VALUES // vectors.shape[1])
     for start in range(0, len(one), step):
         left, right = (
-            np.asarray(vectors[some[start : start + step]], np.float64) for some in places
+            comparable(vectors[some[start : start + step]], rows.metric) for some in places
         )
-        if rows.metric == "cosine":
-            for block in (left, right):
-                block /= np.abs(block).max(axis=1, keepdims=True)
-                block /= np.sqrt(np.einsum("nd,nd->n", block, block))[:, None]
-        left -= right
-        squares = np.einsum("nd,nd->n", left, left)
-        found[start : start + step] = squares
-    if rows.metric == "euclidean":
-        return np.sqrt(found)
-    # Unit vectors at distance d have the square 2 d. Bits of -1 and 1 have 4 for each difference.
-    return found / (4 if rows.whole else 2)
+        found[start : start + step] = distances_of_pairs(left, right, rows.metric)
+    return found
 
 
 def rounded(distances: Doubles, rows: Rows) -> Doubles:

@@ -5,12 +5,7 @@ from opis_cli.report.evidence import Outcome
 from opis_cli.report.records import Report
 from opis_cli.scoring.price import PriceOfOneThreshold
 from opis_cli.scoring.recommend import Recommendation
-from opis_cli.text import SIMILARITIES, number, plain, rate, scale, shown
-
-
-def rule(threshold: float, metric: str) -> str:
-    """Return the rule that accepts a pair: ``cosine distance <= 0.25``."""
-    return f"{scale(metric)} {'>=' if metric in SIMILARITIES else '<='} {shown(threshold, metric)}"
+from opis_cli.text import number, plain, rate
 
 
 def bounds(chosen: Recommendation) -> str:

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from opis_cli.judging.changes import ClassChange
 from opis_cli.records import Ints
 from opis_cli.render.page.payload import NAME_WIDTH
-from opis_cli.render.words import bounds, rule
+from opis_cli.render.words import bounds
 from opis_cli.report.asked import threshold_option
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.deployed import Deployed
 from opis_cli.scoring.operating import Operating, rates_at
 from opis_cli.scoring.review import Review
 from opis_cli.scoring.who_pays import FEW_PAIRS, ClassErrors, who_pays
-from opis_cli.text import as_known, number, plain, rate, shown
+from opis_cli.text import as_known, number, plain, rate, rule, shown
 
 WORST_ROWS = 50
 """Rows of the table of classes that the page has without its script."""

@@ -8,14 +8,14 @@ from rich.text import Text
 
 from opis_cli import decimals
 from opis_cli.render.terminal.blocks import hanging, marked, section
-from opis_cli.render.words import bounds, price_sentence, rule
+from opis_cli.render.words import bounds, price_sentence
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.scoring.borderline import Borderline
 from opis_cli.scoring.pooled import RatesAt
 from opis_cli.scoring.recommend import Recommendation
 from opis_cli.statistics.carriers import carriers_of_far
-from opis_cli.text import number, plain, rate, shown
+from opis_cli.text import number, plain, rate, rule, shown
 
 WRONG = "wrong matches accepted (FAR)"
 RIGHT = "right matches rejected (FRR)"

@@ -70,9 +70,16 @@ def table(found: pd.DataFrame) -> str:
         for name in sets:
             one = rows.loc[remedy, name]
             mark = marks[one["verdict"]]
-            cells.append(f"{mark}{one['frr_change']:+.1f}{mark} / {one['opis_change']:+.0f} %")
+            frr, opis = _signed(one["frr_change"], 1), _signed(one["opis_change"], 0)
+            cells.append(f"{mark}{frr}{mark} / {opis} %")
         lines.append(cells)
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _signed(value: float, digits: int) -> str:
+    """Return a number with its sign, which 0 has not."""
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]
 
 
 def figure(found: pd.DataFrame) -> Figure:

@@ -148,6 +148,16 @@ MUTANTS = (
         ("counting/test_plan.py::test_open_set_queries_by_hand",),
     ),
     Mutant(
+        "a wrong answer counts as a right one",
+        "counting/nearest.py",
+        "nearest[hit]",
+        "nearest[paired]",
+        (
+            "scoring/test_search.py::"
+            "test_a_bound_is_met_and_the_next_distance_would_break_it[min_identification-0.7]",
+        ),
+    ),
+    Mutant(
         "a checkpoint of other work is gone on from",
         "counting/checkpoint.py",
         'if str(arrays["work"]) != self.work:',
@@ -299,17 +309,41 @@ MUTANTS = (
     ),
     Mutant(
         "false accepts of a search are counted twice",
-        "scoring/recommend.py",
+        "scoring/search.py",
         "(1 if counts.open_set is not None else 2)",
         "2",
         ("scoring/test_opis.py::test_false_accepts_per_query_are_those_that_a_row_meets[True]",),
     ),
     Mutant(
         "false accepts without a gallery are counted once",
-        "scoring/recommend.py",
+        "scoring/search.py",
         "(1 if counts.open_set is not None else 2)",
         "1",
         ("scoring/test_opis.py::test_false_accepts_per_query_are_those_that_a_row_meets[False]",),
+    ),
+    Mutant(
+        "the prior weighs the false accepts",
+        "scoring/search.py",
+        "prior * (1 - frr), (1 - prior) * far",
+        "(1 - prior) * (1 - frr), prior * far",
+        (
+            "scoring/test_search.py::"
+            "test_a_bound_is_met_and_the_next_distance_would_break_it[min_precision-0.4]",
+        ),
+    ),
+    Mutant(
+        "reviewed impostors are as rare as genuine pairs",
+        "scoring/costs.py",
+        "(1 - costs.prior) * review.impostor_share",
+        "costs.prior * review.impostor_share",
+        ("scoring/test_review.py::test_costs_are_those_of_all_pairs",),
+    ),
+    Mutant(
+        "only rows with a genuine pair are searches to review",
+        "scoring/review.py",
+        "share(between(counts.answered), counts.rows)",
+        "share(between(counts.answered), int(counts.searchers.sum()))",
+        ("scoring/test_review.py::test_what_lies_between_goes_to_review",),
     ),
     Mutant(
         "the cosine of a threshold forgets its half",
@@ -352,8 +386,8 @@ MUTANTS = (
     Mutant(
         "strangers are shared out among all queries",
         "scoring/pooled.py",
-        "counts.open_set[counts.grid.index_at(threshold)] / strangers",
-        "counts.open_set[counts.grid.index_at(threshold)] / counts.rows",
+        "counts.open_set / strangers(counts)",
+        "counts.open_set / counts.rows",
         ("test_joins.py::test_fpir_of_a_deployed_threshold_by_brute_force",),
     ),
     Mutant(

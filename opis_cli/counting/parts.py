@@ -55,8 +55,7 @@ class Part:
     def divided(self, count: int) -> "list[Part]":
         """Divide the tiles into ``count`` parts with nearly equal numbers of pairs.
 
-        The largest tile that is left always goes to the part with the fewest pairs. So each part
-        gets its share of the tiles on the diagonal, which have all genuine pairs.
+        The largest tile that is left always goes to the part with the fewest pairs.
         """
         if count == 1:
             return [self]

@@ -1,7 +1,11 @@
 """Rows and settings under every protocol, for tests that compare with brute force."""
 
+import dataclasses
+from pathlib import Path
+
 import data
 import numpy as np
+import pandas as pd
 
 from opis_cli.embeddings.clean import Reading, from_arrays
 from opis_cli.embeddings.gallery import with_gallery
@@ -23,13 +27,7 @@ ROWS, QUERIES = 156, 96
 
 def rows_of(settings: Settings):
     """Rows of signs, so that float32 and float64 agree on every distance. Many distances tie."""
-    vectors, labels = data.signs(ROWS, 13, 24, seed=4)
-    rng = np.random.default_rng(2)
-    columns = {"tenant": np.arange(ROWS) // 60, "camera": rng.integers(0, 5, ROWS)}
-    if settings.metric == "hamming":
-        vectors = np.sign(vectors)
-    vectors[50], vectors[77] = vectors[20], vectors[20]  # copies: 50 is of another class
-    labels[77] = labels[20]
+    vectors, labels, columns = _arrays(settings)
     if settings.gallery is None:
         return from_arrays(vectors, labels, Reading.of(settings), columns=columns)
     parts = [
@@ -42,3 +40,27 @@ def rows_of(settings: Settings):
         for gallery, part in ((False, slice(QUERIES)), (True, slice(QUERIES, None)))
     ]
     return with_gallery(*parts)
+
+
+def files_of(settings: Settings, folder: Path) -> tuple[Path, Settings]:
+    """The same rows in files, and settings that name them."""
+    vectors, labels, columns = _arrays(settings)
+    table = pd.DataFrame({"embedding": list(vectors), "label": labels, **columns})
+    source, gallery = folder / "rows.parquet", folder / "gallery.parquet"
+    if settings.gallery is None:
+        table.to_parquet(source)
+        return source, settings
+    table[:QUERIES].to_parquet(source)
+    table[QUERIES:].to_parquet(gallery)
+    return source, dataclasses.replace(settings, gallery=str(gallery))
+
+
+def _arrays(settings: Settings):
+    vectors, labels = data.signs(ROWS, 13, 24, seed=4)
+    rng = np.random.default_rng(2)
+    columns = {"tenant": np.arange(ROWS) // 60, "camera": rng.integers(0, 5, ROWS)}
+    if settings.metric == "hamming":
+        vectors = np.sign(vectors)
+    vectors[50], vectors[77] = vectors[20], vectors[20]  # copies: 50 is of another class
+    labels[77] = labels[20]
+    return vectors, labels, columns

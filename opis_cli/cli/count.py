@@ -22,8 +22,15 @@ from opis_cli.cli.options import (
 from opis_cli.cli.progress import announcer, progress_bar
 from opis_cli.cli.shared import print_json, settings_of, show
 from opis_cli.errors import SettingsError
+from opis_cli.settings import ABOUT
 from opis_cli.text import human_count
 
+_SETTINGS = tuple(
+    name
+    for name, about in ABOUT.items()
+    if about.panel != "Scored pairs" and name not in ("checkpoint", "scheduler")
+)
+"""Settings that a plan may have."""
 _OF_MACHINE = ("threads", "memory_limit")
 """Settings that each job may have its own value of."""
 _MOST_PARTS = 100_000
@@ -36,7 +43,7 @@ _MOST_PARTS = 100_000
         "opis count big.parquet --plan-only --max-far 0.001 -o plan.json",
     )
 )
-@settings_as_options()
+@settings_as_options(*_SETTINGS)
 def count(
     source: Source,
     given: Given,

@@ -18,7 +18,7 @@ from opis_cli.counting.parts import Part
 from opis_cli.counting.plan import plan_pairs
 from opis_cli.counting.sizes import Sizes
 from opis_cli.counting.tally import Tile
-from opis_cli.errors import InputError, OpisError, RunError, SettingsError
+from opis_cli.errors import InputError, RunError, SettingsError
 from opis_cli.in_parts import count_part, make_plan, merge_parts
 from opis_cli.pipeline import evaluate_file
 from opis_cli.report.report_json import to_dict
@@ -36,6 +36,7 @@ MORE = PROTOCOLS | {
     "groups, and a gallery": {"group_column": "tenant", "gallery": "<arrays>"},
     "a deployed threshold": {"threshold": "0.4", "max_far": 0.05},
     "numba": {"engine": "numba"},
+    "a sample of classes": {"max_pairs": 6_000},
 }
 
 
@@ -83,7 +84,7 @@ def test_parts_have_the_tiles_of_the_whole_once(protocol, count):
 @pytest.mark.parametrize("rows", [6_000, 60_000, 5_000_000])
 @pytest.mark.parametrize("count", [7, 64])
 def test_parts_are_equal(rows, count):
-    """There are few tiles to deal, and every tile of a part is made of the engine's tiles."""
+    """Few tiles are dealt, and each begins where a tile of the engine does."""
     whole = Part(((Tile(0, rows, 0, rows),),), 50)
     parts = whole.divided(count)
     pairs = np.array([part.pairs for part in parts])
@@ -136,11 +137,7 @@ def test_a_killed_part_leaves_nothing_and_is_counted_again(counted, tmp_path):
     with pytest.raises(Killed):
         count_part(counted / "rows.parquet", plan, 2, 3, file, progress=killed_later)
     assert list(tmp_path.iterdir()) == []
-    assert (
-        count_part(counted / "rows.parquet", plan, 2, 3, file)
-        == calls[-1] + sum(tile.pairs for tile in ())
-        or file.exists()
-    )
+    assert count_part(counted / "rows.parquet", plan, 2, 3, file) > calls[-1]
     assert file.read_bytes() == (counted / "part-2.npz").read_bytes()
 
 
@@ -215,10 +212,7 @@ def test_another_threshold_file_is_refused(counted, tmp_path):
     rule = {"version": 1, "metric": "cosine", "rule": "distance <= threshold", "threshold": 0.3}
     (tmp_path / "threshold.json").write_text(json.dumps(rule))
     asked = Settings(threshold=str(tmp_path / "threshold.json"))
-    try:
-        plan = make_plan(counted / "rows.parquet", asked)
-    except OpisError as error:  # the layout of the file is not what is tested
-        pytest.fail(str(error))
+    plan = make_plan(counted / "rows.parquet", asked)
     (tmp_path / "threshold.json").write_text(json.dumps(rule | {"threshold": 0.4}))
     with pytest.raises(InputError, match="or a file that the plan's settings name"):
         count_part(counted / "rows.parquet", plan, 1, 3, tmp_path / "part.npz")

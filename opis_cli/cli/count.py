@@ -46,7 +46,6 @@ _MOST_PARTS = 100_000
 @settings_as_options(*_SETTINGS)
 def count(
     source: Source,
-    given: Given,
     output: Annotated[
         Path,
         typer.Option(
@@ -81,11 +80,13 @@ def count(
             rich_help_panel="Start here",
         ),
     ] = None,
+    *,
+    given: Given,
     config: Config = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Count a part of all pairs, by a plan, for jobs of any scheduler."""
+    """Plan a count in parts for jobs of any scheduler, or count one part."""
     if plan_only == (part is not None) or (plan is None) != (part is None):
         raise SettingsError(
             "opis count makes a plan (--plan-only), or counts a part of it (--part=K/N and --plan="
@@ -203,7 +204,7 @@ def merge(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Add the parts of a count into a run, the same as that of evaluate."""
+    """Add all parts of a count into the run that evaluate would write."""
     from opis_cli.in_parts import merge_parts
     from opis_cli.run import check_target
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from opis_cli.counting.fitting import ATTEMPTS, pilot_of_counts
-from opis_cli.counting.memory import Announce
+from opis_cli.counting.memory import Announce, refuse_memory
 from opis_cli.counting.part_files import PartHead, PlanFile
 from opis_cli.counting.parts import Part
 from opis_cli.counting.prepared import Prepared
@@ -96,6 +96,8 @@ def merge_pairs(
         The rows are not those of the plan, or the pairs cannot resolve the calibration range.
     RunError
         A part is damaged.
+    SettingsError
+        The work needs more memory than the limit.
     OtherGrid
         The grid of the plan does not serve.
     """
@@ -103,6 +105,7 @@ def merge_pairs(
     check_work(plan, embeddings, settings, deployed)
     parts = Part.whole(work.plan, plan.side).divided(len(heads))
     total, done = work.plan.empty_tally(plan.grid), 0
+    refuse_memory(embeddings, settings, total.nbytes)
     for head, part in zip(heads, parts, strict=True):
         tally = head.tally()
         if not _fits(tally, total, part.pairs):

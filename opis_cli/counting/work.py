@@ -31,7 +31,7 @@ def work_of(
         Rows on a side of its tiles. It is part of the work, because it depends on the device.
     """
     facts = {name: getattr(settings, name) for name in ABOUT if ABOUT[name].changes_counts}
-    facts["engine"], facts["threshold"] = engine, deployed
+    facts["engine"] = engine
     digests = embeddings.source.digests
-    text = json.dumps([_LAYOUT, facts, digests, side, embeddings.dropped_rows])
+    text = json.dumps([_LAYOUT, facts, deployed, digests, side, embeddings.dropped_rows])
     return hashlib.sha256(text.encode()).hexdigest()

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 
 import data
 import numpy as np
@@ -79,6 +80,18 @@ def test_a_killed_worker_loses_no_counts_and_counts_nothing_twice(parquet):
     assert not victims
     assert seen == sorted(seen)
     assert same_counts(expected, found)
+
+
+def test_workers_are_sent_rows_that_no_file_has(parquet, cluster):
+    """Those that a remedy changed, with what is counted beside the histograms: folds."""
+    embeddings = read(parquet)
+    source = replace(embeddings.source, remedy="centre", remedy_sha256="0")
+    embeddings = replace(embeddings, vectors=embeddings.vectors[:, ::2].copy(), source=source)
+    own = count_pairs(embeddings, Settings(engine="numba", folds=3))
+    chosen = Settings(engine="dask", scheduler=cluster.scheduler_address, folds=3)
+    theirs = count_pairs(embeddings, chosen)
+    assert same_counts(own, theirs)
+    assert np.array_equal(own.inside, theirs.inside)
 
 
 def test_another_file_under_the_same_name_is_refused(parquet, cluster):

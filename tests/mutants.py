@@ -210,11 +210,11 @@ MUTANTS = (
         ("counting/test_parts.py::test_a_grid_that_does_not_serve_gives_the_next_plan",),
     ),
     Mutant(
-        "parts are dealt in turn, whatever their pairs",
+        "a part has a few large tiles",
         "counting/parts.py",
-        "heapq.heapreplace(least, (pairs + tile.pairs, part))",
-        "heapq.heapreplace(least, (pairs + 1, part))",
-        ("counting/test_parts.py::test_a_large_tenant_is_shared_out",),
+        "_TILES = 64",
+        "_TILES = 1",
+        ("counting/test_parts.py::test_parts_are_equal",),
     ),
     Mutant(
         "the threshold at a FAR is the next one",

@@ -1,0 +1,135 @@
+"""Which map to likelihood ratios to deploy, by its Cllr on classes that it was not fitted on."""
+
+import functools
+import operator
+from dataclasses import dataclass
+
+import numpy as np
+
+from opis_cli.quantities import Amount, Count, Several, Share
+from opis_cli.records import Ints, PairCounts
+from opis_cli.scoring.llr import (
+    Cells,
+    LlrMap,
+    cells_of,
+    cllr,
+    comparable_classes,
+    logistic,
+    min_cllr,
+    pav,
+    shares_of,
+)
+
+_FOLDS = 5
+"""Folds of classes if the settings ask for none."""
+_BETTER = 0.99
+"""Part of the line's Cllr that the curve must stay below: the line needs two numbers only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Llr:
+    """Likelihood ratios of distances: a map, and how well it fits pairs of other classes.
+
+    Cllr is the mean cost of the ratios of a map, in bits for each pair. 0 is perfect, and 1 is the
+    cost of a map that tells nothing. Each class has the same weight.
+
+    Attributes
+    ----------
+    map : LlrMap
+        Map from distances to natural log-likelihood ratios, fitted on all classes. It is "pav" if
+        that has a Cllr on held-out classes that is more than 1 % lower, else "logistic".
+    cllr_logistic : float
+        Cllr of the straight line of logistic regression.
+    cllr_pav : float | None
+        Cllr of the curve of isotonic regression. Null if no classes are held out: on its own pairs
+        it would always seem the better one.
+    min_cllr : float
+        The least Cllr that a falling map can have on these pairs.
+    folds : int | None
+        Number of folds of classes. Each class is judged by a map that the others gave. Null if no
+        classes are held out: with groups, with a gallery, for scored pairs, and if there are fewer
+        than two classes. The map is then judged on the pairs that it was fitted on.
+    classes : int
+        Number of classes or groups that have the same weight. 0 for scored pairs without groups:
+        there all genuine pairs have the same weight, and all impostor pairs.
+    """
+
+    map: LlrMap
+    cllr_logistic: Amount
+    cllr_pav: Amount | None
+    min_cllr: Share
+    folds: Several | None
+    classes: Count
+
+
+def llr_of(counts: PairCounts, seed: int) -> Llr | None:
+    """Fit both maps, and choose by held-out classes.
+
+    ``seed`` is that of the folds, if the counts have none. The result is None if there are no
+    scored pairs of both kinds.
+    """
+    if not (counts.pooled_genuine[-1] and counts.pooled_impostor[-1]):
+        return None
+    classes = comparable_classes(counts)
+    cells, folds = cells_of(counts, shares_of(counts, classes)), held_out_cells(counts, seed)
+    line, curve = logistic(cells), None
+    cllr_logistic, cllr_pav = cllr(cells, line.at(cells.distances)), None
+    if folds:
+        cllr_logistic = _mean(folds, [logistic(others) for others, _, _ in folds])
+        cllr_pav = _mean(folds, [pav(others) for others, _, _ in folds])
+        curve = pav(cells) if cllr_pav < _BETTER * cllr_logistic else None
+    return Llr(
+        map=curve or line,
+        cllr_logistic=cllr_logistic,
+        cllr_pav=cllr_pav,
+        min_cllr=min_cllr(cells),
+        folds=len(folds) or None,
+        classes=len(classes),
+    )
+
+
+def held_out_cells(counts: PairCounts, seed: int) -> list[tuple[Cells, Cells, int]]:
+    """Split the classes into folds; return the pairs of the others and of each fold.
+
+    A class has all its impostor pairs, also those with a class of the other side.
+
+    Returns
+    -------
+    list of (Cells, Cells, int)
+        For each fold, the pairs of the classes that are not in it, those of its own classes, and
+        how many classes it has. The list is empty if a class does not have all pairs of its rows,
+        or if there are fewer than two classes.
+    """
+    classes = comparable_classes(counts)
+    if not counts.classes_are_units or len(classes) < 2:
+        return []
+    folds = _folds(counts, classes, seed)
+    shares = [shares_of(counts, fold) for fold in folds]
+    if len(folds) < 2:
+        return []
+    return [
+        (
+            cells_of(counts, functools.reduce(operator.add, shares[:k] + shares[k + 1 :])),
+            cells_of(counts, own),
+            own.number,
+        )
+        for k, own in enumerate(shares)
+    ]
+
+
+def _folds(counts: PairCounts, classes: Ints, seed: int) -> list[Ints]:
+    """Return the classes of each fold: those of the counts, or drawn at random."""
+    if counts.folds is not None:
+        own = counts.folds[classes]
+        return [classes[own == fold] for fold in np.unique(own)]
+    drawn = np.random.default_rng(seed).permutation(classes)
+    return [np.sort(fold) for fold in np.array_split(drawn, min(_FOLDS, len(classes)))]
+
+
+def _mean(folds: list[tuple[Cells, Cells, int]], maps: list[LlrMap]) -> float:
+    """Return the mean over classes of the Cllr under the map of the other classes."""
+    judged = [
+        count * cllr(own, made.at(own.distances))
+        for (_, own, count), made in zip(folds, maps, strict=True)
+    ]
+    return sum(judged) / sum(count for _, _, count in folds)

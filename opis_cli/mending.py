@@ -276,8 +276,13 @@ def check_settings(settings: Settings) -> None:
     Raises
     ------
     SettingsError
-        The metric is not cosine, or the source has scored pairs.
+        The metric is not cosine, the source has scored pairs, or the settings name a remedy.
     """
+    if settings.remedy is not None:
+        raise SettingsError(
+            f"--remedy={settings.remedy}: remedies are tried on vectors as they are; leave it out, "
+            "and name a chain to try, such as centre+asnorm:200"
+        )
     if settings.pairs:
         raise SettingsError("remedies change vectors, and scored pairs have none; give embeddings")
     if settings.metric != "cosine":

@@ -95,8 +95,8 @@ class Run(Evaluation):
         Parameters
         ----------
         kind : str
-            ``utility``, ``rates``, ``det``, ``roc``, ``histogram``, ``classes``, ``confusion`` or
-            ``group-matrix``. ``plots.draw`` says what each shows.
+            ``utility``, ``rates``, ``det``, ``roc``, ``histogram``, ``classes``, ``calibration``,
+            ``confusion`` or ``group-matrix``. ``plots.draw`` says what each shows.
         evidence : Evidence, optional
             For ``confusion``: what ``explain`` returned. By default it is the evidence in the
             folder of the run.
@@ -108,8 +108,9 @@ class Run(Evaluation):
         font_size : float, optional
             Size of the text in points.
         ax : Axes, or sequence of Axes
-            Panels of your own to draw into: two for ``rates``, one or two for ``utility``, one for
-            others. ``confusion`` and ``group-matrix`` take none. By default a new figure.
+            Panels of your own to draw into: two for ``rates``, one or two for ``utility`` and
+            ``calibration``, one for others. ``confusion`` and ``group-matrix`` take none. By
+            default a new figure.
 
         Returns
         -------
@@ -213,6 +214,10 @@ class Run(Evaluation):
         min_classes_meeting_bounds: float | None = None,
         max_class_far: float | None = None,
         max_class_frr: float | None = None,
+        max_false_accepts_per_query: float | None = None,
+        max_fpir: float | None = None,
+        min_precision: float | None = None,
+        min_identification: float | None = None,
         max_review: float | None = None,
         max_label_conflicts: int | None = None,
         max_suspects: int | str | None = None,
@@ -238,6 +243,11 @@ class Run(Evaluation):
             Limits on OPIS and on eps-OPIS.
         max_far, max_frr, min_recall_at_1 : float, optional
             Limits on the pooled rates at the threshold and on recall@1, shares from 0 to 1.
+        max_false_accepts_per_query : float, optional
+            Limit on the wrong rows that one search returns at the threshold, on average.
+        max_fpir, min_precision, min_identification : float, optional
+            Limits on figures of searches at the threshold, shares from 0 to 1. The precision is at
+            the prior of the run.
         min_classes_meeting_bounds : float, optional
             Least share of the classes that are within the run's bounds.
         max_class_far, max_class_frr : float, optional

@@ -31,6 +31,7 @@ from opis_cli.cli.shared import (
     settings_of,
     show,
 )
+from opis_cli.settings import BOUNDS
 from opis_cli.values import parse_number
 
 app = App(
@@ -48,7 +49,10 @@ app = App(
 )
 
 
-_KINDS = ("utility", "rates", "det", "roc", "histogram", "classes", "confusion", "group-matrix")
+_KINDS = (
+    *("utility", "rates", "det", "roc", "histogram", "classes", "calibration"),
+    *("confusion", "group-matrix"),
+)
 """Words of ``--kind``. The module that draws them is too heavy for ``--help``; a test compares."""
 
 
@@ -112,8 +116,8 @@ def evaluate(
     )
 )
 @settings_as_options(
-    *("max_far", "max_frr", "prefer", "confidence"),
-    *("review", "prior", "cost_fa", "cost_fr", "cost_review"),
+    *BOUNDS,
+    *("prefer", "confidence", "review", "prior", "cost_fa", "cost_fr", "cost_review"),
 )
 def recommend(
     run_or_source: RunOrSource,
@@ -176,7 +180,8 @@ def plot(
     kind: Annotated[
         str,
         typer.Option(
-            help="utility, rates, det, roc, histogram, classes, confusion or group-matrix.",
+            help="utility, rates, det, roc, histogram, classes, calibration, confusion or "
+            "group-matrix.",
             metavar="WORD",
             autocompletion=completing(_KINDS),
             rich_help_panel="Start here",

@@ -323,8 +323,8 @@ class Report:
     costs : ExpectedCosts | None
         The expected cost of a pair, in the unit of the given costs. Null without costs.
     llr : Llr | None
-        Map from distances to likelihood ratios, and how well it fits. Null if all pairs of a kind
-        lack a score, and in reports of an older opis.
+        Map from distances to likelihood ratios, and how well it fits. Null in reports of an older
+        opis.
     """
 
     schema_version: int

@@ -4,6 +4,7 @@
 """
 
 import math
+from decimal import Decimal
 from pathlib import Path
 
 from opis_cli.errors import RunError, SettingsError
@@ -27,6 +28,7 @@ from opis_cli.scoring.recommend import Recommendation
 from opis_cli.scoring.review import Review
 from opis_cli.settings import Metric
 from opis_cli.text import SIMILARITIES, as_known, scale
+from opis_cli.values import Scale, on_named_scale
 
 
 def threshold_json(report: Report, advice: Advice | Report) -> str | None:
@@ -116,7 +118,8 @@ def read_threshold(text: str, metric: str) -> float:
     Parameters
     ----------
     text : str
-        A number, or the path of a ``threshold.json``.
+        A number, a number on a named scale such as ``similarity:0.8`` or ``l2:0.63``, or the path
+        of a ``threshold.json``.
     metric : str
         Metric of the run. For ``score``, where a higher score means a closer pair, the result is
         the negative of the score.
@@ -124,10 +127,12 @@ def read_threshold(text: str, metric: str) -> float:
     Raises
     ------
     SettingsError
-        The text is neither, the file has another metric, or the number is not a possible distance.
+        The text is none of these, the file has another metric, the metric has no such scale, or the
+        number is not a possible distance.
     """
+    named = on_named_scale(text)
     try:
-        threshold = float(text)
+        threshold = float(text) if named is None else _on_own_scale(text, *named, metric)
     except ValueError:
         threshold = _threshold_of_file(Path(text), metric)
     if metric in SIMILARITIES and math.isfinite(threshold):
@@ -139,13 +144,43 @@ def read_threshold(text: str, metric: str) -> float:
     return threshold
 
 
+def _on_own_scale(text: str, scale: Scale, number: Decimal, metric: str) -> float:
+    """Return a threshold on the scale of the metric, from one on another scale.
+
+    Decimal arithmetic is exact, so that 0.2 is the cosine distance of the similarity 0.8.
+    """
+    own: tuple[Scale, ...] = ("score",) if metric in SIMILARITIES else ("distance",)
+    if metric in ("cosine", "euclidean"):
+        own = ("distance", "l2", "squared-l2")
+    if metric == "cosine":
+        own = ("distance", "similarity", "l2", "squared-l2")
+    if scale not in own:
+        raise SettingsError(
+            f"--threshold {text}: the {metric} metric has no such scale; give "
+            f"{' or '.join(f'{one}:T' for one in own)}"
+        )
+    if scale in ("distance", "score") or (scale == "l2" and metric == "euclidean"):
+        return float(number)
+    if number < (-1 if scale == "similarity" else 0) or (scale == "similarity" and number > 1):
+        ends = "between -1 and 1" if scale == "similarity" else "at 0 or above"
+        raise SettingsError(f"--threshold {text}: a {_SAID[scale]} lies {ends}")
+    if metric == "euclidean":
+        return float(number.sqrt())
+    if scale == "similarity":
+        return float(1 - number)
+    return float((number**2 if scale == "l2" else number) / 2)
+
+
+_SAID = {"similarity": "cosine similarity", "l2": "distance", "squared-l2": "squared distance"}
+
+
 def _threshold_of_file(file: Path, metric: str) -> float:
     try:
         read = threshold_file(text_of(file), str(file))
     except OSError as error:
         raise SettingsError(
-            f"--threshold {str(file)!r}: neither a number nor a file that can be read "
-            f"({error.strerror})"
+            f"--threshold {str(file)!r}: neither a number, nor one on a scale such as "
+            f"similarity:0.8, nor a file that can be read ({error.strerror})"
         ) from None
     except RunError as error:
         raise SettingsError(f"--threshold {error.args[0]}") from None

@@ -62,14 +62,11 @@ class Llr:
     classes: Count
 
 
-def llr_of(counts: PairCounts, seed: int) -> Llr | None:
+def llr_of(counts: PairCounts, seed: int) -> Llr:
     """Fit both maps, and choose by held-out classes.
 
-    ``seed`` is that of the folds, if the counts have none. The result is None if there are no
-    scored pairs of both kinds.
+    ``seed`` is that of the folds, if the counts have none.
     """
-    if not (counts.pooled_genuine[-1] and counts.pooled_impostor[-1]):
-        return None
     classes = comparable_classes(counts)
     cells, folds = cells_of(counts, shares_of(counts, classes)), held_out_cells(counts, seed)
     line, curve = logistic(cells), None

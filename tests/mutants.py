@@ -697,6 +697,27 @@ MUTANTS = (
         "caches.key_of([], ",
         ("test_caches.py::test_an_edited_kernel_is_not_run_from_what_the_old_one_compiled",),
     ),
+    Mutant(
+        "a large class weighs more in likelihood ratios",
+        "scoring/llr.py",
+        "weights = 1 / accepted[part, -1].astype(np.float64)",
+        "weights = np.full(len(part), 1 / accepted[part, -1].mean())",
+        ("scoring/test_llr.py::test_each_class_has_the_same_weight[False]",),
+    ),
+    Mutant(
+        "the map of a fold has seen its classes",
+        "statistics/llr_held_out.py",
+        "shares[:k] + shares[k + 1 :]",
+        "shares",
+        ("statistics/test_llr_held_out.py::test_each_class_is_judged_once_by_a_map_of_the_others",),
+    ),
+    Mutant(
+        "no pair is added at the ends of the curve",
+        "scoring/llr.py",
+        "genuine[-1] += 1 / cells.pairs[0]",
+        "genuine[-1] += 1e-9 / cells.pairs[0]",
+        ("scoring/test_llr.py::test_costs_by_hand",),
+    ),
 )
 
 

@@ -48,8 +48,10 @@ def calibration(run: Evaluation, sheet: Sheet) -> Figure:
 
 def _facts(run: Evaluation, found: Llr) -> list[str]:
     held_out = "" if found.folds is None else ", held out"
-    cost = found.cllr_pav if found.map.method == "pav" else found.cllr_logistic
-    facts = [f"Cllr {number(cost, 3)} bits{held_out}", f"min Cllr {number(found.min_cllr, 3)} bits"]
+    facts = [
+        f"Cllr {number(found.cllr, 3)} bits{held_out}",
+        f"min Cllr {number(found.min_cllr, 3)} bits",
+    ]
     if found.classes:
         facts.append(f"{found.classes:,} {run.report.source.many} of equal weight")
     return [*facts, f"{run.report.source.rows:,} {run.report.counted}"]

@@ -61,6 +61,13 @@ class Llr:
     folds: Several | None
     classes: Count
 
+    @property
+    def cllr(self) -> float:
+        """Cllr of the map."""
+        chosen = self.cllr_pav if self.map.method == "pav" else self.cllr_logistic
+        assert chosen is not None
+        return chosen
+
 
 def llr_of(counts: PairCounts, seed: int) -> Llr:
     """Fit both maps, and choose by held-out classes.

@@ -700,8 +700,8 @@ MUTANTS = (
     Mutant(
         "a large class weighs more in likelihood ratios",
         "scoring/llr.py",
-        "weights = 1 / accepted[part, -1].astype(np.float64)",
-        "weights = np.full(len(part), 1 / accepted[part, -1].mean())",
+        "weights[fold, classes] = 1 / accepted[classes, -1].astype(np.float64)",
+        "weights[fold, classes] = 1 / accepted[classes, -1].mean()",
         ("scoring/test_llr.py::test_each_class_has_the_same_weight[False]",),
     ),
     Mutant(

@@ -13,8 +13,14 @@ from opis_cli.render.axes import line, mark_thresholds, name_thresholds, shade_r
 from opis_cli.render.colors import GREY, MEAN, NOTE
 from opis_cli.render.sheet import Sheet
 from opis_cli.report.evaluation import Evaluation
-from opis_cli.scoring.llr import Cells, cells_of, comparable_classes, logistic, pav, shares_of
-from opis_cli.statistics.llr_held_out import Llr, held_out_cells, llr_of
+from opis_cli.scoring.llr import Cells, logistic, pav
+from opis_cli.statistics.llr_held_out import (
+    Llr,
+    held_out_cells,
+    llr_of,
+    shares_by_fold,
+    whole_cells,
+)
 from opis_cli.text import number
 
 _TAIL = 0.001
@@ -36,10 +42,10 @@ def calibration(run: Evaluation, sheet: Sheet) -> Figure:
     ratio that the map of the other classes gives to their pairs, against the ratio that these have.
     """
     counts, seed = run.counts, run.settings.seed
-    folds, found = held_out_cells(counts, seed), run.report.llr or llr_of(counts, seed)
+    shares, found = shares_by_fold(counts, seed), run.report.llr or llr_of(counts, seed)
+    cells, folds = whole_cells(counts, shares), held_out_cells(counts, shares)
     heights = (5, 4) if folds and len(sheet.given) != 1 else (1,)
     upper, *lower = sheet.panels(7.6 if len(heights) > 1 else 4.4, heights, shared=False)
-    cells = cells_of(counts, shares_of(counts, comparable_classes(counts)))
     _draw_maps(upper, run, cells, found)
     for panel in lower:
         _draw_held_out(panel, folds, cells, found)

@@ -20,6 +20,7 @@ Speech and Language 20 (2006); Platt, *Probabilistic Outputs for Support Vector 
 Kish, *Survey Sampling* (1965), for the number of pairs that weights leave.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -127,17 +128,26 @@ def comparable_classes(counts: PairCounts) -> Ints:
     return np.asarray(classes[scored])
 
 
-def shares_of(counts: PairCounts, classes: Ints) -> ClassShares:
-    """Sum the shares of the pairs of classes that have scored pairs of both kinds."""
-    columns = counts.genuine.shape[1]
-    sums, inverses, step = np.zeros((2, columns)), np.zeros(2), max(1, _CHUNK_VALUES // columns)
-    for start in range(0, len(classes), step):
-        part = classes[start : start + step]
-        for kind, accepted in enumerate((counts.genuine, counts.impostor)):
-            weights = 1 / accepted[part, -1].astype(np.float64)
-            sums[kind] += weights @ np.diff(accepted[part], axis=1, prepend=accepted.dtype.type(0))
-            inverses[kind] += weights.sum()
-    return ClassShares(sums, inverses, len(classes))
+def shares_of(counts: PairCounts, folds: Sequence[Ints]) -> list[ClassShares]:
+    """Sum the shares of the pairs of the classes of each fold, in one pass over the counts.
+
+    The folds have no class twice, and all their classes have scored pairs of both kinds.
+    """
+    number, columns = counts.genuine.shape
+    sums, inverses = np.zeros((len(folds), 2, columns)), np.zeros((len(folds), 2))
+    step = max(1, _CHUNK_VALUES // columns)
+    for kind, accepted in enumerate((counts.genuine, counts.impostor)):
+        weights = np.zeros((len(folds), number))
+        for fold, classes in enumerate(folds):
+            weights[fold, classes] = 1 / accepted[classes, -1].astype(np.float64)
+        inverses[:, kind] = weights.sum(axis=1)
+        for start in range(0, number, step):
+            # The difference of whole numbers is exact, so that cells without pairs stay empty.
+            inside = np.diff(accepted[start : start + step], axis=1, prepend=accepted.dtype.type(0))
+            sums[:, kind] += weights[:, start : start + step] @ inside.astype(np.float64)
+    return [
+        ClassShares(sums[fold], inverses[fold], len(classes)) for fold, classes in enumerate(folds)
+    ]
 
 
 def cells_of(counts: PairCounts, shares: ClassShares) -> Cells:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from opis_cli.quantities import Amount, Count, Several, Share
-from opis_cli.records import Ints, PairCounts
+from opis_cli.records import PairCounts
 from opis_cli.scoring.llr import (
     Cells,
+    ClassShares,
     LlrMap,
     cells_of,
     cllr,
@@ -74,8 +75,8 @@ def llr_of(counts: PairCounts, seed: int) -> Llr:
 
     ``seed`` is that of the folds, if the counts have none.
     """
-    classes = comparable_classes(counts)
-    cells, folds = cells_of(counts, shares_of(counts, classes)), held_out_cells(counts, seed)
+    shares = shares_by_fold(counts, seed)
+    cells, folds = whole_cells(counts, shares), held_out_cells(counts, shares)
     line, curve = logistic(cells), None
     cllr_logistic, cllr_pav = cllr(cells, line.at(cells.distances)), None
     if folds:
@@ -88,46 +89,50 @@ def llr_of(counts: PairCounts, seed: int) -> Llr:
         cllr_pav=cllr_pav,
         min_cllr=min_cllr(cells),
         folds=len(folds) or None,
-        classes=len(classes),
+        classes=sum(fold.number for fold in shares),
     )
 
 
-def held_out_cells(counts: PairCounts, seed: int) -> list[tuple[Cells, Cells, int]]:
-    """Split the classes into folds; return the pairs of the others and of each fold.
+def shares_by_fold(counts: PairCounts, seed: int) -> list[ClassShares]:
+    """Return the shares of pairs of the classes of each fold.
 
-    A class has all its impostor pairs, also those with a class of the other side.
+    The folds are those of the counts, or drawn at random. If classes do not have all pairs of
+    their rows, or if there are fewer than two, there is one fold with all of them.
+    """
+    classes = comparable_classes(counts)
+    folds = [classes]
+    if counts.classes_are_units and len(classes) > 1:
+        if counts.folds is not None:
+            own = counts.folds[classes]
+            folds = [classes[own == fold] for fold in np.unique(own)]
+        else:
+            drawn = np.random.default_rng(seed).permutation(classes)
+            folds = np.array_split(drawn, min(_FOLDS, len(classes)))
+    return shares_of(counts, folds)
+
+
+def whole_cells(counts: PairCounts, shares: list[ClassShares]) -> Cells:
+    """Return the pairs of all folds together."""
+    return cells_of(counts, functools.reduce(operator.add, shares))
+
+
+def held_out_cells(counts: PairCounts, shares: list[ClassShares]) -> list[tuple[Cells, Cells, int]]:
+    """Return the pairs of each fold, and those of the others.
+
+    A class has all its impostor pairs, also those with a class of another fold.
 
     Returns
     -------
     list of (Cells, Cells, int)
-        For each fold, the pairs of the classes that are not in it, those of its own classes, and
-        how many classes it has. The list is empty if a class does not have all pairs of its rows,
-        or if there are fewer than two classes.
+        For each fold, the pairs of the other folds, those of its own classes, and how many classes
+        it has. The list is empty if there is only one fold.
     """
-    classes = comparable_classes(counts)
-    if not counts.classes_are_units or len(classes) < 2:
-        return []
-    folds = _folds(counts, classes, seed)
-    shares = [shares_of(counts, fold) for fold in folds]
-    if len(folds) < 2:
+    if len(shares) < 2:
         return []
     return [
-        (
-            cells_of(counts, functools.reduce(operator.add, shares[:k] + shares[k + 1 :])),
-            cells_of(counts, own),
-            own.number,
-        )
+        (whole_cells(counts, shares[:k] + shares[k + 1 :]), cells_of(counts, own), own.number)
         for k, own in enumerate(shares)
     ]
-
-
-def _folds(counts: PairCounts, classes: Ints, seed: int) -> list[Ints]:
-    """Return the classes of each fold: those of the counts, or drawn at random."""
-    if counts.folds is not None:
-        own = counts.folds[classes]
-        return [classes[own == fold] for fold in np.unique(own)]
-    drawn = np.random.default_rng(seed).permutation(classes)
-    return [np.sort(fold) for fold in np.array_split(drawn, min(_FOLDS, len(classes)))]
 
 
 def _mean(folds: list[tuple[Cells, Cells, int]], maps: list[LlrMap]) -> float:

@@ -43,7 +43,7 @@ def scored(request, tmp_path_factory):
 
 
 def whole(counts):
-    return cells_of(counts, shares_of(counts, comparable_classes(counts)))
+    return cells_of(counts, *shares_of(counts, [comparable_classes(counts)]))
 
 
 def by_lir(distances, genuine, llrs):

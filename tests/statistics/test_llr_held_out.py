@@ -10,7 +10,11 @@ import pytest
 import opis_cli as opis
 from opis_cli.scoring.llr import cells_of, cllr, comparable_classes, logistic, pav, shares_of
 from opis_cli.statistics import llr_held_out as module
-from opis_cli.statistics.llr_held_out import held_out_cells, llr_of
+from opis_cli.statistics.llr_held_out import held_out_cells, llr_of, shares_by_fold
+
+
+def held_out(counts):
+    return held_out_cells(counts, shares_by_fold(counts, seed=0))
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +25,9 @@ def counts():
 
 
 def test_each_class_is_judged_once_by_a_map_of_the_others(counts):
-    folds = held_out_cells(counts, seed=0)
+    folds = held_out(counts)
     assert [number for _, _, number in folds] == [4, 4, 3, 3, 3]
-    every = cells_of(counts, shares_of(counts, comparable_classes(counts)))
+    every = cells_of(counts, *shares_of(counts, [comparable_classes(counts)]))
     # Each fold and the others together are all classes, each with the same weight.
     for others, own, number in folds:
         for kind in ("genuine", "impostor"):
@@ -43,11 +47,11 @@ def test_each_class_is_judged_once_by_a_map_of_the_others(counts):
 def test_the_folds_of_the_run_are_used():
     vectors, labels = data.signs(200, 10, 32, seed=6)
     run = opis.evaluate(vectors, labels, max_far=0.05, folds=3)
-    table, folds = run.classes(), held_out_cells(run.counts, seed=0)
+    table, folds = run.classes(), held_out(run.counts)
     assert [number for _, _, number in folds] == np.bincount(table["fold"]).tolist()
     for fold, (others, own, _) in enumerate(folds):
         for cells, mask in ((own, table["fold"] == fold), (others, table["fold"] != fold)):
-            expected = shares_of(run.counts, np.flatnonzero(mask))
+            (expected,) = shares_of(run.counts, [np.flatnonzero(mask)])
             np.testing.assert_allclose(
                 cells.genuine, cells_of(run.counts, expected).genuine, atol=1e-12
             )
@@ -77,19 +81,18 @@ def test_a_bent_relation_takes_the_curve_and_a_straight_one_the_line():
 def test_without_whole_classes_nothing_is_held_out(counts):
     vectors, labels = data.signs(120, 6, 32, seed=6)
     in_gallery = opis.evaluate(vectors[:60], labels[:60], gallery=(vectors[60:], labels[60:]))
-    assert held_out_cells(in_gallery.counts, seed=0) == []
+    assert held_out(in_gallery.counts) == []
     found = in_gallery.report.llr
     assert (found.folds, found.cllr_pav, found.map.method) == (None, None, "logistic")
-    cells = cells_of(
-        in_gallery.counts, shares_of(in_gallery.counts, comparable_classes(in_gallery.counts))
-    )
+    everything = [comparable_classes(in_gallery.counts)]
+    cells = cells_of(in_gallery.counts, *shares_of(in_gallery.counts, everything))
     assert found.cllr_logistic == cllr(cells, found.map.at(cells.distances))
 
 
 def test_shares_of_classes_add_up(counts):
     classes = comparable_classes(counts)
-    parts = [shares_of(counts, part) for part in (classes[:5], classes[5:6], classes[6:])]
-    added, whole = functools.reduce(operator.add, parts), shares_of(counts, classes)
+    parts = shares_of(counts, [classes[:5], classes[5:6], classes[6:]])
+    added, (whole,) = functools.reduce(operator.add, parts), shares_of(counts, [classes])
     np.testing.assert_allclose(added.sums, whole.sums, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(added.inverses, whole.inverses, rtol=1e-12)
     assert added.number == whole.number == 17

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from opis_cli.comparison import Comparison, compare
     from opis_cli.errors import OpisError
     from opis_cli.mending import Remedies, remedy
+    from opis_cli.migration import Migration, migrate
     from opis_cli.pipeline import evaluate
     from opis_cli.remedies.artefact import load_remedy
     from opis_cli.report.records import Report
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Comparison",
+    "Migration",
     "OpisError",
     "Remedies",
     "Report",
@@ -33,12 +35,14 @@ __all__ = [
     "load_remedy",
     "load_report",
     "load_run",
+    "migrate",
     "remedy",
 ]
 
 # A name is imported on first use, so that `opis --help` starts quickly.
 _HOMES = {
     "Comparison": "comparison",
+    "Migration": "migration",
     "Remedies": "mending",
     "compare": "comparison",
     "OpisError": "errors",
@@ -48,6 +52,7 @@ _HOMES = {
     "load_remedy": "remedies.artefact",
     "load_report": "report.report_json",
     "load_run": "run",
+    "migrate": "migration",
     "remedy": "mending",
 }
 

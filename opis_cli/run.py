@@ -342,22 +342,42 @@ class Run(Evaluation):
         OpisError
             The source is not there or has changed, or there is no such class or threshold.
         """
-        from opis_cli.remedies.artefact import remedied_again
         from opis_cli.report.asked import Asked
         from opis_cli.report.explain import explain
         from opis_cli.report.explain_scored import explain_scored
-        from opis_cli.report.source import rows_of, table_of
+        from opis_cli.report.source import table_of
 
         given = None if threshold is None else str(threshold)
         asked = Asked(given, top, per_class_pair, of_class, tuple(show_columns), id_column)
         if self.settings.pairs:
             with table_of(self.report, self.settings, self.counts.class_names, source) as table:
                 return explain_scored(self, table, asked, progress)
-        rows = self.embeddings
-        if rows is None or source is not None:
-            rows = rows_of(self.report, self.settings, source, asked.show_columns)
-            rows = remedied_again(rows, self.report, self.settings)
-        return explain(self, rows, asked, progress)
+        return explain(self, self.read_rows(source, asked.show_columns), asked, progress)
+
+    def read_rows(
+        self, source: Given | None = None, show_columns: Sequence[str] = ()
+    ) -> Embeddings:
+        """Read the rows that the run was counted from again, and change them by its remedy.
+
+        Parameters
+        ----------
+        source : path, or list of paths, optional
+            The source of the run, if it is no longer where it was. Its checksum must match.
+        show_columns : sequence of str
+            Further columns to read.
+
+        Raises
+        ------
+        OpisError
+            The source or the remedy is not there or has changed.
+        """
+        from opis_cli.remedies.artefact import remedied_again
+        from opis_cli.report.source import rows_of
+
+        if self.embeddings is not None and source is None:
+            return self.embeddings
+        rows = rows_of(self.report, self.settings, source, show_columns)
+        return remedied_again(rows, self.report, self.settings)
 
     def save(self, path: str | Path, *, force: bool = False) -> Report:
         """Write the run as a folder. If writing fails, nothing is left behind.

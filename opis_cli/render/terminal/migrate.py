@@ -1,0 +1,207 @@
+"""Show on the terminal what a change of the model costs."""
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from opis_cli import decimals
+from opis_cli.judging.migration import Migration, NewModel, OldModel
+from opis_cli.render.terminal.blocks import Commands, hanging, marked, titled
+from opis_cli.render.terminal.evidence import fitted_table
+from opis_cli.text import SIMILARITIES, number, plain, rate, scale
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN = 5
+"""Most classes, and most pairs of a kind."""
+_OWN = 7
+"""Columns of the table of pairs in front of the shown ones."""
+
+
+def migration_summary(
+    found: Migration,
+    flips: "pd.DataFrame",
+    classes: "pd.DataFrame",
+    typed: tuple[str, str],
+    out: str | None = None,
+) -> RenderableType:
+    """Return the new threshold, the decisions that change, and what to do next.
+
+    Parameters
+    ----------
+    found : Migration
+    flips, classes : DataFrame
+        The tables of ``opis_cli.migration.Migration``.
+    typed : (str, str)
+        The old and the new model as a person types them.
+    out : str, optional
+        Folder that they were written into.
+    """
+    parts: list[RenderableType] = [
+        *_deploy(found),
+        Text(),
+        *_changes(found),
+        Text(),
+        *_classes(classes),
+    ]
+    for kind, title in (
+        ("impostors_let_in", "Closest impostors let in"),
+        ("genuine_lost", "Farthest genuine pairs lost"),
+    ):
+        parts += _pairs(flips[flips["kind"] == kind], title)
+    if out is not None:
+        parts += [Text.assemble(("Written to ", "bold"), plain(out, 400)), Text()]
+    parts.append(_next(typed, out))
+    return Group(*parts)
+
+
+def _deploy(found: Migration) -> list[RenderableType]:
+    """Return the new threshold, and both models side by side."""
+    new = found.new
+    sign = ">=" if new.metric in SIMILARITIES else "<="
+    rule = Text.assemble(
+        (f"{scale(new.metric)} {sign} {decimals.text(new.threshold)}", "bold"),
+        f"   keeps the {found.by.upper()} of the old model",
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for place, head in enumerate(("  ", "old", "new")):
+        table.add_column(head, justify="right" if place else "left", no_wrap=True)
+    both = found.old, found.new
+    table.add_row("  threshold", *(Text(decimals.text(one.threshold)) for one in both))
+    table.add_row("  wrong matches accepted (FAR)", *(_rate(one, "far", found) for one in both))
+    table.add_row("  right matches rejected (FRR)", *(_rate(one, "frr", found) for one in both))
+    parts: list[RenderableType] = [titled("DEPLOY", rule), table]
+    if new.interval is not None:
+        low, high = (number(end, 4) for end in new.interval)
+        parts.append(
+            Text(
+                f"  On other classes the threshold could lie from {low} to {high} "
+                f"({100 * found.confidence:g} %)."
+            )
+        )
+    bounds = [
+        f"{name} <= {rate(bound)}"
+        for name, bound in (("FAR", found.max_far), ("FRR", found.max_frr))
+        if bound is not None
+    ]
+    if found.bounds_met:
+        parts.append(Text(f"  It meets the bounds of the new run: {', '.join(bounds)}."))
+    else:
+        text = f"It does not meet the bounds of the new run: {', '.join(bounds)}."
+        parts += marked([text])
+    return parts
+
+
+def _rate(model: OldModel | NewModel, name: str, found: Migration) -> Text:
+    return Text(rate(getattr(model, name)), style="bold" if name == found.by else "")
+
+
+def _changes(found: Migration) -> list[RenderableType]:
+    """Return how many decisions change, which way."""
+    flips = found.flips
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for place, head in enumerate(("  ", "pairs", "losses", "", "gains", "")):
+        table.add_column(head, justify="right" if place else "left", no_wrap=True)
+    for name, pairs, loss, gain, words in (
+        (
+            "genuine",
+            found.genuine_pairs,
+            flips.genuine_lost,
+            flips.genuine_won,
+            ("now refused", "now accepted"),
+        ),
+        (
+            "impostors",
+            found.impostor_pairs,
+            flips.impostors_let_in,
+            flips.impostors_kept_out,
+            ("now accepted", "now refused"),
+        ),
+    ):
+        table.add_row(
+            f"  {name}",
+            f"{pairs:,}",
+            Text(f"{loss:,} {words[0]}", style="red" if loss else ""),
+            rate(loss / pairs),
+            Text(f"{gain:,} {words[1]}", style="green" if gain else ""),
+            rate(gain / pairs),
+        )
+    parts: list[RenderableType] = [
+        titled("DECISIONS THAT CHANGE", f"{flips.total:,} pairs of the same rows"),
+        table,
+    ]
+    if found.borderline:
+        many = "pair lies" if found.borderline == 1 else "pairs lie"
+        text = f"{found.borderline:,} {many} within a rounding of a threshold and may be either."
+        parts.append(hanging("  ", Text(text, style="dim")))
+    return parts
+
+
+def _classes(classes: "pd.DataFrame") -> list[RenderableType]:
+    """Return the classes with most losses."""
+    losing = classes[(classes["genuine_lost"] > 0) | (classes["impostors_let_in"] > 0)]
+    if not len(losing):
+        return []
+    rows = [
+        (
+            "  " + plain(row["class"], 24),
+            f"{row['genuine_lost']:,}",
+            f"{row['genuine_won']:,}",
+            f"{_known(row['old_frr'])} to {_known(row['new_frr'])}",
+            f"{row['impostors_let_in']:,}",
+            f"{row['impostors_kept_out']:,}",
+            f"{_known(row['old_far'])} to {_known(row['new_far'])}",
+        )
+        for row in losing.head(_SHOWN).to_dict("records")
+    ]
+    heads = ("  class", "lost", "won", "FRR", "let in", "kept out", "FAR")
+    return [fitted_table("CLASSES THAT LOSE MOST", heads, rows, 1), Text()]
+
+
+def _known(value: float) -> str:
+    """Return a rate of a table, in which NaN stands for none."""
+    return rate(None if value != value else value)
+
+
+def _pairs(table: "pd.DataFrame", title: str) -> list[RenderableType]:
+    """Return the hardest pairs of a kind."""
+    if not len(table):
+        return []
+    shown = list(table.columns[_OWN:])
+    rows = [
+        (
+            f"  {row['row_a']}, {row['row_b']}",
+            plain(row["class_a"], 24),
+            "" if row["class_a"] == row["class_b"] else plain(row["class_b"], 24),
+            number(row["old_distance"], 3),
+            number(row["new_distance"], 3),
+            *(_shown(row[name]) for name in shown),
+        )
+        for row in table.head(_SHOWN).to_dict("records")
+    ]
+    heads = ("  rows", "class", "", "old", "new", *shown)
+    return [fitted_table(title, heads, rows, 3, len(shown)), Text()]
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else plain(value, 28)
+
+
+def _next(typed: tuple[str, str], out: str | None) -> Commands:
+    """Return the commands that go on from here."""
+    old, new = (plain(shlex.quote(one), 400) for one in typed)
+    if out is None:
+        return Commands([(f"opis migrate {old} {new} --out migration", "keeps the tables")])
+    file = plain(shlex.quote(f"{out}/threshold.json"), 400)
+    return Commands(
+        [
+            (
+                f"opis gate {new} --baseline {old} --threshold {file} --max-flips 1%",
+                "limits the change",
+            )
+        ]
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opis_cli.embeddings.sources import Given
-from opis_cli.errors import RunError, SettingsError
+from opis_cli.errors import RunError
 from opis_cli.files import replacing
 from opis_cli.judging import migration as judged
 from opis_cli.judging.flips import classes_table, compare_decisions, flips_table, match_rows
@@ -152,11 +152,6 @@ def migrate(
     asked = Asked(None if threshold is None else str(threshold), top, per_class_pair)
     before, after = (load_run(run) if isinstance(run, str | Path) else run for run in (old, new))
     runs = before, after
-    if any(run.settings.pairs for run in runs):
-        raise SettingsError(
-            "scored pairs cannot be migrated, as only rows are matched; evaluate the embeddings of "
-            "both models"
-        )
     ids = () if id_column is None else (id_column,)
     rows = (
         before.read_rows(old_source, tuple(dict.fromkeys((*ids, *show_columns)))),

@@ -11,6 +11,11 @@ from opis_cli.errors import InputError
 from opis_cli.records import Column, Embeddings, Ints
 from opis_cli.text import plain
 
+_ADVICE = (
+    "give the same rows of both in the same order (`opis migrate` matches rows by their ids where "
+    "you name a column of ids: --id-column=COLUMN)"
+)
+
 
 def matched(
     old: Embeddings,
@@ -65,15 +70,13 @@ def _check_order(old: Embeddings, new: Embeddings) -> None:
     if (len(old.rows), old.gallery_rows) != (len(new.rows), new.gallery_rows):
         raise InputError(
             f"{_both(old, new)}: {_size(old)} and {_size(new)}, so they do not match by their "
-            "order; give the same rows of both models, or match them by their ids: "
-            "--id-column=COLUMN"
+            f"order; {_ADVICE}"
         )
     odd = np.flatnonzero(old.rows != new.rows)
     if len(odd):
         raise InputError(
             f"{_both(old, new)}: row {int(min(old.rows[odd[0]], new.rows[odd[0]]))} was used for "
-            "only one of the two (the other left it out); evaluate the same rows, or match them by "
-            "their ids: --id-column=COLUMN"
+            f"only one of the two (the other left it out); {_ADVICE}"
         )
 
 
@@ -135,8 +138,7 @@ def _check_equal(old: Embeddings, new: Embeddings, one: Column, two: Column, wha
         ]
         raise InputError(
             f"{_both(old, new)}: row {old.rows[row]} has the {what} {shown[0]} in the one and "
-            f"{shown[1]} (row {new.rows[row]}) in the other ({len(odd):,} such rows); give the "
-            "same rows, or match them by their ids: --id-column=COLUMN"
+            f"{shown[1]} (row {new.rows[row]}) in the other ({len(odd):,} such rows); {_ADVICE}"
         )
 
 

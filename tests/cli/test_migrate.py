@@ -143,7 +143,7 @@ def test_scored_pairs_are_refused(cli, tmp_path):
     run = opis.evaluate(tmp_path / "pairs.parquet", pairs=True, max_far=0.1)
     run.save(tmp_path / "run")
     done = cli("migrate", "run", "run")
-    assert done.returncode == 2 and "scored pairs cannot be migrated" in done.stderr
+    assert done.returncode == 2 and "scored pairs have no rows" in done.stderr
 
 
 def test_arrays_that_keep_no_columns(made):
@@ -151,3 +151,44 @@ def test_arrays_that_keep_no_columns(made):
     run = opis.evaluate(vectors, labels, max_far=0.1)
     with pytest.raises(opis.OpisError, match="id_column: no column 'id'; there are none"):
         opis.migrate(run, run, id_column="id")
+
+
+def test_the_gate_limits_the_decisions_that_change(cli, made, tmp_path):
+    moved = opis.migrate(made / "old", made / "new")
+    moved.save(tmp_path / "moved")
+    flips, old = moved.facts.flips, moved.facts.old
+    accepted = round(old.far * moved.facts.impostor_pairs)
+    accepted += round((1 - old.frr) * moved.facts.genuine_pairs)
+    gate = (
+        *("gate", made / "new", "--baseline", made / "old"),
+        *("--threshold", tmp_path / "moved/threshold.json", "--max-flips"),
+    )
+    assert cli(*gate, flips.total).returncode == 0
+    done = cli(*gate, flips.total - 1)
+    assert done.returncode == 1
+    told = " ".join(done.stdout.split())
+    assert f"{flips.total:,} changed decisions, allowed {flips.total - 1:,}" in told
+    assert f"genuine pairs: {flips.genuine_lost:,} lost and {flips.genuine_won:,} won" in told
+    # No figure of the two is compared, so nothing is said about figures and classes.
+    assert "lost most" not in told and "chance" not in told
+    share = flips.total / accepted
+    assert cli(*gate, f"{100 * share + 0.01:.3f}%").returncode == 0
+    assert cli(*gate, f"{100 * share - 0.01:.3f}%").returncode == 1
+    done = cli("gate", made / "new", "--max-flips", "5%")
+    assert done.returncode == 2 and "give --baseline RUN" in done.stderr
+    done = cli("gate", made / "shuffled", "--baseline", made / "old", "--max-flips", "5%")
+    assert done.returncode == 2 and "the label" in done.stderr
+
+
+def test_the_gate_of_python_compares_models_of_other_metrics(made):
+    new = opis.evaluate(made / "new.parquet", metric="euclidean", max_far=0.02)
+    found = new.gate(baseline=made / "old", max_flips=10**6)
+    counts = opis.load_run(made / "old").flips(new)
+    assert found.passed and found.checks[0].value > 0
+    assert found.checks[0].value == counts.pairs[:, :2].sum()
+    # Without a threshold of the new model there are no decisions to compare.
+    stuck = opis.evaluate(made / "new.parquet", max_far=1e-5, max_frr=1e-5)
+    assert stuck.gate(baseline=made / "old", max_flips=10**6).checks[0].value is None
+    # A limit on a figure needs runs whose figures compare.
+    with pytest.raises(opis.OpisError, match="do not compare: metric"):
+        new.gate(baseline=made / "old", max_flips=10**6, max_recall_drop=0.5)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from opis_cli.report.records import Report
     from opis_cli.report.report_json import load_report
     from opis_cli.run import Run, load_run
+    from opis_cli.threshold import Threshold, load_threshold
 
 __all__ = [
     "Comparison",
@@ -29,12 +30,14 @@ __all__ = [
     "Remedies",
     "Report",
     "Run",
+    "Threshold",
     "__version__",
     "compare",
     "evaluate",
     "load_remedy",
     "load_report",
     "load_run",
+    "load_threshold",
     "migrate",
     "remedy",
 ]
@@ -48,10 +51,12 @@ _HOMES = {
     "OpisError": "errors",
     "Report": "report.records",
     "Run": "run",
+    "Threshold": "threshold",
     "evaluate": "pipeline",
     "load_remedy": "remedies.artefact",
     "load_report": "report.report_json",
     "load_run": "run",
+    "load_threshold": "threshold",
     "migrate": "migration",
     "remedy": "mending",
 }

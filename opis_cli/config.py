@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 
 from opis_cli.errors import SettingsError
 from opis_cli.settings import ABOUT, Settings
-from opis_cli.values import is_number, plain_value, unknown
+from opis_cli.values import is_number, on_named_scale, plain_value, unknown
 
 CONFIG_FILE = "opis.toml"
 CONFIG_TABLES = ("gate",)
@@ -59,7 +59,7 @@ def load_config(path: Path | None) -> dict[str, Any]:
 
 def _from_here(value: Any, file: Path) -> Any:
     """A path that a settings file names, from the folder of that file; other values as they are."""
-    if not isinstance(value, str) or "://" in value or is_number(value):
+    if not isinstance(value, str) or "://" in value or is_number(value) or on_named_scale(value):
         return value
     return str(file.parent / value)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opis_cli.errors import RunError, SettingsError
-from opis_cli.files import replacing
+from opis_cli.files import replacing, sha256_of
 from opis_cli.records import Embeddings
 from opis_cli.remedies.artefact import (
+    ARRAYS_FILE,
     FILES,
     JSON_FILE,
     README_FILE,
@@ -163,7 +164,10 @@ class Remedies:
         }
         write_fitted(fitted, folder, facts)
         threshold = None
-        text = threshold_json(run.report, run.report)
+        digest = sha256_of(folder / ARRAYS_FILE)
+        changed = dataclasses.replace(run.report.source, remedy=tried.name, remedy_sha256=digest)
+        report = dataclasses.replace(run.report, source=changed)
+        text = threshold_json(report, report)
         if text is not None and chosen.threshold is not None:
             threshold = as_known(chosen.threshold, fitted.metric)
             (folder / THRESHOLD_FILE).write_text(text, encoding="utf-8")
@@ -272,8 +276,13 @@ def check_settings(settings: Settings) -> None:
     Raises
     ------
     SettingsError
-        The metric is not cosine, or the source has scored pairs.
+        The metric is not cosine, the source has scored pairs, or the settings name a remedy.
     """
+    if settings.remedy is not None:
+        raise SettingsError(
+            f"--remedy={settings.remedy}: remedies are tried on vectors as they are; leave it out, "
+            "and name a chain to try, such as centre+asnorm:200"
+        )
     if settings.pairs:
         raise SettingsError("remedies change vectors, and scored pairs have none; give embeddings")
     if settings.metric != "cosine":

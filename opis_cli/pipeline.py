@@ -58,6 +58,10 @@ def evaluate(
     eps: float = 0.1,
     max_far: float | None = None,
     max_frr: float | None = None,
+    max_false_accepts_per_query: float | None = None,
+    max_fpir: float | None = None,
+    min_precision: float | None = None,
+    min_identification: float | None = None,
     threshold: float | str | Path | None = None,
     prefer: Prefer = "utility",
     review: bool = False,
@@ -125,8 +129,16 @@ def evaluate(
         Share of classes that count as worst.
     max_far, max_frr : float, optional
         Bounds on the pooled rates, shares from 0 to 1. If neither is given, ``max_far`` is 0.01.
-    threshold : float, or path of a threshold.json, optional
-        A deployed threshold to judge too.
+    max_false_accepts_per_query : float, optional
+        Bound on the wrong rows that one search returns, on average.
+    max_fpir : float, optional
+        Bound on the share of the queries without a genuine gallery row that accept a gallery row.
+    min_precision : float, optional
+        Least genuine share of the accepted pairs, at ``prior``.
+    min_identification : float, optional
+        Least share of the searches whose nearest row has the same label and is accepted.
+    threshold : float, str, or path of a threshold.json, optional
+        A deployed threshold to judge too. A text may name a scale: ``"similarity:0.8"``.
     prefer : {"utility", "low-far", "low-frr", "worst-classes", "cost"}
         Choice within the bounds. For ``"cost"``, the least expected cost, no bound is needed.
     review : bool

@@ -9,6 +9,9 @@ the parts above it. ::
     scoring/      PairCounts                         --> curves, OPIS, rates, Recommendation
     statistics/   PairCounts, draws of classes       --> intervals, bounds with confidence
     report/       all of these                       --> Report, Evaluation, tables, threshold.json
+    comparing.py  vectors                            --> distances of given pairs
+    threshold.py  threshold.json                     --> Threshold, which decides pairs
+    deciding/     Threshold, a table of pairs        --> the table with decisions
     judging/      Evaluations and limits             --> Verdict, Comparison
     remedies/     Embeddings                         --> Trial; Fitted, which changes Embeddings
     render/       Evaluation, Verdict, Comparison    --> pictures, pages, text

@@ -29,8 +29,9 @@ from opis_cli.report.evidence import FOLDER as EVIDENCE_FOLDER
 from opis_cli.report.records import Report
 from opis_cli.report.report_json import REPORT_FILE, load_report, to_json
 from opis_cli.report.threshold_file import threshold_json
+from opis_cli.report.threshold_record import THRESHOLD_FILE
 from opis_cli.settings import ABOUT
-from opis_cli.text import number, plain, rate
+from opis_cli.text import number, plain, rate, rule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 COUNTS_FILE = "counts.npz"
 CLASSES_FILE = "classes.parquet"
-THRESHOLD_FILE = "threshold.json"
 PLOT_FILE = "utility.png"
 _LIMITS = ("max_", "min_")
 """How the names of the gate's limits begin."""
@@ -66,8 +66,6 @@ class Run(Evaluation):
     embeddings: Embeddings | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
-        from opis_cli.render.words import rule
-
         report, chosen = self.report, self.report.recommendation
         classes = f", {report.source.classes:,} {report.source.many}" * bool(report.source.classes)
         deploy = "no threshold meets the bounds"
@@ -216,6 +214,10 @@ class Run(Evaluation):
         min_classes_meeting_bounds: float | None = None,
         max_class_far: float | None = None,
         max_class_frr: float | None = None,
+        max_false_accepts_per_query: float | None = None,
+        max_fpir: float | None = None,
+        min_precision: float | None = None,
+        min_identification: float | None = None,
         max_review: float | None = None,
         max_label_conflicts: int | None = None,
         max_suspects: int | str | None = None,
@@ -242,6 +244,11 @@ class Run(Evaluation):
             Limits on OPIS and on eps-OPIS.
         max_far, max_frr, min_recall_at_1 : float, optional
             Limits on the pooled rates at the threshold and on recall@1, shares from 0 to 1.
+        max_false_accepts_per_query : float, optional
+            Limit on the wrong rows that one search returns at the threshold, on average.
+        max_fpir, min_precision, min_identification : float, optional
+            Limits on figures of searches at the threshold, shares from 0 to 1. The precision is at
+            the prior of the run.
         min_classes_meeting_bounds : float, optional
             Least share of the classes that are within the run's bounds.
         max_class_far, max_class_frr : float, optional

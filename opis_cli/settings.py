@@ -6,10 +6,19 @@ A flag overrides ``opis.toml``, and ``opis.toml`` overrides the default.
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from opis_cli.errors import SettingsError
-from opis_cli.values import Calibration, Costs, choices_of, option, parse_size, plain_value
+from opis_cli.values import (
+    Calibration,
+    Costs,
+    SearchBound,
+    SearchBounds,
+    choices_of,
+    option,
+    parse_size,
+    plain_value,
+)
 
 Metric = Literal["cosine", "euclidean", "hamming", "dot", "distance", "score"]
 """Metrics. The last two are for scored pairs, which have no vectors."""
@@ -21,8 +30,11 @@ Device = Literal["cpu", "cuda"]
 Dtype = Literal["float32", "tf32"]
 
 DEFAULT_MAX_FAR = 0.01
-BOUNDS = ("max_far", "max_frr")
+BOUNDS = ("max_far", "max_frr", *get_args(SearchBound))
 """Settings that bound the recommended threshold."""
+_OF_SEARCHES = (*get_args(SearchBound), "prior")
+_FROM_BELOW = ("max_frr", "min_identification")
+"""Bounds that a threshold meets from some value on. The others hold up to some value."""
 _AS_IMPOSTORS = ":impostor"
 """End of ``ignore_label`` that keeps the rows as impostors of the others."""
 
@@ -294,12 +306,49 @@ class Settings:
             since=2,
         ),
     )
+    max_false_accepts_per_query: float | None = _setting(
+        None,
+        About(
+            "Bound on the wrong rows that one search returns, on average.",
+            panel="Scoring",
+            changes_counts=True,
+            compares="recommendation",
+            since=5,
+        ),
+    )
+    max_fpir: float | None = _setting(
+        None,
+        About(
+            "Bound on the queries without a genuine --gallery row that find one.",
+            panel="Scoring",
+            compares="recommendation",
+            since=5,
+        ),
+    )
+    min_precision: float | None = _setting(
+        None,
+        About(
+            "Least genuine share of the accepted pairs, at --prior.",
+            panel="Scoring",
+            compares="recommendation",
+            since=5,
+        ),
+    )
+    min_identification: float | None = _setting(
+        None,
+        About(
+            "Least share of searches whose nearest row is right and accepted.",
+            panel="Scoring",
+            compares="recommendation",
+            since=5,
+        ),
+    )
     threshold: str | None = _setting(
         None,
         About(
-            "A deployed threshold to judge too.",
+            "A deployed threshold to judge too: 0.2, similarity:0.8, l2:0.63, or a threshold.json.",
             panel="Start here",
-            metavar="T|threshold.json",
+            metavar="[SCALE:]T|threshold.json",
             changes_counts=True,
             is_path=True,
             since=2,
@@ -455,7 +504,8 @@ class Settings:
                 choices = ABOUT[field].choices
             if choices and value is not None and value not in choices:
                 raise SettingsError(f"{option(field)} is {value!r}; use {' or '.join(choices)}")
-        for field in ("max_far", "max_frr", "eps", "confidence", "prior"):
+        rates = ("max_far", "max_frr", "max_fpir", "min_precision", "min_identification")
+        for field in (*rates, "eps", "confidence", "prior"):
             value = getattr(self, field)
             if value is not None and not 0 < value < 1:
                 raise SettingsError(f"{option(field)} is {value:g}; it must lie between 0 and 1")
@@ -474,14 +524,16 @@ class Settings:
             value = getattr(self, field)
             if value is not None and value < least:
                 raise SettingsError(f"{option(field)} is {value}; it must be at least {least:,}")
-        if self.prefer == "low-frr" and self.max_far is None and self.max_frr is not None:
+        bounded = {name for name in BOUNDS if getattr(self, name) is not None}
+        if self.prefer == "low-frr" and bounded and bounded <= set(_FROM_BELOW):
             raise SettingsError(
                 "--prefer=low-frr takes the largest threshold that meets --max-far; give it"
             )
-        if self.prefer == "low-far" and self.max_frr is None:
+        if self.prefer == "low-far" and not bounded & set(_FROM_BELOW):
             raise SettingsError(
                 "--prefer=low-far takes the smallest threshold that meets --max-frr; give it"
             )
+        self._check_search_bounds()
         self._check_costs()
         for field, engine, given in (
             ("device", "torch", self.device is not None),
@@ -535,6 +587,38 @@ class Settings:
                 f"{asking[0]} needs --cost-fa, --cost-fr and --prior, the share of genuine pairs "
                 f"where the threshold will be used; give {' and '.join(lacking)}"
             )
+
+    def _check_search_bounds(self) -> None:
+        """Refuse bounds on searches that are not usable, or that other settings prevent."""
+        most = self.max_false_accepts_per_query
+        if most is not None and not (math.isfinite(most) and most > 0):
+            raise SettingsError(
+                f"--max-false-accepts-per-query is {most:g}; it must be finite and above 0"
+            )
+        if self.max_fpir is not None and self.gallery is None:
+            raise SettingsError(
+                "--max-fpir bounds what queries without a genuine gallery row find; give --gallery"
+            )
+        if self.min_precision is not None and self.prior is None:
+            raise SettingsError(
+                "--min-precision depends on the share of genuine pairs; give --prior"
+            )
+        for field in self.search_bounds.given:
+            if self.review:
+                raise SettingsError(
+                    f"--review goes by --max-far and --max-frr, not by {option(field)}"
+                )
+            if self.confidence is not None:
+                raise SettingsError(
+                    f"--confidence holds --max-far and --max-frr, not {option(field)}"
+                )
+            if self.pairs and field != "min_precision":
+                raise SettingsError(f"{option(field)} is for embeddings: --pairs have no searches")
+
+    @property
+    def search_bounds(self) -> SearchBounds:
+        """The bounds on figures of searches."""
+        return SearchBounds(**{name: getattr(self, name) for name in _OF_SEARCHES})
 
     @property
     def costs(self) -> Costs | None:
@@ -612,7 +696,8 @@ class Settings:
 
         The threshold of least cost needs no bound, so it has no default.
         """
-        if self.max_far is None and self.max_frr is None and self.prefer != "cost":
+        given = any(getattr(self, name) is not None for name in BOUNDS)
+        if not given and self.prefer != "cost":
             return DEFAULT_MAX_FAR, None
         return self.max_far, self.max_frr
 

@@ -17,6 +17,13 @@ SCORED = ("distance", "score")
 """Metrics of scored pairs, which are scales of the user's own."""
 SIMILARITIES = ("dot", "score")
 """Metrics in which a larger number is closer. As a distance, opis takes its negative."""
+PAIR_SCALES = (
+    *("distance", "score", "cosine_similarity"),
+    *("euclidean_unit", "squared_euclidean_unit", "squared_distance"),
+)
+"""What a number of a pair can be; ``opis_cli.scoring.scales`` defines each."""
+CLOSER_ABOVE = ("score", "cosine_similarity")
+"""Scales on which a larger number is a closer pair."""
 _CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
@@ -89,6 +96,11 @@ def as_known(threshold: Threshold, metric: str) -> Threshold:
 def on_scale(threshold: float, metric: str) -> str:
     """Return a threshold with the name of its scale: ``cosine distance 0.25``."""
     return f"{scale(metric)} {shown(threshold, metric)}"
+
+
+def rule(threshold: float, metric: str) -> str:
+    """Return the rule that accepts a pair: ``cosine distance <= 0.25``."""
+    return f"{scale(metric)} {'>=' if metric in SIMILARITIES else '<='} {shown(threshold, metric)}"
 
 
 def plain(name: object, width: int = 40, *, joiners: bool = False) -> str:

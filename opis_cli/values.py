@@ -7,10 +7,17 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal, cast, get_args, get_origin
 
 from opis_cli.errors import SettingsError
 
+Scale = Literal["distance", "similarity", "l2", "squared-l2", "score"]
+"""Scales on which a threshold may be given.
+
+They are the distance of the metric, the cosine similarity, the L2 distance and the squared
+L2 distance of unit vectors, and the score or inner product.
+"""
 _NUMBERS_AS_TEXT = ("threshold", "memory-limit", "memory_limit")
 
 
@@ -74,6 +81,40 @@ class Costs:
     prior: float
 
 
+SearchBound = Literal[
+    "max_false_accepts_per_query", "max_fpir", "min_precision", "min_identification"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchBounds:
+    """Bounds on figures of searches. None: not given.
+
+    Attributes
+    ----------
+    max_false_accepts_per_query : float, optional
+    max_fpir, min_precision, min_identification : float, optional
+        Shares.
+    prior : float, optional
+        Share of genuine pairs where the threshold will be used, for ``min_precision``.
+    """
+
+    max_false_accepts_per_query: float | None = None
+    max_fpir: float | None = None
+    min_precision: float | None = None
+    min_identification: float | None = None
+    prior: float | None = None
+
+    @property
+    def given(self) -> dict[SearchBound, float]:
+        """The bounds that are given, by the names of their settings."""
+        values = {name: getattr(self, name) for name in get_args(SearchBound)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+NO_SEARCH_BOUNDS = SearchBounds()
+
+
 def option(field: str) -> str:
     """Return the command line's spelling of a setting."""
     return "--" + field.replace("_", "-")
@@ -103,6 +144,21 @@ def parse_number(text: str) -> float:
         return float(given[:-1]) / 100 if given.endswith("%") else float(given)
     except ValueError:
         raise ValueError(f"{text!r} is no number, such as 0.01 or 1%") from None
+
+
+def on_named_scale(text: str) -> tuple[Scale, Decimal] | None:
+    """Return the scale and the number of a threshold such as ``similarity:0.8``.
+
+    The result is None for any other text, as for a number alone.
+    """
+    scale, colon, digits = text.partition(":")
+    if not colon or scale not in get_args(Scale):
+        return None
+    try:
+        number = Decimal(digits.strip())
+    except InvalidOperation:
+        return None
+    return (cast(Scale, scale), number) if number.is_finite() else None
 
 
 def is_number(text: str) -> bool:

@@ -127,8 +127,8 @@ MUTANTS = (
     Mutant(
         "rows that float32 cannot tell apart are not settled in float64",
         "counting/nearest.py",
-        "slack = plan.rows, 4 * plan.rows.rounding",
-        "slack = plan.rows, 0.0",
+        "slack, lonely = 4 * plan.rows.rounding, plan.genuine == 0",
+        "slack, lonely = 0.0, plan.genuine == 0",
         ("counting/test_engines.py::test_the_nearest_row_is_told_where_float32_cannot[numpy]",),
     ),
     Mutant(
@@ -143,9 +143,19 @@ MUTANTS = (
     Mutant(
         "a query with a genuine row counts as a stranger",
         "counting/nearest.py",
-        "strangers = np.flatnonzero((plan.genuine == 0) & (plan.impostor > 0))",
-        "strangers = np.flatnonzero(plan.impostor > 0)",
+        "strangers, paired = plan.genuine == 0, ",
+        "strangers, paired = plan.genuine >= 0, ",
         ("counting/test_plan.py::test_open_set_queries_by_hand",),
+    ),
+    Mutant(
+        "a wrong answer counts as a right one",
+        "counting/nearest.py",
+        "nearest[hit]",
+        "nearest[paired]",
+        (
+            "scoring/test_search.py::"
+            "test_a_bound_is_met_and_the_next_distance_would_break_it[min_identification-0.7]",
+        ),
     ),
     Mutant(
         "a checkpoint of other work is gone on from",
@@ -299,17 +309,41 @@ MUTANTS = (
     ),
     Mutant(
         "false accepts of a search are counted twice",
-        "scoring/recommend.py",
+        "scoring/search.py",
         "(1 if counts.open_set is not None else 2)",
         "2",
         ("scoring/test_opis.py::test_false_accepts_per_query_are_those_that_a_row_meets[True]",),
     ),
     Mutant(
         "false accepts without a gallery are counted once",
-        "scoring/recommend.py",
+        "scoring/search.py",
         "(1 if counts.open_set is not None else 2)",
         "1",
         ("scoring/test_opis.py::test_false_accepts_per_query_are_those_that_a_row_meets[False]",),
+    ),
+    Mutant(
+        "the prior weighs the false accepts",
+        "scoring/search.py",
+        "prior * (1 - frr), (1 - prior) * far",
+        "(1 - prior) * (1 - frr), prior * far",
+        (
+            "scoring/test_search.py::"
+            "test_a_bound_is_met_and_the_next_distance_would_break_it[min_precision-0.4]",
+        ),
+    ),
+    Mutant(
+        "reviewed impostors are as rare as genuine pairs",
+        "scoring/costs.py",
+        "(1 - costs.prior) * review.impostor_share",
+        "costs.prior * review.impostor_share",
+        ("scoring/test_review.py::test_costs_are_those_of_all_pairs",),
+    ),
+    Mutant(
+        "only rows with a genuine pair are searches to review",
+        "scoring/review.py",
+        "share(between(counts.answered), counts.rows)",
+        "share(between(counts.answered), int(counts.searchers.sum()))",
+        ("scoring/test_review.py::test_what_lies_between_goes_to_review",),
     ),
     Mutant(
         "the cosine of a threshold forgets its half",
@@ -352,8 +386,8 @@ MUTANTS = (
     Mutant(
         "strangers are shared out among all queries",
         "scoring/pooled.py",
-        "counts.open_set[counts.grid.index_at(threshold)] / strangers",
-        "counts.open_set[counts.grid.index_at(threshold)] / counts.rows",
+        "counts.open_set / strangers(counts)",
+        "counts.open_set / counts.rows",
         ("test_joins.py::test_fpir_of_a_deployed_threshold_by_brute_force",),
     ),
     Mutant(
@@ -449,10 +483,45 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "a remedy is fitted on the classes that it is tried on",
+        "remedies/folds.py",
+        "others = training.some(of_row != fold)",
+        "others = training.some(of_row >= 0)",
+        ("remedies/test_oracle.py::test_no_remedy_is_fitted_on_a_class_that_it_is_tried_on",),
+    ),
+    Mutant(
+        "cohort rows of a row's own class count for it",
+        "remedies/normalisations.py",
+        "scores[own[part, None] == cohort.classes] = -np.inf",
+        "scores[own[part, None] == -2] = -np.inf",
+        ("remedies/test_oracle.py::test_cohort_rows_of_the_own_class_never_count",),
+    ),
+    Mutant(
+        "pairs across groups are judged at the laxer threshold",
+        "remedies/normalisations.py",
+        "np.maximum(offsets[codes, None], offsets)",
+        "np.minimum(offsets[codes, None], offsets)",
+        ("remedies/test_oracle.py::test_scores_are_those_of_the_definition",),
+    ),
+    Mutant(
+        "many remedies need no more evidence than one",
+        "remedies/trial.py",
+        "levels = holm([1.0 if p is None else p for p in p_values.values()], ALPHA)",
+        "levels = [ALPHA] * len(p_values)",
+        ("remedies/test_oracle.py::test_each_remedy_more_needs_more_evidence",),
+    ),
+    Mutant(
+        "the rows of a remedy are read again without it",
+        "run.py",
+        "rows = remedied_again(rows, self.report, self.settings)",
+        "rows = rows",
+        ("remedies/test_artefact.py::test_a_run_with_a_remedy_is_explained_by_its_own_scores",),
+    ),
+    Mutant(
         "an impostor pair of a draw counts for each of its classes",
         "statistics/bootstrap.py",
-        "    accepted -= counts.pooled_impostor[counts.grid.by_class[columns]]\n",
-        "",
+        "weights @ some.astype(float) - twice",
+        "weights @ some.astype(float)",
         ("statistics/test_bootstrap.py::test_pooled_far_moves_by_both_classes_of_a_pair",),
     ),
     Mutant(

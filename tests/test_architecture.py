@@ -23,8 +23,8 @@ TERMINAL = ("cli", "render/terminal", "__main__")
 ORDER = (
     *("errors", "caches", "quantities", "values", "settings", "config"),
     *("records", "decimals", "text", "machine", "files"),
-    *("embeddings", "counting", "evidence", "scoring", "statistics", "report", "judging"),
-    *("remedies", "render"),
+    *("embeddings", "counting", "evidence", "scoring", "statistics", "report"),
+    *("judging", "remedies", "comparing", "threshold", "deciding", "render"),
     *("run", "comparison", "migration", "pipeline", "mending", "torch", "cli", "__main__"),
 )
 """Files and folders of the package: each imports from itself and from those before it alone."""

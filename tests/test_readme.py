@@ -261,7 +261,7 @@ def test_python_is_valid_and_the_threshold_file_is_read_as_shown(folder, fresh):
     shown = blocks("python")
     for content in shown:
         compile(content, "document", "exec")
-    (reads,) = [content for content in shown if "threshold.json" in content]
+    (reads,) = [content for content in shown if 'open("runs/wordnet/threshold.json")' in content]
     check = (
         f"{reads}\n"
         "a, b = np.array([1.0, 0.0]), np.array([0.6, 0.8])\n"

@@ -302,6 +302,19 @@ def test_deployed_thresholds(saved, tmp_path):
     file = saved / "threshold.json"
     assert read_threshold("0.25", "cosine") == 0.25
     assert read_threshold("0", "cosine") == 0.0
+    # On another scale it is the decimal that a person would compute, with no digit more.
+    for text, metric, distance in (
+        ("similarity:0.8", "cosine", 0.2),
+        ("similarity:-0.25", "cosine", 1.25),
+        ("l2:0.63", "cosine", 0.19845),
+        ("squared-l2:0.4", "cosine", 0.2),
+        ("distance:0.2", "cosine", 0.2),
+        ("l2:0.63", "euclidean", 0.63),
+        ("squared-l2:0.09", "euclidean", 0.3),
+        ("score:0.7", "score", -0.7),
+        ("score:-3", "dot", 3.0),
+    ):
+        assert read_threshold(text, metric) == distance
     assert read_threshold(str(file), "cosine") == json.loads(file.read_text())["threshold"]
     (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "true.json").write_text('{"threshold": true, "metric": "cosine"}')
@@ -311,7 +324,14 @@ def test_deployed_thresholds(saved, tmp_path):
         ("-1", "cosine", "not negative"),
         ("2.5", "cosine", "between 0 and 2"),
         ("nan", "euclidean", "finite"),
-        ("nowhere.json", "cosine", "neither a number nor a file"),
+        ("nowhere.json", "cosine", "neither a number, nor .* nor a file"),
+        ("similarity:1.5", "cosine", "between -1 and 1"),
+        ("l2:-0.1", "cosine", "at 0 or above"),
+        ("l2:2.1", "cosine", "between 0 and 2"),
+        ("similarity:0.8", "euclidean", "no such scale; give distance:T or l2:T or squared-l2:T"),
+        ("l2:0.8", "hamming", "no such scale; give distance:T"),
+        ("distance:0.8", "score", "no such scale; give score:T"),
+        ("similarity:nan", "cosine", "neither a number"),
         (str(tmp_path / "list.json"), "cosine", "no threshold.json"),
         (str(tmp_path / "true.json"), "cosine", "no threshold.json"),
         (str(tmp_path / "huge.json"), "cosine", "no threshold.json"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from opis_cli.config import load_config, merge
 from opis_cli.errors import SettingsError
 from opis_cli.report.records import SCHEMA_VERSION
-from opis_cli.settings import ABOUT, Settings
+from opis_cli.settings import ABOUT, BOUNDS, Settings
 from opis_cli.values import Calibration, parse_size
 
 
@@ -134,7 +134,8 @@ def test_sizes():
 
 
 COMPARED = (
-    *("max_far", "max_frr", "prefer", "confidence"),
+    *BOUNDS,
+    *("prefer", "confidence"),
     *("review", "prior", "cost_fa", "cost_fr", "cost_review"),
 )
 """Settings by which recommendations compare."""
@@ -194,3 +195,11 @@ def test_what_no_file_should_hold_is_refused(text, says, tmp_path):
     file.write_text(text + "\n")
     with pytest.raises(SettingsError, match=says):
         load_config(file)
+
+
+def test_a_threshold_on_a_named_scale_is_no_path(tmp_path):
+    (tmp_path / "opis.toml").write_text(
+        'threshold = "similarity:0.8"\n[gate]\nthreshold = "l2:0.6"\n'
+    )
+    config = load_config(tmp_path / "opis.toml")
+    assert (config["threshold"], config["gate"]["threshold"]) == ("similarity:0.8", "l2:0.6")

@@ -31,6 +31,7 @@ from opis_cli.cli.shared import (
     settings_of,
     show,
 )
+from opis_cli.settings import BOUNDS
 from opis_cli.values import parse_number
 
 app = App(
@@ -112,8 +113,8 @@ def evaluate(
     )
 )
 @settings_as_options(
-    *("max_far", "max_frr", "prefer", "confidence"),
-    *("review", "prior", "cost_fa", "cost_fr", "cost_review"),
+    *BOUNDS,
+    *("prefer", "confidence", "review", "prior", "cost_fa", "cost_fr", "cost_review"),
 )
 def recommend(
     run_or_source: RunOrSource,

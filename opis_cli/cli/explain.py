@@ -23,7 +23,7 @@ def explain(
         str | None,
         typer.Option(
             help="Threshold to explain.",
-            metavar="T|threshold.json",
+            metavar="[SCALE:]T|threshold.json",
             show_default="the recommended one",
             rich_help_panel="Start here",
         ),

@@ -50,7 +50,7 @@ def gate(
         str | None,
         typer.Option(
             help="The deployed threshold, at which rates are judged.",
-            metavar="T|threshold.json",
+            metavar="[SCALE:]T|threshold.json",
             show_default="the run's",
             rich_help_panel="Start here",
         ),

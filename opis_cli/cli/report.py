@@ -33,7 +33,7 @@ def report(
         str | None,
         typer.Option(
             help="Threshold that the page begins with.",
-            metavar="T|threshold.json",
+            metavar="[SCALE:]T|threshold.json",
             show_default="the recommended one",
             rich_help_panel="Start here",
         ),

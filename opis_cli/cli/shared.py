@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opis_cli.run import Run
 
 
-_WITH_OTHERS = ("review", "cost_fa", "cost_fr", "cost_review")
+_WITH_OTHERS = ("review", "cost_fa", "cost_fr", "cost_review", "max_fpir", "min_precision")
 """Settings that need others."""
 
 

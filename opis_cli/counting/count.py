@@ -83,7 +83,9 @@ def count_pairs(
     plan = plan_pairs(embeddings, settings, threads)
     rows, engine = plan.rows, choose_engine(settings.engine, plan.pairs, embeddings)
     announce_work(embeddings, settings, plan.pairs, announce)
-    needs = needs_of(settings.calibration_range, *settings.bounds, deployed)
+    needs = needs_of(
+        settings.calibration_range, *settings.bounds, deployed, _far_per_query(settings, plan)
+    )
     seen = pilot.run_pilot(plan, needs, settings.seed, sizes)
     in_gaps = rows.whole or seen.gaps(rows) is not None
     with engines.opened(engine, embeddings, settings, threads) as ready:
@@ -138,6 +140,15 @@ def count_pairs(
             else None,
             split=split.count(rows, counts, engine, threads, seed, by_class=own, sizes=sizes),
         )
+
+
+def _far_per_query(settings: Settings, plan: Plan) -> float | None:
+    """Return the pooled FAR at which a search has as many false accepts as the settings allow."""
+    most = settings.max_false_accepts_per_query
+    impostors = int(plan.impostor[: plan.queries].sum())
+    if most is None or most * plan.queries >= impostors:
+        return None
+    return most * plan.queries / impostors
 
 
 def _borderline(rows: Rows, placed: Grid, distances: Floats) -> Ints:

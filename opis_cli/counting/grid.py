@@ -172,10 +172,14 @@ def needs_of(
     max_far: float | None,
     max_frr: float | None,
     deployed: float | None,
+    far_per_query: float | None = None,
 ) -> Needs:
-    """Collect what the settings ask of the grid."""
+    """Collect what the settings ask of the grid.
+
+    ``far_per_query`` is the FAR of a bound on the false accepts per query.
+    """
     fars = [*OPERATING_FARS]
-    fars += [max_far] if max_far is not None else []
+    fars += [bound for bound in (max_far, far_per_query) if bound is not None]
     fars += [calibration.low, calibration.high] if calibration.by == "far" else []
     frrs = [max_frr] if max_frr is not None else []
     frrs += [calibration.low, calibration.high] if calibration.by == "frr" else []

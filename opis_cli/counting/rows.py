@@ -367,7 +367,7 @@ def prepare(
             return
         block = embeddings.vectors[order[part]].astype(np.float64)
         if metric == "cosine":
-            block = _unit_rows(block)
+            block = unit_rows(block)
         if metric == "dot":
             squares[part] = np.einsum("nd,nd->n", block, block)
         if mean is not None:
@@ -412,10 +412,10 @@ def _mean_to_take_off(vectors: Numbers, metric: Metric, step: int) -> NDArray[np
         return None
     if metric == "euclidean":
         return _mean(vectors, step, lambda block: block)
-    sample = _unit_rows(np.asarray(vectors[:: max(1, len(vectors) // 1_000)], np.float64))
+    sample = unit_rows(np.asarray(vectors[:: max(1, len(vectors) // 1_000)], np.float64))
     if 1 - np.square(sample.mean(axis=0)).sum() > _TIGHT:
         return None
-    return _mean(vectors, step, _unit_rows)
+    return _mean(vectors, step, unit_rows)
 
 
 def _mean(vectors: Numbers, step: int, change: Callable[[Doubles], Doubles]) -> Doubles:
@@ -426,7 +426,7 @@ def _mean(vectors: Numbers, step: int, change: Callable[[Doubles], Doubles]) -> 
     return total / len(vectors)
 
 
-def _unit_rows(block: Doubles) -> Doubles:
+def unit_rows(block: Doubles) -> Doubles:
     """Divide rows by their lengths, even if the squares of the lengths do not fit a float64."""
     with np.errstate(over="ignore", under="ignore"):
         squares = np.einsum("nd,nd->n", block, block)

@@ -31,7 +31,12 @@ def rows_of(file: Path) -> int:
 
 
 def column_names(path: Path) -> list[str]:
-    """Return the names of the columns of a file.
+    """Return the names of the columns of a file. The errors are those of ``schema_of``."""
+    return list(schema_of(path).names)
+
+
+def schema_of(path: Path) -> Any:
+    """Return the Arrow schema of a file. The columns of a text file are text.
 
     Raises
     ------
@@ -42,11 +47,13 @@ def column_names(path: Path) -> list[str]:
         import pyarrow.parquet as pq
 
         with reading(path, "Parquet file"), pq.ParquetFile(path) as file:
-            return list(file.schema_arrow.names)
+            return file.schema_arrow
+    import pyarrow as pa
+
     with reading(path, "CSV file"), _open_csv(path) as reader:
         names = list(reader.schema.names)
     _refuse_data(names, path)
-    return names
+    return pa.schema([(name, pa.large_string()) for name in names])
 
 
 def _refuse_data(names: Sequence[str], path: Path) -> None:

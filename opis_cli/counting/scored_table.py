@@ -114,7 +114,7 @@ class Table:
         InputError
             There are no such two columns, or they cannot be read.
         """
-        names = _side_columns(column_names(self.files[0]), columns, self.files[0], "--id-column")
+        names = side_columns(column_names(self.files[0]), columns, self.files[0], "--id-column")
         if len(names) != 2:
             raise InputError(
                 f"--id-column {columns}: name two columns of {self.where}, one for each side of a "
@@ -270,7 +270,7 @@ def open_table(
     columns = column_names(files[0])
     scores = choose(columns, score, SCORE_NAMES, "score", files[0])
     where = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1]}"
-    groups = [] if group is None else _side_columns(columns, group, files[0], "--group-column")
+    groups = [] if group is None else side_columns(columns, group, files[0], "--group-column")
     if names is None:
         names = _names_in(files, scores, groups, where, batch_rows)
     return Table(
@@ -301,8 +301,14 @@ def _names_in(
     return arrow.column_of(arrow.join_labels(seen, where), where).names
 
 
-def _side_columns(names: Sequence[str], given: str, where: Path, option: str) -> list[str]:
-    """Return the column, or the two columns for the two sides, that an option names."""
+def side_columns(names: Sequence[str], given: str, where: Path, option: str) -> list[str]:
+    """Return the column, or the two columns for the two sides, that an option names.
+
+    Raises
+    ------
+    InputError
+        There is no such column, or the names are more than two or equal.
+    """
     if given in names:
         return [given]
     sides = [name.strip() for name in given.split(",")]

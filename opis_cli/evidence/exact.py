@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from opis_cli.counting.plan import Plan
 from opis_cli.counting.rows import Rows
+from opis_cli.counting.single_pairs import comparable, distances_of_pairs
 from opis_cli.evidence.seen import Lists
 from opis_cli.records import Embeddings, Floats, Ints
 
@@ -19,8 +20,7 @@ nearest of the list stands."""
 def distances_of(embeddings: Embeddings, rows: Rows, one: Ints, two: Ints) -> Doubles:
     """Return the distances of pairs of rows, shape (P,).
 
-    Sums of squared differences are used, so that equal rows are at distance 0. The distance of an
-    inner product is its negative.
+    The distance of an inner product is its negative.
 
     Parameters
     ----------
@@ -29,37 +29,18 @@ def distances_of(embeddings: Embeddings, rows: Rows, one: Ints, two: Ints) -> Do
     one, two : ndarrays of shape (P,)
         Rows, numbered as in ``rows``.
     """
-    if rows.metric == "dot":
-        return _negative_products(rows, one, two)
     found = np.empty(len(one))
     # Prepared rows of bits are exact, and the embeddings may be packed.
     vectors = rows.vectors if rows.whole else embeddings.vectors
+    partners = vectors if embeddings.partners is None else embeddings.partners
     places = (one, two) if rows.whole else (rows.order[one], rows.order[two])
     step = max(1, _VALUES // vectors.shape[1])
     for start in range(0, len(one), step):
         left, right = (
-            np.asarray(vectors[some[start : start + step]], np.float64) for some in places
+            comparable(side[some[start : start + step]], rows.metric)
+            for side, some in zip((vectors, partners), places, strict=True)
         )
-        if rows.metric == "cosine":
-            for block in (left, right):
-                block /= np.abs(block).max(axis=1, keepdims=True)
-                block /= np.sqrt(np.einsum("nd,nd->n", block, block))[:, None]
-        left -= right
-        squares = np.einsum("nd,nd->n", left, left)
-        found[start : start + step] = squares
-    if rows.metric == "euclidean":
-        return np.sqrt(found)
-    # Unit vectors at distance d have the square 2 d. Bits of -1 and 1 have 4 for each difference.
-    return found / (4 if rows.whole else 2)
-
-
-def _negative_products(rows: Rows, one: Ints, two: Ints) -> Doubles:
-    found = np.empty(len(one))
-    step = max(1, _VALUES // rows.vectors.shape[1])
-    for start in range(0, len(one), step):
-        part = slice(start, start + step)
-        left = rows.vectors[one[part]].astype(np.float64)
-        found[part] = -np.einsum("nd,nd->n", left, rows.partners[two[part]].astype(np.float64))
+        found[start : start + step] = distances_of_pairs(left, right, rows.metric)
     return found
 
 

@@ -15,6 +15,7 @@ from opis_cli.records import Curve
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import Evidence
 from opis_cli.scoring.operating import Operating
+from opis_cli.scoring.search import search_figures
 from opis_cli.statistics import bootstrap
 from opis_cli.statistics.family import holm, share_within
 from opis_cli.text import number, plain, rate, shown
@@ -150,6 +151,8 @@ def _figure(
         return at.far, _where(run, at.far_at, at.exact), None
     if name == "max-frr":
         return at.frr, _where(run, at.frr_at, at.exact), None
+    if limit.rule.field in _OF_SEARCHES:
+        return *_of_searches(limit.rule.field, run, at), None
     if name == "min-classes-meeting-bounds":
         return _meeting(run, at)
     return _worst_class(name, run, at)
@@ -171,6 +174,29 @@ def no_classes(run: Evaluation) -> str:
 
 def _defined(value: float | None, why: str, otherwise: str = "") -> str:
     return f"undefined: {why}" if value is None else otherwise
+
+
+_OF_SEARCHES = {
+    "max_false_accepts_per_query": ("false_accepts_per_query", "scored pairs have no searches"),
+    "max_fpir": ("fpir", "no query of a gallery lacks a genuine row"),
+    "min_precision": ("precision", "evaluate with --prior"),
+    "min_identification": ("identification", "scored pairs, and runs of an older opis, lack it"),
+}
+"""The figure of each limit on searches, and why it may be undefined."""
+
+
+def _of_searches(field: str, run: Evaluation, at: Operating) -> tuple[float | None, str]:
+    """Return a figure of searches at a threshold, and a remark."""
+    figure, why = _OF_SEARCHES[field]
+    grid = run.counts.grid
+    strict = -1 if at.frr_at is None else grid.index_at(at.frr_at)
+    found = search_figures(run.counts, run.settings.prior, grid.index_at(at.far_at), strict)
+    value = getattr(found, figure)
+    remark = f"at the prior {run.settings.prior:g}" if figure == "precision" and value else ""
+    if not at.exact:
+        least = "at least" if field.startswith("min") else "at most"
+        remark = f"{least}: counted beside the threshold"
+    return value, _defined(value, why, remark)
 
 
 def _reviewed(run: Evaluation) -> tuple[float | None, str]:

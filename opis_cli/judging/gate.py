@@ -27,7 +27,7 @@ from opis_cli.report.evidence import Evidence, no_evidence
 from opis_cli.report.threshold_file import read_threshold
 from opis_cli.scoring.operating import Operating, rates_at
 from opis_cli.scoring.who_pays import WhoPays, who_pays
-from opis_cli.settings import Compares
+from opis_cli.settings import BOUNDS, Compares
 from opis_cli.statistics import bootstrap
 from opis_cli.text import SIMILARITIES, as_known, plain, rate, shown
 
@@ -338,9 +338,11 @@ def _met_by_construction(run: Evaluation, demands: Demands, at: Operating | None
     """Whether each limit is on a rate that the recommended threshold was chosen to bound."""
     if at is None or at.kind != "recommended" or not demands.limits:
         return False
-    bounds = dict(zip(("max-far", "max-frr"), run.settings.bounds, strict=True))
+    bounds = {name: getattr(run.settings, name) for name in BOUNDS}
+    bounds["max_far"] = run.settings.bounds[0]
     return all(
-        (bound := bounds.get(limit.rule.name)) is not None and limit.amount >= bound
+        (bound := bounds.get(limit.rule.field)) is not None
+        and (limit.amount <= bound if limit.rule.least else limit.amount >= bound)
         for limit in demands.limits
     )
 

@@ -168,8 +168,9 @@ def _choices(
         takes the smallest or largest threshold.
     """
     counts, chosen, (max_far, max_frr) = run.counts, run.report.recommendation, run.settings.bounds
-    if run.settings.confidence is not None:
-        # A draw would choose by its own upper limits, which take a jackknife each.
+    if run.settings.confidence is not None or run.settings.search_bounds.given:
+        # A draw would choose by its own upper limits, which take a jackknife each, or by searches
+        # of the drawn rows, which counts do not tell.
         none = np.full(len(weights), -1)
         return none, none
     shape = len(weights), len(columns)

@@ -17,7 +17,7 @@ from opis_cli.remedies.normalisations import (
 )
 from opis_cli.remedies.recipes import Recipe, name_of
 from opis_cli.remedies.transforms import Transform, fit_transform
-from opis_cli.settings import Metric
+from opis_cli.settings import Engine, Metric
 
 Names = NDArray[np.str_] | None
 
@@ -39,6 +39,8 @@ class Training:
     max_far : float
         Bound on the FAR, a share, at which ``fsn`` and ``group`` level clusters and groups.
     seed : int
+    engine : Engine
+        What counts the pairs of inner folds.
     """
 
     vectors: Numbers
@@ -48,6 +50,7 @@ class Training:
     groups: NDArray[np.str_] | None
     max_far: float
     seed: int
+    engine: Engine
 
     def some(self, rows: NDArray[np.bool_] | Ints) -> "Training":
         """Return some of the rows."""
@@ -59,6 +62,7 @@ class Training:
             None if self.groups is None else self.groups[rows],
             self.max_far,
             self.seed,
+            self.engine,
         )
 
 

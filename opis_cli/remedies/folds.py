@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from opis_cli.counting.count import count_pairs
+from opis_cli.counting.count import choose_engine, count_pairs
 from opis_cli.errors import InputError
 from opis_cli.records import Column, Embeddings, Ints, PairCounts, Source
 from opis_cli.remedies.fitted import Fitted, Training, fit
@@ -68,6 +68,8 @@ def training_of(embeddings: Embeddings, settings: Settings) -> Training:
         groups=groups_of(embeddings, settings),
         max_far=bound_of(settings),
         seed=settings.seed,
+        # If numba is started for all rows, it serves for the few of inner folds too.
+        engine=choose_engine(settings.engine, count**2 // 2, embeddings),  # type: ignore[arg-type]
     )
 
 
@@ -197,7 +199,7 @@ def _shrinkage(kind: str, before: Recipe, training: Training) -> float:
         return frr_at(count_pairs(changed, settings), training.max_far)
 
     settings = settings_within_folds(
-        Settings(max_far=training.max_far, seed=training.seed), "cosine"
+        Settings(max_far=training.max_far, seed=training.seed, engine=training.engine), "cosine"
     )
     return min(SHRINKAGES, key=error)
 

@@ -27,7 +27,7 @@ using fair score normalization*, 2020 (``fsn``).
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,8 @@ Forms = tuple[Doubles, Doubles]
 
 COHORT_ROWS = 10_000
 """Most rows of a cohort. A query is compared with all of them."""
+LEVEL_ROWS = 5_000
+"""Most rows of a cohort whose pairs give the thresholds of ``fsn`` and ``group``."""
 _CHUNK_VALUES = 8_000_000
 _LEAST_DEVIATION = 1e-6
 """Least standard deviation of a row's similarities: equal ones would divide by nothing."""
@@ -311,7 +313,8 @@ def offsets_of(cohort: Cohort, parts: Ints, max_far: float, *, inside: bool = Fa
     """Return the offset of each part of a cohort: its own threshold less that of all pairs.
 
     A threshold is the largest similarity that more than the allowed share of impostor pairs reach.
-    A part with too few pairs to resolve the bound has the offset 0.
+    If the cohort has more than ``LEVEL_ROWS`` rows, some of them, drawn at random, give it. A part
+    with too few pairs to resolve the bound has the offset 0.
 
     Parameters
     ----------
@@ -330,6 +333,12 @@ def offsets_of(cohort: Cohort, parts: Ints, max_far: float, *, inside: bool = Fa
     """
     levels = np.full(int(parts.max()) + 1, np.nan)
     everything = []
+    if len(parts) > LEVEL_ROWS:
+        some = np.sort(np.random.default_rng(0).permutation(len(parts))[:LEVEL_ROWS])
+        cohort, parts = (
+            replace(cohort, units=cohort.units[some], classes=cohort.classes[some]),
+            parts[some],
+        )
     for part in range(len(levels)):
         rows = np.flatnonzero(parts == part)
         whole, found = _impostors(cohort, rows, rows if inside else None)

@@ -177,12 +177,11 @@ def try_remedies(
                 if name == BASE
                 else held_out(embeddings, parse(name), of_class, training)
             )
+            held[name] = _evaluated(changed, of_class, settings, step_of(place))
         except InputError as error:
-            if not skip:
+            if not skip or name == BASE:
                 raise
             not_tried[name] = error.for_shell
-            continue
-        held[name] = _evaluated(changed, of_class, settings, step_of(place))
     return _judged(held, not_tried, of_class, settings)
 
 

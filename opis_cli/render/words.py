@@ -5,18 +5,28 @@ from opis_cli.report.evidence import Outcome
 from opis_cli.report.records import Report
 from opis_cli.scoring.price import PriceOfOneThreshold
 from opis_cli.scoring.recommend import Recommendation
-from opis_cli.text import SIMILARITIES, number, plain, rate, scale, shown
+from opis_cli.scoring.search import HeldBound
+from opis_cli.text import number, plain, rate
 
 
-def rule(threshold: float, metric: str) -> str:
-    """Return the rule that accepts a pair: ``cosine distance <= 0.25``."""
-    return f"{scale(metric)} {'>=' if metric in SIMILARITIES else '<='} {shown(threshold, metric)}"
+def class_bounds(chosen: Recommendation) -> str:
+    """Return the bounds on the rates, which classes may meet too, as text."""
+    given = (("FAR", chosen.max_far), ("FRR", chosen.max_frr))
+    return " and ".join(f"{name} <= {rate(value)}" for name, value in given if value is not None)
 
 
 def bounds(chosen: Recommendation) -> str:
-    """Return the bounds on the pooled rates that the threshold should meet, as text."""
-    given = (("FAR", chosen.max_far), ("FRR", chosen.max_frr))
-    return " and ".join(f"{name} <= {rate(value)}" for name, value in given if value is not None)
+    """Return all bounds that the threshold should meet, as text."""
+    of_rates = [class_bounds(chosen)] if class_bounds(chosen) else []
+    return " and ".join([*of_rates, *map(search_bound, chosen.search_bounds)])
+
+
+def search_bound(one: HeldBound) -> str:
+    """Return a bound on a figure of searches as text: ``FPIR <= 1 %``."""
+    if one.name == "max_false_accepts_per_query":
+        return f"wrong per search <= {number(one.limit)}"
+    name = {"max_fpir": "FPIR", "min_precision": "precision"}.get(one.name, "identification")
+    return f"{name} {'>=' if one.name.startswith('min') else '<='} {rate(one.limit)}"
 
 
 def outcome_cells(found: Outcome) -> tuple[str, ...]:

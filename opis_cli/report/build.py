@@ -14,7 +14,8 @@ from opis_cli.scoring.deployed import judge_deployed, worst_classes
 from opis_cli.scoring.inequity import differentials
 from opis_cli.scoring.operating import operating_points
 from opis_cli.scoring.opis import Consistency, EpsOpis, consistency_by, consistency_of, opis_by
-from opis_cli.scoring.pooled import equal_error, open_set, recall_at_1
+from opis_cli.scoring.pooled import equal_error, recall_at_1
+from opis_cli.scoring.search import open_set
 from opis_cli.settings import Settings
 from opis_cli.statistics.held_out import held_out
 from opis_cli.statistics.intervals import intervals
@@ -75,7 +76,7 @@ def build_report(
         ),
         deployed=None
         if deployed is None
-        else judge_deployed(counts, consistency, deployed, max_far, max_frr, beta),
+        else judge_deployed(counts, consistency, deployed, max_far, max_frr, beta, settings.prior),
         intervals=intervals(counts, consistency, chosen, beta=beta, eps=eps, seed=seed),
         held_out=held_out(counts, max_far, max_frr),
         differentials=differentials(counts, at),

@@ -77,6 +77,10 @@ class Evaluation:
         prefer: Prefer | None = None,
         confidence: float | None = None,
         *,
+        max_false_accepts_per_query: float | None = None,
+        max_fpir: float | None = None,
+        min_precision: float | None = None,
+        min_identification: float | None = None,
         prior: float | None = None,
         cost_fa: float | None = None,
         cost_fr: float | None = None,
@@ -92,9 +96,12 @@ class Evaluation:
         confidence : float, optional
             Confidence with which the bounds must hold on other classes. By default that of the
             run.
+        max_false_accepts_per_query, max_fpir, min_precision, min_identification : float, optional
+            Bounds on figures of searches, as ``evaluate`` has them. If any bound is given, those of
+            the run do not apply.
         prior, cost_fa, cost_fr : float, optional
-            Share of genuine pairs, and costs of the errors, for ``prefer="cost"``. By default those
-            of the run.
+            Share of genuine pairs for ``min_precision``, and with the costs of the errors for
+            ``prefer="cost"``. By default those of the run.
         """
         asked = {name: value for name, value in locals().items() if name != "self"}
         return self.advise(asked).recommendation

@@ -200,7 +200,8 @@ def _outcome(counts: PairCounts, settings: Settings, place: int) -> Outcome:
         consistency = consistency_of(
             counts, settings.calibration_range, settings.beta, settings.eps
         )
-        opis, chosen = consistency.opis, recommended(counts, consistency, settings)
+        opis = consistency.opis
+        chosen = recommended(counts, consistency, settings)
     except InputError:
         pass
     return _outcome_of(counts, place, opis, chosen, settings.metric)

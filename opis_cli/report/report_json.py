@@ -52,6 +52,44 @@ def from_json(kind: type[T], text: str) -> T:
     return record
 
 
+def of_version(
+    kind: type[T], text: str, where: str | Path, latest: int, unversioned: int | None = None
+) -> T:
+    """Return the record of a type that a JSON text with the key ``schema_version`` holds.
+
+    Parameters
+    ----------
+    kind : type
+    text : str
+    where : str or Path
+        Name of the file, for errors.
+    latest : int
+        The latest version that this opis reads.
+    unversioned : int, optional
+        Version of texts without the key. By default they are damaged.
+
+    Raises
+    ------
+    RunError
+        A newer opis wrote it.
+    ValueError, KeyError, TypeError, RecursionError
+        The text is not such a record.
+    """
+    raw = json.loads(text, parse_constant=_refuse_constant)
+    if not isinstance(raw, dict):
+        raise TypeError("no object")
+    version = raw.get("schema_version", unversioned)
+    if type(version) is not int or version < 1:
+        raise ValueError(f"schema_version is {version!r}")
+    if version > latest:
+        raise RunError(
+            f"{where}: written by a newer opis (schema {version}, this one reads up to {latest}); "
+            "upgrade opis-cli"
+        )
+    record: T = _record(kind, raw)
+    return record
+
+
 def load_report(path: str | Path) -> Report:
     """Read a report from a run folder or a ``report.json``.
 
@@ -63,23 +101,13 @@ def load_report(path: str | Path) -> Report:
     path = Path(path)
     file = path / REPORT_FILE if path.is_dir() else path
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-        version = raw["schema_version"]
-        if type(version) is not int or version < 1:
-            raise ValueError(f"schema_version is {version!r}")
-        if version > SCHEMA_VERSION:
-            raise RunError(
-                f"{file}: written by a newer opis (schema {version}, this one reads up to "
-                f"{SCHEMA_VERSION}); upgrade opis-cli"
-            )
-        report: Report = _record(Report, raw)
+        return of_version(Report, file.read_text(encoding="utf-8"), file, SCHEMA_VERSION)
     except OSError as error:
         raise RunError(
             f"{file}: cannot be read ({error.strerror}); is this a run folder?"
         ) from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{file}: damaged report ({error!r}); evaluate the source again") from None
-    return report
 
 
 def _refuse_constant(name: str) -> float:

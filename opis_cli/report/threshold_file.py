@@ -1,27 +1,33 @@
-"""Write ``threshold.json``, the small file to deploy, and read thresholds that users give."""
+"""Write ``threshold.json``, the small file to deploy, and read thresholds that users give.
 
-import dataclasses
-import json
+``opis_cli.threshold`` decides pairs by the file.
+"""
+
 import math
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from opis_cli.errors import RunError, SettingsError
 from opis_cli.files import write_text
 from opis_cli.report.advice import Advice
 from opis_cli.report.records import Report
 from opis_cli.report.report_json import to_json
+from opis_cli.report.threshold_record import (
+    GroupThresholds,
+    RemedyOf,
+    ReviewThresholds,
+    ThresholdFile,
+    accept_rule,
+    text_of,
+    threshold_file,
+)
 from opis_cli.scoring.by_group import ACROSS, ACROSS_SCORES, ByGroup
 from opis_cli.scoring.pooled import RatesAt
 from opis_cli.scoring.recommend import Recommendation
 from opis_cli.scoring.review import Review
 from opis_cli.settings import Metric
 from opis_cli.text import SIMILARITIES, as_known, scale
-
-ACCEPT_RULE = "distance <= threshold"
-
-
-ACCEPT_SCORE_RULE = "score >= threshold"
+from opis_cli.values import Scale, on_named_scale
 
 
 def threshold_json(report: Report, advice: Advice | Report) -> str | None:
@@ -30,60 +36,59 @@ def threshold_json(report: Report, advice: Advice | Report) -> str | None:
     With review, the threshold is the one up to which pairs are accepted without review. The result
     is None if there is no threshold to accept by.
     """
-    chosen, review, metric = advice.recommendation, advice.review, report.settings["metric"]
+    chosen, review = advice.recommendation, advice.review
+    metric: Metric = report.settings["metric"]
     at: RatesAt | Recommendation | None = chosen
     same = chosen.equivalents
     if review is not None and not review.one_threshold:
         at, same = chosen.at_max_far, review.accept_equivalents
     if at is None or at.threshold is None:
         return None
+    name = report.source.remedy
     return to_json(
-        {
-            "threshold": as_known(at.threshold, metric),
-            "metric": metric,
-            "accept": ACCEPT_RULE if same.score is None else ACCEPT_SCORE_RULE,
-            "equivalents": dataclasses.asdict(same),
-            "review": _review(review, metric),
-            "max_far": chosen.max_far,
-            "max_frr": chosen.max_frr,
-            "far": at.far,
-            "frr": at.frr,
-            "confidence": chosen.confidence,
-            "groups": None if advice.groups is None else _by_group(report, advice.groups),
-            "source_sha256": report.source.sha256,
-            "created": report.created,
-            "opis_version": report.opis_version,
-        }
+        ThresholdFile(
+            threshold=as_known(at.threshold, metric),
+            metric=metric,
+            accept=accept_rule(metric),
+            equivalents=same,
+            review=_review(review, metric),
+            groups=None if advice.groups is None else _by_group(report, advice.groups),
+            remedy=None if name is None else RemedyOf(name, report.source.remedy_sha256),
+            max_far=chosen.max_far,
+            max_frr=chosen.max_frr,
+            far=at.far,
+            frr=at.frr,
+            confidence=chosen.confidence,
+            source_sha256=report.source.sha256,
+            created=report.created,
+            opis_version=report.opis_version,
+        )
     )
 
 
-def _by_group(report: Report, groups: ByGroup) -> dict[str, Any]:
+def _by_group(report: Report, groups: ByGroup) -> GroupThresholds:
     """Return thresholds by group, and the rules for other groups and for pairs across groups."""
     metric = report.settings["metric"]
-    return {
-        "column": report.source.group_column,
-        "max_far": groups.max_far,
-        "thresholds": {
+    return GroupThresholds(
+        column=report.source.group_column,
+        max_far=groups.max_far,
+        thresholds={
             str(one.name): as_known(one.threshold, metric)
             for one in groups.groups
             if one.threshold is not None
         },
-        "other_groups": as_known(groups.threshold, metric),
-        "across_groups": ACROSS_SCORES if metric in SIMILARITIES else ACROSS,
-    }
+        other_groups=as_known(groups.threshold, metric),
+        across_groups=ACROSS_SCORES if metric in SIMILARITIES else ACROSS,
+    )
 
 
-def _review(review: Review | None, metric: Metric) -> dict[str, Any] | None:
+def _review(review: Review | None, metric: Metric) -> ReviewThresholds | None:
     """Return the two thresholds on the user's scale, or None without review."""
     if review is None:
         return None
     ends = review.accept_threshold, review.refuse_threshold
     accept, refuse = (None if end is None else as_known(end, metric) for end in ends)
-    return {
-        "accept_threshold": accept,
-        "refuse_threshold": refuse,
-        "refuse_equivalents": dataclasses.asdict(review.refuse_equivalents),
-    }
+    return ReviewThresholds(accept, refuse, review.refuse_equivalents)
 
 
 def write_threshold(report: Report, advice: Advice | Report, file: Path) -> None:
@@ -106,7 +111,8 @@ def read_threshold(text: str, metric: str) -> float:
     Parameters
     ----------
     text : str
-        A number, or the path of a ``threshold.json``.
+        A number, a number on a named scale such as ``similarity:0.8`` or ``l2:0.63``, or the path
+        of a ``threshold.json``.
     metric : str
         Metric of the run. For ``score``, where a higher score means a closer pair, the result is
         the negative of the score.
@@ -114,10 +120,12 @@ def read_threshold(text: str, metric: str) -> float:
     Raises
     ------
     SettingsError
-        The text is neither, the file has another metric, or the number is not a possible distance.
+        The text is none of these, the file has another metric, the metric has no such scale, or the
+        number is not a possible distance.
     """
+    named = on_named_scale(text)
     try:
-        threshold = float(text)
+        threshold = float(text) if named is None else _on_own_scale(text, *named, metric)
     except ValueError:
         threshold = _threshold_of_file(Path(text), metric)
     if metric in SIMILARITIES and math.isfinite(threshold):
@@ -129,24 +137,48 @@ def read_threshold(text: str, metric: str) -> float:
     return threshold
 
 
+def _on_own_scale(text: str, scale: Scale, number: Decimal, metric: str) -> float:
+    """Return a threshold on the scale of the metric, from one on another scale.
+
+    Decimal arithmetic is exact, so that 0.2 is the cosine distance of the similarity 0.8.
+    """
+    own: tuple[Scale, ...] = ("score",) if metric in SIMILARITIES else ("distance",)
+    if metric in ("cosine", "euclidean"):
+        own = ("distance", "l2", "squared-l2")
+    if metric == "cosine":
+        own = ("distance", "similarity", "l2", "squared-l2")
+    if scale not in own:
+        raise SettingsError(
+            f"--threshold {text}: the {metric} metric has no such scale; give "
+            f"{' or '.join(f'{one}:T' for one in own)}"
+        )
+    if scale in ("distance", "score") or (scale == "l2" and metric == "euclidean"):
+        return float(number)
+    if number < (-1 if scale == "similarity" else 0) or (scale == "similarity" and number > 1):
+        ends = "between -1 and 1" if scale == "similarity" else "at 0 or above"
+        raise SettingsError(f"--threshold {text}: a {_SAID[scale]} lies {ends}")
+    if metric == "euclidean":
+        return float(number.sqrt())
+    if scale == "similarity":
+        return float(1 - number)
+    return float((number**2 if scale == "l2" else number) / 2)
+
+
+_SAID = {"similarity": "cosine similarity", "l2": "distance", "squared-l2": "squared distance"}
+
+
 def _threshold_of_file(file: Path, metric: str) -> float:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        threshold, written = content["threshold"], str(content["metric"])
-        if type(threshold) not in (int, float):
-            raise ValueError
-        threshold = float(threshold)
+        read = threshold_file(text_of(file), str(file))
     except OSError as error:
         raise SettingsError(
-            f"--threshold {str(file)!r}: neither a number nor a file that can be read "
-            f"({error.strerror})"
+            f"--threshold {str(file)!r}: neither a number, nor one on a scale such as "
+            f"similarity:0.8, nor a file that can be read ({error.strerror})"
         ) from None
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    except RunError as error:
+        raise SettingsError(f"--threshold {error.args[0]}") from None
+    if read.metric != metric:
         raise SettingsError(
-            f"--threshold {file}: no threshold.json (it needs the keys threshold and metric)"
-        ) from None
-    if written != metric:
-        raise SettingsError(
-            f"--threshold {file}: made for the {written} metric, and these are {scale(metric)}s"
+            f"--threshold {file}: made for the {read.metric} metric, and these are {scale(metric)}s"
         )
-    return threshold
+    return float(read.threshold)

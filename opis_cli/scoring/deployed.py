@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opis_cli.quantities import Share, Some
+from opis_cli.quantities import Amount, Share, Some
 from opis_cli.records import PairCounts
 from opis_cli.scoring.borderline import Borderline, borderline_at
 from opis_cli.scoring.curves import ClassRates, class_figures, class_rates
 from opis_cli.scoring.opis import Consistency
-from opis_cli.scoring.pooled import fpir, pooled_rates
+from opis_cli.scoring.pooled import pooled_rates
+from opis_cli.scoring.search import search_figures
 
 WORST_CLASSES = 10
 
@@ -71,6 +72,15 @@ class Deployed:
         False positive identification rate: share of the queries without a genuine gallery row
         that accept a gallery row at this threshold. Null if there are no such queries, or no
         gallery.
+    false_accepts_per_query : float | None
+        Mean number of accepted impostor rows of one search. Null for scored pairs, and in reports
+        of an older opis.
+    identification : float | None
+        Share of the rows (or queries) with a genuine pair whose nearest other row has the same
+        label and is accepted (DIR). Null for scored pairs, and in reports of an older opis.
+    precision_at_prior : float | None
+        Share of the accepted pairs that would be genuine at the prior of the settings. Null without
+        a prior, and if no pair is accepted.
     worst_classes : tuple[WorstClass, ...]
         Up to ten classes with the lowest utility at this threshold, the lowest first.
     borderline : Borderline | None
@@ -88,6 +98,9 @@ class Deployed:
     fpir: Share | None = None
     worst_classes: "tuple[WorstClass, ...]" = ()
     borderline: Borderline | None = None
+    false_accepts_per_query: Amount | None = None
+    identification: Share | None = None
+    precision_at_prior: Share | None = None
 
 
 def worst_classes(
@@ -126,17 +139,22 @@ def judge_deployed(
     max_far: float | None,
     max_frr: float | None,
     beta: float,
+    prior: float | None = None,
 ) -> Deployed:
     """Compute the rates of a deployed threshold. It must be a grid threshold."""
     index = counts.grid.index_at(threshold)
     at = pooled_rates(counts, index)
     rates = class_rates(counts, beta, threshold)
+    searches = search_figures(counts, prior, index)
     return Deployed(
         threshold=threshold,
         far=at.far,
         frr=at.frr,
         **class_figures(rates, max_far, max_frr),
-        fpir=fpir(counts, threshold),
+        fpir=searches.fpir,
         worst_classes=worst_classes(counts, consistency, rates),
         borderline=borderline_at(counts, index),
+        false_accepts_per_query=searches.false_accepts_per_query,
+        identification=searches.identification,
+        precision_at_prior=searches.precision,
     )

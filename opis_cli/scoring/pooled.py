@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from opis_cli.quantities import Count, Share
-from opis_cli.records import PairCounts
+from opis_cli.records import Curve, PairCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,33 @@ class EqualError:
 
 
 @dataclass(frozen=True, slots=True)
+class IdentificationPoint:
+    """The identification rate at the largest threshold with a FPIR of at most a target.
+
+    Attributes
+    ----------
+    fpir : float
+        Target of the FPIR.
+    threshold : float | None
+        Distance of settings.metric. Null if no threshold meets the target.
+    achieved_fpir : float | None
+        FPIR at the threshold. It is at most the target.
+    identification : float | None
+        Share of the queries with a genuine gallery row whose nearest gallery row has the same label
+        and is accepted (DIR at this FPIR).
+    supported : bool
+        Whether there are at least 3 / fpir queries without a genuine gallery row, which are needed
+        to resolve the target.
+    """
+
+    fpir: Share
+    threshold: float | None
+    achieved_fpir: Share | None
+    identification: Share | None
+    supported: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OpenSet:
     """Queries without a genuine gallery row, and their false positive identification rate.
 
@@ -54,10 +81,14 @@ class OpenSet:
     fpir : float | None
         False positive identification rate: share of these queries that accept a gallery row at
         the recommended threshold. Null if there is no threshold or no such query.
+    identification : tuple[IdentificationPoint, ...]
+        The identification rate at each of several targets of the FPIR, the largest first. Empty if
+        there is no such query, and in reports of an older opis.
     """
 
     queries: Count
     fpir: Share | None
+    identification: tuple[IdentificationPoint, ...] = ()
 
 
 def recall_at_1(counts: PairCounts) -> float | None:
@@ -70,26 +101,20 @@ def recall_at_1(counts: PairCounts) -> float | None:
     return float(counts.nearest_hits.sum() / searchers) if searchers else None
 
 
-def fpir(counts: PairCounts, threshold: float | None) -> float | None:
-    """Return the share of queries without a genuine gallery row that accept a gallery row.
-
-    The result is None if there is no such query, no gallery or no threshold.
-    """
-    strangers = _strangers(counts)
-    if counts.open_set is None or threshold is None or not strangers:
-        return None
-    return float(counts.open_set[counts.grid.index_at(threshold)] / strangers)
-
-
-def open_set(counts: PairCounts, threshold: float | None) -> OpenSet | None:
-    """Return the queries without a genuine gallery row, or None if there is no gallery."""
-    if counts.open_set is None:
-        return None
-    return OpenSet(_strangers(counts), fpir(counts, threshold))
-
-
-def _strangers(counts: PairCounts) -> int:
+def strangers(counts: PairCounts) -> int:
+    """Return the number of rows (with a gallery, of queries) without a genuine pair."""
     return counts.rows - int(counts.searchers.sum())
+
+
+def fpir_curve(counts: PairCounts) -> Curve | None:
+    """Return the FPIR at every threshold, shape (T,).
+
+    It is the share of the queries without a genuine gallery row that accept a gallery row. The
+    result is None if there is no such query, or no gallery.
+    """
+    if counts.open_set is None or not strangers(counts):
+        return None
+    return np.asarray(counts.open_set / strangers(counts))
 
 
 def equal_error(counts: PairCounts) -> EqualError:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from opis_cli.counting.calibration import first_within, is_supported, last_within
 from opis_cli.decimals import significant
@@ -17,9 +18,15 @@ from opis_cli.scoring.curves import class_figures, class_rates
 from opis_cli.scoring.opis import Consistency
 from opis_cli.scoring.pooled import RatesAt, pooled_rates
 from opis_cli.scoring.price import PriceOfOneThreshold, price_of_one_threshold
+from opis_cli.scoring.search import (
+    HeldBound,
+    held_bounds,
+    search_figures,
+    thresholds_meeting,
+)
 from opis_cli.settings import Metric, Prefer
 from opis_cli.text import SIMILARITIES
-from opis_cli.values import Costs
+from opis_cli.values import NO_SEARCH_BOUNDS, Costs, SearchBounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,8 @@ class Recommendation:
         A pair is accepted if its distance is at most this. Null if infeasible. For scores it is
         the negative score, and equivalents.score is the score.
     interval : tuple[float, float] | None
-        Smallest and largest threshold that meet the bounds. Null if infeasible.
+        Smallest and largest threshold that meet the bounds. Null if infeasible. With a bound on the
+        precision, which may fall and rise, others beyond may meet the bounds too.
     prefer : Prefer
         Rule that chooses one of the thresholds that meet the bounds. The smaller one wins a tie.
     max_far : float | None
@@ -110,6 +118,19 @@ class Recommendation:
     borderline : Borderline | None
         Number of pairs so close to the threshold that rounding decides whether they are accepted.
         Null if there is no threshold, or if an older opis wrote the report.
+    fpir : float | None
+        Share of the queries without a genuine gallery row that accept a gallery row. Null if there
+        is no such query, no gallery or no threshold.
+    identification : float | None
+        Share of the rows (or queries) with a genuine pair whose nearest other row has the same
+        label and is accepted: the detection and identification rate (DIR). Null for scored pairs,
+        if there is no threshold, and in reports of an older opis.
+    precision_at_prior : float | None
+        Share of the accepted pairs that would be genuine at the prior of the settings. Null without
+        a prior, and if no pair is accepted.
+    search_bounds : tuple[HeldBound, ...]
+        Bounds on figures of searches: false accepts per query, FPIR, precision at a prior, and
+        identification.
     price_of_one_threshold : PriceOfOneThreshold | None
         What thresholds of the classes' own would save, at the mean FAR of the threshold. If no
         threshold meets the bounds, it is at the mean FAR of at_max_far. Null for scored pairs, with
@@ -144,6 +165,10 @@ class Recommendation:
     classes_needed: Some | None = None
     borderline: Borderline | None = None
     price_of_one_threshold: PriceOfOneThreshold | None = None
+    fpir: Share | None = None
+    identification: Share | None = None
+    precision_at_prior: Share | None = None
+    search_bounds: tuple[HeldBound, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +223,14 @@ def recommend(
     prefer: Prefer,
     beta: float,
     costs: Costs | None = None,
+    searching: SearchBounds = NO_SEARCH_BOUNDS,
     limits: UpperLimits | None = None,
 ) -> Recommendation:
     """Recommend the global threshold to deploy under bounds on the pooled rates.
 
     If the threshold rises, the FAR never falls and the FRR never rises. The thresholds that meet
-    the bounds therefore form one interval ``[t_frr, t_far]``, or there is none.
+    the bounds on these therefore form one interval ``[t_frr, t_far]``, or there is none. Bounds on
+    searches leave some of these thresholds.
 
     Parameters
     ----------
@@ -218,6 +245,8 @@ def recommend(
         Weight of sensitivity in the utility.
     costs : Costs, optional
         Costs of the errors. They are there if ``prefer`` is "cost".
+    searching : SearchBounds
+        Bounds on figures of searches, and the prior of the precision.
     limits : UpperLimits, optional
         If given, the upper limits must meet the bounds instead of the rates.
 
@@ -225,21 +254,34 @@ def recommend(
     -------
     Recommendation
         Its status is "infeasible" if no threshold meets the bounds.
+
+    Raises
+    ------
+    InputError
+        A bound on searches refers to a figure that is undefined here.
     """
     thresholds = counts.grid.thresholds
     far, frr = counts.pooled_far, counts.pooled_frr
     ends = _ends if limits is None else limits.ends
     low, high = ends(counts, max_far, max_frr)
+    allowed = np.zeros(len(thresholds), bool)
+    if low is not None and high is not None:
+        allowed[low : high + 1] = True
+    met = thresholds_meeting(counts, searching)
+    for one in met.values():
+        allowed &= one
     index, interval = None, None
-    if low is not None and high is not None and low <= high:
-        index = _choose(counts, consistency, low, high, prefer, beta, costs)
-        interval = float(thresholds[low]), float(thresholds[high])
+    if allowed.any():
+        index = _choose(counts, consistency, np.flatnonzero(allowed), prefer, beta, costs)
+        first, last = _run_around(allowed, index)
+        interval = float(thresholds[first]), float(thresholds[last])
     at = None if index is None else float(thresholds[index])
     far_upper, frr_upper = (None, None) if limits is None or at is None else limits.at(counts, at)
     rates = None if at is None else class_rates(counts, beta, at)
     figures = class_figures(rates, max_far, max_frr)
     at_max_far = None if max_far is None else pooled_rates(counts, high)
     accepted = None if index is None else int(counts.pooled_impostor[index])
+    searches = None if index is None else search_figures(counts, searching.prior, index)
     genuine = None if index is None else int(counts.pooled_genuine[index])
     return Recommendation(
         status="infeasible" if at is None else "feasible",
@@ -254,7 +296,7 @@ def recommend(
         accepted_impostors=accepted,
         rejected_genuine=None if genuine is None else counts.genuine_total - genuine,
         **figures,
-        false_accepts_per_query=_per_query(counts, accepted),
+        false_accepts_per_query=None if searches is None else searches.false_accepts_per_query,
         precision=_precision(genuine, accepted),
         equivalents=equivalents(at, counts.metric, counts.unit),
         at_max_far=at_max_far,
@@ -268,6 +310,10 @@ def recommend(
             counts,
             figures["class_mean_far"] if at is not None else _mean_far(counts, at_max_far, beta),
         ),
+        fpir=None if searches is None else searches.fpir,
+        identification=None if searches is None else searches.identification,
+        precision_at_prior=None if searches is None else searches.precision,
+        search_bounds=held_bounds(counts, searching, met, index),
     )
 
 
@@ -295,25 +341,24 @@ def _ends(
 def _choose(
     counts: PairCounts,
     consistency: Consistency,
-    low: int,
-    high: int,
+    allowed: Ints,
     prefer: Prefer,
     beta: float,
     costs: Costs | None,
 ) -> int:
-    """Return the index of the preferred threshold from index ``low`` to index ``high``."""
+    """Return the index of the preferred threshold among the allowed ones, by their indices."""
+    low, high = int(allowed[0]), int(allowed[-1])
     if prefer == "low-frr":
         return high
     if prefer == "low-far":
         return low
     if prefer == "cost" and costs is not None:
         cost = curves.expected_cost(counts.pooled_far, counts.pooled_frr, costs)
-        return low + int(np.argmin(cost[low : high + 1]))
+        return int(allowed[np.argmin(cost[allowed])])
     if len(consistency.classes) == 0:
-        pooled = curves.pooled_utility(counts, beta)[low : high + 1]
-        return low + int(np.argmax(pooled))
+        return int(allowed[np.argmax(curves.pooled_utility(counts, beta)[allowed])])
     by_class = counts.grid.by_class
-    columns = np.flatnonzero((by_class >= low) & (by_class <= high))
+    columns = np.flatnonzero(np.isin(by_class, allowed))
     if len(columns) == 0:
         # There are only pooled counts here. Take the end that the only bound determines.
         return high if high + 1 < len(counts.grid.thresholds) else low
@@ -322,22 +367,19 @@ def _choose(
     return int(by_class[columns[np.argmax(utility)]])
 
 
+def _run_around(allowed: NDArray[np.bool_], index: int) -> tuple[int, int]:
+    """Return the first and the last index of the run of allowed thresholds around one of them."""
+    out = np.flatnonzero(~allowed)
+    place = int(np.searchsorted(out, index))
+    first = int(out[place - 1]) + 1 if place else 0
+    return first, int(out[place]) - 1 if place < len(out) else len(allowed) - 1
+
+
 def _precision(genuine: int | None, impostors: int | None) -> float | None:
     """Return the genuine share of the accepted pairs, or None if no pair is accepted."""
     if genuine is None or impostors is None or genuine + impostors == 0:
         return None
     return genuine / (genuine + impostors)
-
-
-def _per_query(counts: PairCounts, accepted: int | None) -> float | None:
-    """Return the mean number of accepted impostor rows per query.
-
-    The result is None for scored pairs, whose rows are unknown.
-    """
-    if accepted is None or counts.metric in ("distance", "score"):
-        return None
-    # With a gallery, only one row of each pair is a query. Otherwise both rows are.
-    return accepted * (1 if counts.open_set is not None else 2) / counts.rows
 
 
 def equivalents(threshold: float | None, metric: Metric, unit: bool) -> Equivalents:

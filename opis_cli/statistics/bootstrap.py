@@ -134,10 +134,13 @@ def pooled_frr_of_draws(weights: Weights, counts: PairCounts, columns: Ints) -> 
 
 
 def frr_at_far(weights: Weights, counts: PairCounts, max_far: float) -> Curve:
-    """Return the pooled FRR of each draw at its largest threshold within a bound on the FAR.
+    """Return the pooled FRR of each draw at the threshold where its FAR reaches a bound.
 
-    Each draw chooses its own threshold, so the figure varies as the threshold does. It is NaN in a
-    draw without such a threshold. Shape (replicates,).
+    Each draw chooses its own threshold: the last one before the FAR goes beyond the bound. So the
+    figure varies as the threshold does. It is NaN in a draw without such a threshold. A pair of two
+    classes that were not drawn weighs -1, so the FAR of a draw may fall a little as the threshold
+    rises. If it goes beyond the bound more than once, one of these thresholds is taken. Shape
+    (replicates,).
     """
     return pooled_frr_of_draws(weights, counts, last_within_far(weights, counts, max_far))
 

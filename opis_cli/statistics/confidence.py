@@ -32,6 +32,7 @@ def recommended(counts: PairCounts, consistency: Consistency, settings: Settings
         prefer=settings.prefer,
         beta=settings.beta,
         costs=settings.costs,
+        searching=settings.search_bounds,
         limits=limits,
     )
     if confidence is None or chosen.threshold is not None:

@@ -213,7 +213,7 @@ def _threshold(
         return None
     band, value = far, chosen.far
     rate: Rate = "far"
-    if chosen.confidence is None:
+    if chosen.confidence is None and not chosen.search_bounds:
         if chosen.max_far is not None and chosen.threshold == chosen.interval[1]:
             value = chosen.max_far
         elif chosen.max_frr is not None and chosen.threshold == chosen.interval[0]:

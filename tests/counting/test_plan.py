@@ -24,7 +24,8 @@ from opis_cli.embeddings.gallery import with_gallery
 from opis_cli.embeddings.read import read_as
 from opis_cli.records import Grid
 from opis_cli.scoring.axis import over_whole_axis
-from opis_cli.scoring.pooled import OpenSet, open_set, recall_at_1
+from opis_cli.scoring.pooled import OpenSet, recall_at_1
+from opis_cli.scoring.search import open_set
 from opis_cli.settings import Settings
 
 ROUNDING = 1e-6

@@ -1,4 +1,5 @@
-"""Makes ``report.schema.json`` from the records: ``python tests/report/schema.py``.
+"""Makes ``report.schema.json`` and ``threshold.schema.json`` from the records:
+``python tests/report/schema.py``.
 
 Pydantic reads types and limits; descriptions are those of the records' docstrings, and of the
 settings' declaration.
@@ -17,21 +18,26 @@ from pydantic import TypeAdapter
 
 import opis_cli
 from opis_cli.report.records import SCHEMA_VERSION, Report
+from opis_cli.report.threshold_record import THRESHOLD_VERSION, ThresholdFile
 from opis_cli.settings import ABOUT, Settings
 
-FILE = Path(opis_cli.__file__).parent / "report" / "report.schema.json"
+FOLDER = Path(opis_cli.__file__).parent / "report"
+TITLES = ("opis report", "opis threshold")
 ABOUT_ALL = (
     "report.json of a run: scores, settings and provenance. Rates and utilities are shares from 0 "
     "to 1; a null stands for what is undefined."
 )
 
 
+ABOUT_THRESHOLD = (
+    "threshold.json: the threshold to deploy. Rates are shares from 0 to 1; a null stands for what "
+    "was not asked for."
+)
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema of a report that this opis writes."""
-    made = TypeAdapter(Report).json_schema(mode="serialization")
-    described = made["$defs"] | {"Report": made}
-    for record in records(Report):
-        _describe(record, described[record.__name__])
+    made = _of_records(Report, SCHEMA_VERSION)
     settings = TypeAdapter(Settings).json_schema(mode="serialization")
     for name, about in ABOUT.items():
         words = about.choices or ("its", "words")
@@ -42,17 +48,36 @@ def schema() -> dict[str, Any]:
     made["properties"]["settings"] |= {"$ref": "#/$defs/Settings"}
     for key in ("type", "additionalProperties"):
         made["properties"]["settings"].pop(key)
-    made["properties"]["schema_version"]["const"] = SCHEMA_VERSION
     # An infeasible recommendation has no threshold.
     made["$defs"]["Recommendation"] |= {
         "if": {"properties": {"status": {"const": "infeasible"}}},
         "then": {"properties": {name: {"type": "null"} for name in _OF_A_THRESHOLD + _PER_PAIR}},
         "else": {"properties": {name: {"not": {"type": "null"}} for name in _OF_A_THRESHOLD}},
     }
+    return _headed(made, TITLES[0], ABOUT_ALL)
+
+
+def threshold_schema() -> dict[str, Any]:
+    """The JSON Schema of a ``threshold.json`` that this opis writes."""
+    made = _of_records(ThresholdFile, THRESHOLD_VERSION)
+    return _headed(made, TITLES[1], ABOUT_THRESHOLD)
+
+
+def _of_records(record: type, version: int) -> dict[str, Any]:
+    """The schema of a record and of those in it, as files of a version have them."""
+    made = TypeAdapter(record).json_schema(mode="serialization")
+    described = made.get("$defs", {}) | {record.__name__: made}
+    for one in records(record):
+        _describe(one, described[one.__name__])
+    made["properties"]["schema_version"]["const"] = version
+    return made
+
+
+def _headed(made: dict[str, Any], title: str, about: str) -> dict[str, Any]:
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "opis report",
-        "description": ABOUT_ALL,
+        "title": title,
+        "description": about,
     }
     return _untitled(head | {key: made[key] for key in made if key not in head})
 
@@ -102,14 +127,14 @@ def _untitled(made: Any) -> Any:
     return {
         key: _untitled(value)
         for key, value in made.items()
-        if not (key == "title" and value != "opis report") and key != "default"
+        if not (key == "title" and value not in TITLES) and key != "default"
     }
 
 
-def text() -> str:
-    return json.dumps(schema(), indent=1) + "\n"
+FILES = {"report.schema.json": schema, "threshold.schema.json": threshold_schema}
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{FILE.name} written\n")
-    FILE.write_text(text(), encoding="utf-8")
+    for name, make in FILES.items():
+        (FOLDER / name).write_text(json.dumps(make(), indent=1) + "\n", encoding="utf-8")
+        sys.stdout.write(f"{name} written\n")

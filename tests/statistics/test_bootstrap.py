@@ -31,6 +31,7 @@ def some_weights(classes, replicates, seed=0):
         {"max_frr": 0.3, "prefer": "low-far"},
         {"max_far": 0.3, "prefer": "worst-classes", "beta": 2.0, "eps": 0.3},
         {"max_far": 1e-3, "max_frr": 1e-3},
+        {"prefer": "cost", "prior": 0.1, "cost_fa": 2.0, "cost_fr": 1.0},
     ],
 )
 @pytest.mark.parametrize("name", ["blobs", "long_tail", "duplicated", "many_singletons"])

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from opis_cli.judging.changes import ClassChange
 from opis_cli.records import Ints
 from opis_cli.render.page.payload import NAME_WIDTH
-from opis_cli.render.words import bounds, rule
+from opis_cli.render.words import bounds, class_bounds
 from opis_cli.report.asked import threshold_option
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.scoring.deployed import Deployed
 from opis_cli.scoring.operating import Operating, rates_at
 from opis_cli.scoring.review import Review
 from opis_cli.scoring.who_pays import FEW_PAIRS, ClassErrors, who_pays
-from opis_cli.text import as_known, number, plain, rate, shown
+from opis_cli.text import as_known, number, plain, rate, rule, shown
 
 WORST_ROWS = 50
 """Rows of the table of classes that the page has without its script."""
@@ -82,7 +82,7 @@ def answer(run: Evaluation, verb: str = "Deploy", in_use: float | None = None) -
         f"{rate(at.frr)} of the pairs that should (FRR)."
     ]
     if chosen.classes_meeting_bounds is not None:
-        asked = bounds(chosen).replace(" and ", " or ")
+        asked = class_bounds(chosen).replace(" and ", " or ")
         lines.append(f"{rate(1 - chosen.classes_meeting_bounds)} of the {many} break {asked}.")
     return Answer(
         title=f"{verb} {rule(chosen.threshold, metric)}",

@@ -5,12 +5,11 @@ from rich.text import Text
 
 from opis_cli.render.terminal.blocks import section
 from opis_cli.render.terminal.threshold import RIGHT, WRONG, recommendation
-from opis_cli.render.words import rule
 from opis_cli.report.advice import Advice
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.scoring.review import Review
-from opis_cli.text import number, rate, shown
+from opis_cli.text import number, rate, rule, shown
 
 
 def advised(run: Evaluation, advice: Advice, *, details: bool) -> RenderableType:

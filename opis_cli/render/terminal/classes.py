@@ -8,7 +8,7 @@ from rich.text import Text
 from opis_cli.render.terminal.blocks import hanging, titled
 from opis_cli.render.terminal.evidence import fitted_table
 from opis_cli.render.terminal.threshold import FEW_CARRIERS
-from opis_cli.render.words import bounds
+from opis_cli.render.words import class_bounds
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.scoring.operating import rates_at
@@ -74,7 +74,7 @@ def paying(run: Evaluation) -> RenderableType | None:
         return None
     threshold, told, share = at
     if share is not None:
-        asked = bounds(report.recommendation).replace(" and ", " or ")
+        asked = class_bounds(report.recommendation).replace(" and ", " or ")
         classes = f"{rate(1 - share)} of the {source.evaluable_classes:,} {source.many}"
         told = f"{classes} break {asked} {told}".rstrip()
     far_at: float = threshold

@@ -12,10 +12,10 @@ from opis_cli.render.terminal.threshold import (
     borderline,
     recommendation_details,
 )
-from opis_cli.render.words import bounds
+from opis_cli.render.words import class_bounds
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
-from opis_cli.text import number, plain, rate, scale, shown
+from opis_cli.text import number, on_scale, plain, rate, scale, shown
 
 _SIZES_ALIKE = 5
 """Ratio of the largest to the smallest class above which the share of noise is rough."""
@@ -27,6 +27,7 @@ def details(run: Evaluation) -> list[RenderableType]:
     blocks = [
         _read(report),
         _recommendation(report),
+        _identification(report),
         _consistency(report),
         _intervals(report),
         _held_out(report),
@@ -54,11 +55,29 @@ def _recommendation(report: Report) -> RenderableType | None:
     rows = [
         (f"FAR, {one} mean", rate(chosen.class_mean_far), f"each of the {many} weighs the same"),
         (f"FRR, {one} mean", rate(chosen.class_mean_frr), f"each of the {many} weighs the same"),
-        (f"{many} within the bounds", rate(chosen.classes_meeting_bounds), bounds(chosen)),
+        (f"{many} within the bounds", rate(chosen.classes_meeting_bounds), class_bounds(chosen)),
         ("precision", rate(chosen.precision), "genuine share of the accepted pairs"),
+        ("precision at the prior", rate(chosen.precision_at_prior), _at_prior(report)),
+        ("identification (DIR)", rate(chosen.identification), "nearest row right and accepted"),
     ]
     known = [row for row in rows if row[1] != "–"]
     return Group(section("DEPLOY", known, f"chosen by --prefer {chosen.prefer}"), *found)
+
+
+def _at_prior(report: Report) -> str:
+    return f"if {rate(report.settings.get('prior'))} of the pairs are genuine"
+
+
+def _identification(report: Report) -> RenderableType | None:
+    """Return the identification at several FPIRs, with a gallery that lacks some queries."""
+    if report.open_set is None or not report.open_set.identification:
+        return None
+    metric, rows = report.settings["metric"], []
+    for one in report.open_set.identification:
+        at = "no threshold" if one.threshold is None else f"at {on_scale(one.threshold, metric)}"
+        few = "" if one.supported else "; too few queries to show this FPIR"
+        rows.append((f"DIR at FPIR {rate(one.fpir)}", rate(one.identification), f"{at}{few}"))
+    return section("IDENTIFICATION", rows, "nearest gallery row right and accepted")
 
 
 def _consistency(report: Report) -> RenderableType:
@@ -151,7 +170,11 @@ def _held_out(report: Report) -> RenderableType | None:
     rows = [
         ("FAR, mean of the folds", rate(found.far_mean), f"at most {rate(found.far_max)}"),
         ("FRR, mean of the folds", rate(found.frr_mean), f"at most {rate(found.frr_max)}"),
-        ("Folds that held the bounds", rate(found.bounds_held), bounds(report.recommendation)),
+        (
+            "Folds that held the bounds",
+            rate(found.bounds_held),
+            class_bounds(report.recommendation),
+        ),
     ]
     told = f"{found.folds} folds, each at the threshold of the others"
     note = "Right at its bound a threshold failed in 58 to 61 % of folds; see --confidence."
@@ -184,7 +207,7 @@ def _deployed(report: Report) -> RenderableType | None:
         return None
     far, frr = deployed.far or 0.0, deployed.frr or 0.0
     sides = round(far * pairs.impostor), round(frr * pairs.genuine)
-    within, asked = f"{report.source.many} within the bounds", bounds(report.recommendation)
+    within, asked = f"{report.source.many} within the bounds", class_bounds(report.recommendation)
     rows = [
         (f"FAR, {one} mean", rate(deployed.class_mean_far), ""),
         (f"FRR, {one} mean", rate(deployed.class_mean_frr), ""),

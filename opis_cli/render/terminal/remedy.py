@@ -106,6 +106,12 @@ def _answer(trial: Trial) -> list[RenderableType]:
 
 def _remarks(trial: Trial) -> list[str]:
     found = []
+    others = trial.tried[1:]
+    if any(one.verdict == "not shown" and _beyond_zero(one) for one in others):
+        found.append(
+            f"An interval beyond 0 alone shows nothing: of {len(others)} remedies tried, chance "
+            "makes some look good. The verdicts allow for that (Holm)."
+        )
     if not trial.supported:
         found.append(
             f"The held-out impostor pairs are too few to resolve FAR {rate(trial.max_far)}; the "
@@ -114,6 +120,12 @@ def _remarks(trial: Trial) -> list[str]:
     for name, why in trial.not_tried.items():
         found.append(f"{name} was not tried: {plain(why, 200)}.")
     return found
+
+
+def _beyond_zero(one: Tried) -> bool:
+    """Return whether the interval of the change of the FRR does not hold 0."""
+    interval = one.intervals[JUDGED]
+    return interval is not None and (interval[0] > 0 or interval[1] < 0)
 
 
 def _next(trial: Trial, source: str, out: str | None, written: str | None) -> Commands:

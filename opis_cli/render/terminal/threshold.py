@@ -8,14 +8,15 @@ from rich.text import Text
 
 from opis_cli import decimals
 from opis_cli.render.terminal.blocks import hanging, marked, section
-from opis_cli.render.words import bounds, price_sentence, rule
+from opis_cli.render.words import bounds, price_sentence, search_bound
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.records import Report
 from opis_cli.scoring.borderline import Borderline
 from opis_cli.scoring.pooled import RatesAt
 from opis_cli.scoring.recommend import Recommendation
+from opis_cli.scoring.search import HeldBound
 from opis_cli.statistics.carriers import carriers_of_far
-from opis_cli.text import number, plain, rate, shown
+from opis_cli.text import number, plain, rate, rule, shown
 
 WRONG = "wrong matches accepted (FAR)"
 RIGHT = "right matches rejected (FRR)"
@@ -57,14 +58,29 @@ def _deploy(chosen: Recommendation, report: Report) -> RenderableType:
     other = "" if similarity is None else f"   (similarity >= {decimals.text(similarity)})"
     counted = chosen.accepted_impostors or 0, chosen.rejected_genuine or 0
     rows = _rates(report, (chosen.far, chosen.frr), counted, (chosen.max_far, chosen.max_frr))
+    name = "max_false_accepts_per_query"
+    per_search = [one for one in chosen.search_bounds if one.name == name]
+    others = [one for one in chosen.search_bounds if one.name != name]
     if chosen.false_accepts_per_query is not None:
         per_query = number(chosen.false_accepts_per_query, 3)
-        rows.append(("wrong matches in one search", per_query, f"of {_searched(report)}"))
+        most = "".join(f"; bound {number(one.limit)}" for one in per_search)
+        rows.append(("wrong matches in one search", per_query, f"of {_searched(report)}{most}"))
+    rows += [_held_row(one, report) for one in others]
     for name, upper in (("FAR", chosen.far_upper), ("FRR", chosen.frr_upper)):
         if chosen.confidence is not None:
             remark = f"on other classes, {100 * chosen.confidence:g} % confidence"
             rows.append((f"{name} at most", rate(upper), remark))
     return section("DEPLOY", rows, Text.assemble((rule(threshold, metric), "bold"), other))
+
+
+def _held_row(one: HeldBound, report: Report) -> tuple[str, str, str]:
+    """Return the figure of a bound on the FPIR, the precision or the identification."""
+    prior = report.settings.get("prior")
+    name, of = {
+        "max_fpir": ("strangers who find a match", "of the queries without a match (FPIR)"),
+        "min_precision": ("genuine among the accepted", f"at prior {rate(prior)}"),
+    }.get(one.name, ("right row found and accepted", "of the searches (DIR)"))
+    return name, rate(one.value), f"{of}; bound {rate(one.limit)}"
 
 
 def _searched(report: Report) -> str:
@@ -136,13 +152,14 @@ def _price(chosen: Recommendation, report: Report, *, saves: bool) -> list[Rende
 
 def _infeasible(chosen: Recommendation, report: Report) -> RenderableType:
     rows = [
-        _one_bound(at, name, bound, report)
+        _one_bound(at, f"{name} <= {rate(bound)}", report)
         for name, at, bound in (
             ("FAR", chosen.at_max_far, chosen.max_far),
             ("FRR", chosen.at_max_frr, chosen.max_frr),
         )
         if at is not None
     ]
+    rows += [_one_bound(one.alone, search_bound(one), report) for one in chosen.search_bounds]
     asked = bounds(chosen)
     if chosen.confidence is not None:
         asked += f" with {100 * chosen.confidence:g} % confidence"
@@ -156,12 +173,12 @@ def _infeasible(chosen: Recommendation, report: Report) -> RenderableType:
     return Group(block, *marked([note]))
 
 
-def _one_bound(at: RatesAt, name: str, bound: float | None, report: Report) -> tuple[str, str, str]:
+def _one_bound(at: RatesAt, bound: str, report: Report) -> tuple[str, str, str]:
     """Return what one bound alone would cost."""
-    label = f"{name} <= {rate(bound)} alone"
+    label = f"{bound} alone"
     if at.threshold is None:
-        why = "no threshold does, not even 0"
-        if name == "FRR" and report.pairs.unscored_genuine:
+        why = "no threshold does" if ">=" in bound else "no threshold does, not even 0"
+        if bound.startswith("FRR") and report.pairs.unscored_genuine:
             why = f"{report.pairs.unscored_genuine:,} genuine pairs have no score"
         return label, "–", why
     rates = f"FAR {rate(at.far)}, FRR {rate(at.frr)}"

@@ -1,0 +1,1 @@
+"""Decide tables of pairs by a threshold."""

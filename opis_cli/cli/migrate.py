@@ -133,4 +133,6 @@ def migrate(
         from opis_cli.render.terminal.migrate import migration_summary
 
         folder = None if out is None else str(out)
-        show(migration_summary(found.facts, found.flips, found.classes, (old, new), folder))
+        of_new = runs[1].report.recommendation
+        typed = old, new
+        show(migration_summary(found.facts, found.flips, found.classes, of_new, typed, folder))

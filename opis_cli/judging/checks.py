@@ -10,7 +10,7 @@ from opis_cli.evidence.flips import BOTH, OLD_ONLY, Flips
 from opis_cli.judging.changes import Change
 from opis_cli.judging.evidence import ErrorPair, suspect_rows
 from opis_cli.judging.limits import DEFAULT_CONFIDENCE, Demands, Limit, Unit
-from opis_cli.judging.migration import counts_of
+from opis_cli.judging.migration import counts_of, in_use
 from opis_cli.records import Curve
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import Evidence
@@ -18,7 +18,7 @@ from opis_cli.scoring.operating import Operating
 from opis_cli.scoring.search import search_figures
 from opis_cli.statistics import bootstrap
 from opis_cli.statistics.family import holm, share_within
-from opis_cli.text import number, plain, rate, shown
+from opis_cli.text import number, on_scale, plain, rate, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,16 @@ def suspects(limit: Limit, evidence: Evidence) -> Check:
     return _check(dataclasses.replace(limit, amount=allowed, relative=False), value, remark)
 
 
-def changed_decisions(limit: Limit, flips: Flips | None) -> Check:
+def changed_decisions(limit: Limit, flips: Flips | None, base: Evaluation | None) -> Check:
     """Check the limit on decisions that change. ``flips`` is None if the run has no threshold."""
-    if flips is None:
+    if flips is None or base is None:
         return _check(limit, None, _NO_THRESHOLD)
+    at, kind = in_use(base)
     found = counts_of(flips)
     remark = (
         f"genuine pairs: {found.genuine_lost:,} lost and {found.genuine_won:,} won; impostors: "
-        f"{found.impostors_let_in:,} let in and {found.impostors_kept_out:,} kept out"
+        f"{found.impostors_let_in:,} let in and {found.impostors_kept_out:,} kept out; the "
+        f"baseline is at its {kind} {on_scale(at, base.settings.metric)}"
     )
     # Rounded first, as binary fractions are not exact: 29 % of 100 pairs would be 28.
     accepted = int(flips.pairs[:, [OLD_ONLY, BOTH]].sum())

@@ -168,7 +168,9 @@ def judge(
         evidence = run.evidence(evidence)
         if evidence is None:
             raise no_evidence(run.folder, f"--{SUSPECTS}")
-    checks = tuple(_check(limit, run, at, worse, evidence, flips) for limit in demands.limits)
+    checks = tuple(
+        _check(limit, run, at, worse, evidence, flips, baseline) for limit in demands.limits
+    )
     checks, behind = _explained(checks, demands, run, at, evidence)
     tested = sum(check.p is not None for check in worse.values())
     return Verdict(
@@ -198,11 +200,12 @@ def _check(
     worse: dict[str, Check],
     evidence: Evidence | None,
     flips: Flips | None,
+    base: Evaluation | None,
 ) -> Check:
     if limit.rule.is_worsening:
         return worse[limit.rule.name]
     if limit.rule.name == FLIPS:
-        return changed_decisions(limit, flips)
+        return changed_decisions(limit, flips, base)
     if limit.rule.name == SUSPECTS and evidence is not None:
         return suspects(limit, evidence)
     return absolute(limit, run, at)

@@ -113,9 +113,9 @@ class Migration:
     by : {"far", "frr"}
         The rate that the new threshold keeps: its rate is at most that of the old model.
     bounds_met : bool
-        Whether the new model meets ``max_far`` and ``max_frr`` at the new threshold.
+        Whether the new threshold is one of those that meet all bounds of the new run.
     max_far, max_frr : float or None
-        The bounds of the new run.
+        The bounds of the new run on the pooled rates.
     flips : FlipCounts
     genuine_pairs, impostor_pairs : int
         Numbers of all pairs.
@@ -273,24 +273,20 @@ def _interval(
 def facts(old: Evaluation, new: Evaluation, thresholds: Thresholds, flips: Flips) -> Migration:
     """Put what was found into a record, with thresholds on the user's scales."""
     one, two = old.settings.metric, new.settings.metric
-    max_far, max_frr = new.settings.bounds
+    chosen = new.report.recommendation
     rates = [_rates(new, flips, state) for state in (OLD_ONLY, NEW_ONLY)]
     interval = thresholds.interval
     if interval is not None:
         ends = sorted(float(as_known(end, two)) for end in interval)
         interval = ends[0], ends[1]
-    met = [
-        rate <= bound
-        for rate, bound in zip(rates[1], (max_far, max_frr), strict=True)
-        if bound is not None
-    ]
+    meeting = chosen.interval
     return Migration(
         old=OldModel(_path(old), one, as_known(thresholds.old, one), thresholds.kind, *rates[0]),
         new=NewModel(_path(new), two, as_known(thresholds.new, two), interval, *rates[1]),
         by=thresholds.by,
-        bounds_met=all(met),
-        max_far=max_far,
-        max_frr=max_frr,
+        bounds_met=meeting is not None and meeting[0] <= thresholds.new <= meeting[1],
+        max_far=chosen.max_far,
+        max_frr=chosen.max_frr,
         flips=counts_of(flips),
         genuine_pairs=new.counts.genuine_total,
         impostor_pairs=new.counts.impostor_total,

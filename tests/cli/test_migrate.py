@@ -43,10 +43,11 @@ def test_a_person_sees_the_threshold_the_flips_and_the_next_command(cli, made, t
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "moved/migration.json").read_text())
     assert f"DEPLOY  cosine distance <= {found['new']['threshold']}" in done.stdout
-    assert f"{found['flips']['genuine_lost']:,} now refused" in done.stdout
-    assert f"{found['flips']['impostors_kept_out']:,} now refused" in done.stdout
+    told = " ".join(done.stdout.split())
+    assert f"genuine, now refused {found['flips']['genuine_lost']:,}" in told
+    assert f"impostors, now refused {found['flips']['impostors_kept_out']:,}" in told
     assert "[red]c" in done.stdout
-    assert "--threshold moved/threshold.json --max-flips" in done.stdout
+    assert "--threshold moved/threshold.json --baseline" in done.stdout
     flips = pd.read_parquet(tmp_path / "moved/flips.parquet")
     assert (flips["id_a"] == "id " + flips["row_a"].astype(str)).all()
     classes = pd.read_parquet(tmp_path / "moved/classes.parquet")
@@ -167,6 +168,7 @@ def test_the_gate_limits_the_decisions_that_change(cli, made, tmp_path):
     done = cli(*gate, flips.total - 1)
     assert done.returncode == 1
     told = " ".join(done.stdout.split())
+    assert f"the baseline is at its recommended cosine distance {old.threshold}" in told
     assert f"{flips.total:,} changed decisions, allowed {flips.total - 1:,}" in told
     assert f"genuine pairs: {flips.genuine_lost:,} lost and {flips.genuine_won:,} won" in told
     # No figure of the two is compared, so nothing is said about figures and classes.

@@ -11,6 +11,8 @@ from opis_cli import decimals
 from opis_cli.judging.migration import Migration, NewModel, OldModel
 from opis_cli.render.terminal.blocks import Commands, hanging, marked, titled
 from opis_cli.render.terminal.evidence import fitted_table
+from opis_cli.render.words import bounds
+from opis_cli.scoring.recommend import Recommendation
 from opis_cli.text import SIMILARITIES, number, plain, rate, scale
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ def migration_summary(
     found: Migration,
     flips: "pd.DataFrame",
     classes: "pd.DataFrame",
+    chosen: Recommendation,
     typed: tuple[str, str],
     out: str | None = None,
 ) -> RenderableType:
@@ -36,13 +39,15 @@ def migration_summary(
     found : Migration
     flips, classes : DataFrame
         The tables of ``opis_cli.migration.Migration``.
+    chosen : Recommendation
+        That of the new run, for its bounds.
     typed : (str, str)
         The old and the new model as a person types them.
     out : str, optional
         Folder that they were written into.
     """
     parts: list[RenderableType] = [
-        *_deploy(found),
+        *_deploy(found, chosen),
         Text(),
         *_changes(found),
         Text(),
@@ -55,11 +60,11 @@ def migration_summary(
         parts += _pairs(flips[flips["kind"] == kind], title)
     if out is not None:
         parts += [Text.assemble(("Written to ", "bold"), plain(out, 400)), Text()]
-    parts.append(_next(typed, out))
+    parts.append(_next(typed, found.old.kind, out))
     return Group(*parts)
 
 
-def _deploy(found: Migration) -> list[RenderableType]:
+def _deploy(found: Migration, chosen: Recommendation) -> list[RenderableType]:
     """Return the new threshold, and both models side by side."""
     new = found.new
     sign = ">=" if new.metric in SIMILARITIES else "<="
@@ -68,7 +73,7 @@ def _deploy(found: Migration) -> list[RenderableType]:
         f"   keeps the {found.by.upper()} of the old model",
     )
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for place, head in enumerate(("  ", "old", "new")):
+    for place, head in enumerate(("  ", f"old, {found.old.kind}", "new")):
         table.add_column(head, justify="right" if place else "left", no_wrap=True)
     both = found.old, found.new
     table.add_row("  threshold", *(Text(decimals.text(one.threshold)) for one in both))
@@ -83,16 +88,12 @@ def _deploy(found: Migration) -> list[RenderableType]:
                 f"({100 * found.confidence:g} %)."
             )
         )
-    bounds = [
-        f"{name} <= {rate(bound)}"
-        for name, bound in (("FAR", found.max_far), ("FRR", found.max_frr))
-        if bound is not None
-    ]
-    if found.bounds_met:
-        parts.append(Text(f"  It meets the bounds of the new run: {', '.join(bounds)}."))
-    else:
-        text = f"It does not meet the bounds of the new run: {', '.join(bounds)}."
-        parts += marked([text])
+    of_new = bounds(chosen)
+    if of_new and found.bounds_met:
+        parts.append(hanging("  ", f"It meets the bounds of the new run: {of_new}."))
+    elif of_new:
+        none = "; no threshold does" if chosen.threshold is None else ""
+        parts += marked([f"It does not meet the bounds of the new run: {of_new}{none}."])
     return parts
 
 
@@ -102,34 +103,18 @@ def _rate(model: OldModel | NewModel, name: str, found: Migration) -> Text:
 
 def _changes(found: Migration) -> list[RenderableType]:
     """Return how many decisions change, which way."""
-    flips = found.flips
+    flips, genuine, impostors = found.flips, found.genuine_pairs, found.impostor_pairs
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for place, head in enumerate(("  ", "pairs", "losses", "", "gains", "")):
+    for place, head in enumerate(("  ", "pairs", "share", "of")):
         table.add_column(head, justify="right" if place else "left", no_wrap=True)
-    for name, pairs, loss, gain, words in (
-        (
-            "genuine",
-            found.genuine_pairs,
-            flips.genuine_lost,
-            flips.genuine_won,
-            ("now refused", "now accepted"),
-        ),
-        (
-            "impostors",
-            found.impostor_pairs,
-            flips.impostors_let_in,
-            flips.impostors_kept_out,
-            ("now accepted", "now refused"),
-        ),
+    for name, number_of, pairs, style in (
+        ("genuine, now refused", flips.genuine_lost, genuine, "red"),
+        ("genuine, now accepted", flips.genuine_won, genuine, "green"),
+        ("impostors, now accepted", flips.impostors_let_in, impostors, "red"),
+        ("impostors, now refused", flips.impostors_kept_out, impostors, "green"),
     ):
-        table.add_row(
-            f"  {name}",
-            f"{pairs:,}",
-            Text(f"{loss:,} {words[0]}", style="red" if loss else ""),
-            rate(loss / pairs),
-            Text(f"{gain:,} {words[1]}", style="green" if gain else ""),
-            rate(gain / pairs),
-        )
+        count = Text(f"{number_of:,}", style=style if number_of else "")
+        table.add_row(f"  {name}", count, rate(number_of / pairs), f"{pairs:,}")
     parts: list[RenderableType] = [
         titled("DECISIONS THAT CHANGE", f"{flips.total:,} pairs of the same rows"),
         table,
@@ -191,17 +176,14 @@ def _shown(value: Any) -> str:
     return "" if value is None else plain(value, 28)
 
 
-def _next(typed: tuple[str, str], out: str | None) -> Commands:
+def _next(typed: tuple[str, str], kind: str, out: str | None) -> Commands:
     """Return the commands that go on from here."""
     old, new = (plain(shlex.quote(one), 400) for one in typed)
     if out is None:
         return Commands([(f"opis migrate {old} {new} --out migration", "keeps the tables")])
     file = plain(shlex.quote(f"{out}/threshold.json"), 400)
-    return Commands(
-        [
-            (
-                f"opis gate {new} --baseline {old} --threshold {file} --max-flips 1%",
-                "limits the change",
-            )
-        ]
-    )
+    gate = f"opis gate {new} --threshold {file}"
+    if kind == "given":
+        # The gate takes the threshold of the baseline from its run.
+        return Commands([(f"{gate} --max-far 1%", "judges the new model there")])
+    return Commands([(f"{gate} --baseline {old} --max-flips 1%", "limits the change")])

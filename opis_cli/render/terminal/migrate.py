@@ -105,7 +105,7 @@ def _changes(found: Migration) -> list[RenderableType]:
     """Return how many decisions change, which way."""
     flips, genuine, impostors = found.flips, found.genuine_pairs, found.impostor_pairs
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for place, head in enumerate(("  ", "pairs", "share", "of")):
+    for place, head in enumerate(("  ", "pairs", "share")):
         table.add_column(head, justify="right" if place else "left", no_wrap=True)
     for name, number_of, pairs, style in (
         ("genuine, now refused", flips.genuine_lost, genuine, "red"),
@@ -113,15 +113,17 @@ def _changes(found: Migration) -> list[RenderableType]:
         ("impostors, now accepted", flips.impostors_let_in, impostors, "red"),
         ("impostors, now refused", flips.impostors_kept_out, impostors, "green"),
     ):
-        count = Text(f"{number_of:,}", style=style if number_of else "")
-        table.add_row(f"  {name}", count, rate(number_of / pairs), f"{pairs:,}")
+        count = Text(f"{number_of:,} of {pairs:,}", style=style if number_of else "")
+        table.add_row(f"  {name}", count, rate(number_of / pairs))
     parts: list[RenderableType] = [
-        titled("DECISIONS THAT CHANGE", f"{flips.total:,} pairs of the same rows"),
+        titled("DECISIONS THAT CHANGE", f"{flips.total:,} of {genuine + impostors:,} pairs"),
         table,
     ]
     if found.borderline:
-        many = "pair lies" if found.borderline == 1 else "pairs lie"
-        text = f"{found.borderline:,} {many} within a rounding of a threshold and may be either."
+        text = (
+            f"Rounding may decide {found.borderline:,} of {genuine + impostors:,} pairs, "
+            "which lie at a threshold."
+        )
         parts.append(hanging("  ", Text(text, style="dim")))
     return parts
 
@@ -134,16 +136,14 @@ def _classes(classes: "pd.DataFrame") -> list[RenderableType]:
     rows = [
         (
             "  " + plain(row["class"], 24),
-            f"{row['genuine_lost']:,}",
-            f"{row['genuine_won']:,}",
+            f"{row['genuine_lost']:,}/{row['genuine_pairs']:,}",
             f"{_known(row['old_frr'])} to {_known(row['new_frr'])}",
-            f"{row['impostors_let_in']:,}",
-            f"{row['impostors_kept_out']:,}",
+            f"{row['impostors_let_in']:,}/{row['impostor_pairs']:,}",
             f"{_known(row['old_far'])} to {_known(row['new_far'])}",
         )
         for row in losing.head(_SHOWN).to_dict("records")
     ]
-    heads = ("  class", "lost", "won", "FRR", "let in", "kept out", "FAR")
+    heads = ("  class", "genuine lost", "FRR", "impostors let in", "FAR")
     return [fitted_table("CLASSES THAT LOSE MOST", heads, rows, 1), Text()]
 
 
@@ -186,4 +186,4 @@ def _next(typed: tuple[str, str], kind: str, out: str | None) -> Commands:
     if kind == "given":
         # The gate takes the threshold of the baseline from its run.
         return Commands([(f"{gate} --max-far 1%", "judges the new model there")])
-    return Commands([(f"{gate} --baseline {old} --max-flips 1%", "limits the change")])
+    return Commands([(f"{gate} --baseline {old} --max-flips 10%", "limits the change")])

@@ -21,7 +21,7 @@ from opis_cli.counting.single_pairs import sides_of
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.records import Numbers
 from opis_cli.report.threshold_record import ThresholdFile, load_threshold_file
-from opis_cli.scoring.scales import check_scale, limits, own_scale, to_own
+from opis_cli.scoring.scales import known_scale, limits, own_scale, to_own
 from opis_cli.text import CLOSER_ABOVE, SCORED, as_known, rule
 from opis_cli.values import parse_size
 
@@ -271,9 +271,8 @@ class Threshold:
 
     def _known(self, scale: str | None) -> str:
         """Return a scale that this threshold has, by default its own; refuse others."""
-        scale = scale or own_scale(self.rule.metric)
-        check_scale(scale, self.limits, self.rule.metric)
-        return scale
+        metric = self.rule.metric
+        return known_scale(scale or own_scale(metric), self.limits, metric)
 
     def _within(self, numbers: Doubles, distance: float, scale: str) -> Flags:
         """Return which numbers are accepted at a threshold that is given as a distance."""

@@ -18,6 +18,12 @@ Scale = Literal["distance", "similarity", "l2", "squared-l2", "score"]
 They are the distance of the metric, the cosine similarity, the L2 distance and the squared
 L2 distance of unit vectors, and the score or inner product.
 """
+_SHORT = {
+    "cosine_similarity": "similarity",
+    "euclidean_unit": "l2",
+    "squared_euclidean_unit": "squared-l2",
+}
+"""Short names of scales that have longer ones in a ``threshold.json``."""
 _NUMBERS_AS_TEXT = ("threshold", "memory-limit", "memory_limit")
 
 
@@ -149,9 +155,11 @@ def parse_number(text: str) -> float:
 def on_named_scale(text: str) -> tuple[Scale, Decimal] | None:
     """Return the scale and the number of a threshold such as ``similarity:0.8``.
 
-    The result is None for any other text, as for a number alone.
+    The names of scales in a ``threshold.json`` (``cosine_similarity``) serve too. The result is
+    None for any other text, as for a number alone.
     """
     scale, colon, digits = text.partition(":")
+    scale = _SHORT.get(scale, scale)
     if not colon or scale not in get_args(Scale):
         return None
     try:

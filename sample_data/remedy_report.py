@@ -70,9 +70,16 @@ def table(found: pd.DataFrame) -> str:
         for name in sets:
             one = rows.loc[remedy, name]
             mark = marks[one["verdict"]]
-            cells.append(f"{mark}{one['frr_change']:+.1f}{mark} / {one['opis_change']:+.0f} %")
+            frr, opis = _signed(one["frr_change"], 1), _signed(one["opis_change"], 0)
+            cells.append(f"{mark}{frr}{mark} / {opis} %")
         lines.append(cells)
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _signed(value: float, digits: int) -> str:
+    """Return a number with its sign, which 0 has not."""
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]
 
 
 def figure(found: pd.DataFrame) -> Figure:
@@ -88,14 +95,9 @@ def figure(found: pd.DataFrame) -> Figure:
     for panel in panels.flat[len(remedies) :]:
         panel.set_axis_off()
     _legend(panels.flat[len(remedies)], found, markers)
-    for column in range(_COLUMNS):
-        used = [
-            panel
-            for place, panel in enumerate(panels[:, column])
-            if place * _COLUMNS + column < len(remedies)
-        ]
-        if used:
-            used[-1].tick_params(labelbottom=True)
+    for column in range(min(_COLUMNS, len(remedies))):
+        # The legend's column has its labels a row higher.
+        panels[(len(remedies) - 1 - column) // _COLUMNS, column].tick_params(labelbottom=True)
     sheet.supxlabel("change of FRR at FAR 1 %, in points (to the left is better)", fontsize=10)
     sheet.supylabel("change of OPIS over log FAR (down is better)", fontsize=10)
     return sheet
@@ -135,4 +137,5 @@ def _legend(panel: Axes, found: pd.DataFrame, markers: dict[str, str]) -> None:
             Line2D([], [], ls="", marker=markers[name], color=_COLORS[trained], ms=7, label=name)
             for name in own
         ]
-    panel.legend(handles=handles, loc="center", frameon=False, fontsize=8.5, handletextpad=0.2)
+    place = {"loc": "center left", "bbox_to_anchor": (-0.2, 0.5)}
+    panel.legend(handles=handles, **place, frameon=False, fontsize=8.5, handletextpad=0.2)

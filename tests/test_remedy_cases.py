@@ -59,7 +59,7 @@ def test_the_table_has_means_and_the_verdicts_of_every_seed(cases):
         "| remedy | made |",
         "| --- | --- |",
         "| as they are: FRR | 21.0 % |",
-        "| centre | **-3.0** / +0 % |",
+        "| centre | **-3.0** / 0 % |",
         "| abtt:10 | +6.0 / +100 % |",
     ]
 

@@ -21,7 +21,7 @@ from opis_cli.remedies.artefact import write_fitted
 from opis_cli.remedies.fitted import fit
 from opis_cli.remedies.folds import training_of, with_numbers
 from opis_cli.remedies.recipes import parse
-from opis_cli.report.threshold_file import write_threshold
+from opis_cli.report.threshold_file import read_threshold, write_threshold
 from opis_cli.settings import Settings
 from opis_cli.threshold import Threshold
 
@@ -190,6 +190,23 @@ def test_numbers_on_every_scale_have_the_same_likelihood_ratio(metric, tmp_path)
     }
     for scale in rule.limits:
         assert rule.llr(scales[scale], scale) == pytest.approx(expected), scale
+
+
+def test_short_names_of_scales_serve_wherever_a_scale_is_named(tmp_path):
+    rule = made(tmp_path, 0.5)
+    for short, full in (
+        ("similarity", "cosine_similarity"),
+        ("l2", "euclidean_unit"),
+        ("squared-l2", "squared_euclidean_unit"),
+    ):
+        limit = rule.limits[full]
+        assert rule.accept_scores([limit], short) == rule.accept_scores([limit], full)
+        for name in (short, full):
+            at = read_threshold(f"{name}:{limit!r}", "cosine")
+            assert at == pytest.approx(0.5, abs=1e-12)
+    rule = made(tmp_path, 0.5, "euclidean")
+    assert rule.accept_scores([0.5, 0.6], "l2").tolist() == [True, False]
+    assert rule.accept_scores([0.25, 0.36], "squared-l2").tolist() == [True, False]
 
 
 def test_likelihood_ratios_and_probabilities(tmp_path):

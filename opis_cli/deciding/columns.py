@@ -7,7 +7,7 @@ from pathlib import Path
 from opis_cli.counting.scored_table import SCORE_NAMES, side_columns
 from opis_cli.embeddings.columns import EMBEDDING_NAMES, choose, show
 from opis_cli.errors import InputError, SettingsError
-from opis_cli.scoring.scales import check_scale, own_scale
+from opis_cli.scoring.scales import known_scale, own_scale
 from opis_cli.text import PAIR_SCALES, SCORED
 from opis_cli.threshold import Threshold
 
@@ -120,8 +120,7 @@ def _scale(column: str, rule: Threshold, given: str | None, where: Path) -> str:
     """Return the scale of a column of scores, if it was given or is told beyond doubt."""
     metric, own = rule.rule.metric, own_scale(rule.rule.metric)
     if given is not None:
-        check_scale(given, rule.limits, metric)
-        return given
+        return known_scale(given, rule.limits, metric)
     # A column that is called distance need not hold the negatives of scores.
     told = set(rule.limits) - ({"distance"} if own == "score" else set())
     if column in told:

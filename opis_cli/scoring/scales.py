@@ -52,14 +52,17 @@ def limits(distance: float, metric: Metric, unit: bool) -> dict[str, float]:
     return {scale: limit for scale in PAIR_SCALES if (limit := found[scale]) is not None}
 
 
-def check_scale(scale: str, known: dict[str, float], metric: str) -> None:
-    """Refuse a scale that is not among the scales of a threshold.
+def known_scale(scale: str, known: dict[str, float], metric: str) -> str:
+    """Return the full name of a scale, which must be among the scales of a threshold.
+
+    ``similarity``, ``l2`` and ``squared-l2``, which ``--threshold`` takes too, are short names.
 
     Raises
     ------
     SettingsError
-        The message names those that it has.
+        The message names the scales that the threshold has.
     """
+    scale = (_OF_VECTORS if metric == "euclidean" else _OF_UNITS).get(scale, scale)
     if scale not in PAIR_SCALES:
         raise SettingsError(unknown("scale", scale, known, "scales of this threshold"))
     if scale not in known:
@@ -67,6 +70,19 @@ def check_scale(scale: str, known: dict[str, float], metric: str) -> None:
             f"scale {scale!r}: this threshold is one of the metric {metric!r}, which has "
             f"{' and '.join(known)}"
         )
+    return scale
+
+
+_OF_UNITS = {
+    "similarity": "cosine_similarity",
+    "l2": "euclidean_unit",
+    "squared-l2": "squared_euclidean_unit",
+}
+_OF_VECTORS = {
+    "similarity": "cosine_similarity",
+    "l2": "distance",
+    "squared-l2": "squared_distance",
+}
 
 
 def to_own(numbers: Doubles, scale: str, metric: str) -> Doubles:

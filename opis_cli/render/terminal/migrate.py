@@ -143,8 +143,9 @@ def _classes(classes: "pd.DataFrame") -> list[RenderableType]:
         )
         for row in losing.head(_SHOWN).to_dict("records")
     ]
-    heads = ("  class", "genuine lost", "FRR", "impostors let in", "FAR")
-    return [fitted_table("CLASSES THAT LOSE MOST", heads, rows, 1), Text()]
+    heads = ("  class", "lost", "FRR", "let in", "FAR")
+    what = "genuine pairs lost, and impostors let in"
+    return [fitted_table("CLASSES THAT LOSE MOST", heads, rows, 1, rest=what), Text()]
 
 
 def _known(value: float) -> str:

@@ -237,6 +237,34 @@ def test_the_interval_is_that_of_draws_of_classes(models):
     assert at.interval == pytest.approx(np.quantile(found, [0.025, 0.975]), abs=1e-9)
 
 
+def test_classes_of_another_order_are_drawn_alike(models):
+    old, new = models
+    # As text, the classes 0 to 14 sort in another order.
+    texts = old.embeddings.labels.astype(str).astype(object)
+    renamed = opis.evaluate(old.embeddings.vectors, texts, max_far=0.05)
+    for keep in ("far", "frr"):
+        wanted, found = (
+            migration.kept(run, new, keep=keep, threshold="0.4", replicates=50)
+            for run in (old, renamed)
+        )
+        assert found == wanted and found.interval is not None
+
+
+def test_a_list_that_is_cut_often_is_the_same(models, monkeypatch):
+    whole = migrate(*models, top=20, per_class_pair=2).flips
+    monkeypatch.setattr(evidence, "_PENDING", 5)
+    monkeypatch.setattr(evidence, "_SIDE", 37)
+    cut = migrate(*models, top=20, per_class_pair=2).flips
+    assert cut[["kind", "row_a", "row_b"]].equals(whole[["kind", "row_a", "row_b"]])
+    # Where all values are equal, the first rows stand.
+    order = np.arange(40)[::-1]
+    listed = evidence._List(np.arange(40), order, 3, 1)
+    for start in range(0, 39, 3):
+        one = np.arange(start, start + 3)
+        listed.add(one, one + 1, np.ones(3))
+    assert np.sort(order[listed.settled()], axis=0).T.tolist() == [[0, 1], [1, 2], [2, 3]]
+
+
 def test_no_interval_where_classes_are_no_units(models):
     vectors, labels = models[0].embeddings.vectors, models[0].embeddings.labels
     given = (vectors[:200], labels[:200])

@@ -228,11 +228,12 @@ def fit_normalisation(
             raise InputError(
                 "group needs the groups of the rows; name their column with --group-column"
             )
-        names, codes = np.unique(groups, return_inverse=True)
+        names = np.unique(groups[groups != ""])
         if not 1 < len(names) <= MOST_GROUPS:
             raise InputError(f"group needs 2 to {MOST_GROUPS} groups, and there are {len(names):,}")
+        parts = index_of(names, groups)
         return Normalisation(
-            step, groups=names, offsets=offsets_of(cohort, codes, max_far, inside=True)
+            step, groups=names, offsets=offsets_of(cohort, parts, max_far, inside=True)
         )
     if step.kind == "fsn":
         centroids = _clusters(cohort.units.astype(np.float64), step.whole_number, seed)
@@ -320,7 +321,7 @@ def offsets_of(cohort: Cohort, parts: Ints, max_far: float, *, inside: bool = Fa
     ----------
     cohort : Cohort
     parts : ndarray of shape (M,), int64
-        Number of the part of each row, from 0: of its cluster or group.
+        Number of the part of each row, from 0: of its cluster or group. -1 if it is in none.
     max_far : float
     inside : bool
         Whether the pairs of a part are those of two of its rows. Else they are those of each of its
@@ -339,10 +340,12 @@ def offsets_of(cohort: Cohort, parts: Ints, max_far: float, *, inside: bool = Fa
             replace(cohort, units=cohort.units[some], classes=cohort.classes[some]),
             parts[some],
         )
-    for part in range(len(levels)):
+    for part in range(-1, len(levels)):
         rows = np.flatnonzero(parts == part)
         whole, found = _impostors(cohort, rows, rows if inside else None)
         everything.append(whole)
+        if part < 0:
+            continue
         # Two rows of one part make a pair twice where all of its pairs are inside.
         if len(found) * max_far >= MIN_PAIRS_PER_ERROR * (2 if inside else 1):
             levels[part] = _level(found, max_far)

@@ -23,8 +23,6 @@ from opis_cli.scoring.llr import (
 
 _FOLDS = 5
 """Folds of classes if the settings ask for none."""
-_BETTER = 0.99
-"""Part of the line's Cllr that the curve must stay below: the line needs two numbers only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Llr:
     ----------
     map : LlrMap
         Map from distances to natural log-likelihood ratios, fitted on all classes. It is "pav" if
-        that has a Cllr on held-out classes that is more than 1 % lower, else "logistic".
+        that has the lower Cllr on held-out classes, else "logistic".
     cllr_logistic : float
         Cllr of the straight line of logistic regression.
     cllr_pav : float | None
@@ -82,7 +80,7 @@ def llr_of(counts: PairCounts, seed: int) -> Llr:
     if folds:
         cllr_logistic = _mean(folds, [logistic(others) for others, _, _ in folds])
         cllr_pav = _mean(folds, [pav(others) for others, _, _ in folds])
-        curve = pav(cells) if cllr_pav < _BETTER * cllr_logistic else None
+        curve = pav(cells) if cllr_pav < cllr_logistic else None
     return Llr(
         map=curve or line,
         cllr_logistic=cllr_logistic,

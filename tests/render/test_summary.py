@@ -78,9 +78,10 @@ def test_details_show_the_likelihood_ratio_at_the_threshold(wordnet):
     assert f"at the threshold {ratio:.3g} even odds where {100 / (1 + ratio):.3g} % are" in (
         " ".join(text.split())
     )
-    assert f"{found.cllr_logistic:.3g} bits  in threshold.json" in text
+    assert f"{found.cllr:.3g} bits  in threshold.json" in text
     assert f"{found.min_cllr:.3g} bits" in text and "fits badly" not in text
-    poor = dataclasses.replace(found, cllr_logistic=1.3 * found.min_cllr + 0.02)
+    cost = 1.3 * found.min_cllr + 0.02
+    poor = dataclasses.replace(found, cllr_logistic=cost, cllr_pav=cost)
     report = dataclasses.replace(wordnet.report, llr=poor)
     assert "fits badly" in shown(dataclasses.replace(wordnet, report=report), details=True)
 

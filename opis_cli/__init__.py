@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from opis_cli.comparison import Comparison, compare
     from opis_cli.errors import OpisError
     from opis_cli.mending import Remedies, remedy
+    from opis_cli.migration import Migration, migrate
     from opis_cli.pipeline import evaluate
     from opis_cli.remedies.artefact import load_remedy
     from opis_cli.report.records import Report
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Comparison",
+    "Migration",
     "OpisError",
     "Remedies",
     "Report",
@@ -36,12 +38,14 @@ __all__ = [
     "load_report",
     "load_run",
     "load_threshold",
+    "migrate",
     "remedy",
 ]
 
 # A name is imported on first use, so that `opis --help` starts quickly.
 _HOMES = {
     "Comparison": "comparison",
+    "Migration": "migration",
     "Remedies": "mending",
     "compare": "comparison",
     "OpisError": "errors",
@@ -53,6 +57,7 @@ _HOMES = {
     "load_report": "report.report_json",
     "load_run": "run",
     "load_threshold": "threshold",
+    "migrate": "migration",
     "remedy": "mending",
 }
 

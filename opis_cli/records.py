@@ -17,6 +17,7 @@ the parts above it. ::
     render/       Evaluation, Verdict, Comparison    --> pictures, pages, text
     run.py        Run: an Evaluation with methods to plot, save and load it
     comparison.py compare: several runs beside the first one
+    migration.py  migrate: the threshold of a new model, and the decisions that change
     pipeline.py   evaluate: reads, counts and scores
     torch.py      the metric for training
     cli/          the commands

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from opis_cli.evidence.flips import Flips
     from opis_cli.judging.gate import Verdict
     from opis_cli.report.evidence import Evidence
 
@@ -95,8 +96,8 @@ class Run(Evaluation):
         Parameters
         ----------
         kind : str
-            ``utility``, ``rates``, ``det``, ``roc``, ``histogram``, ``classes``, ``confusion`` or
-            ``group-matrix``. ``plots.draw`` says what each shows.
+            ``utility``, ``rates``, ``det``, ``roc``, ``histogram``, ``classes``, ``calibration``,
+            ``confusion`` or ``group-matrix``. ``plots.draw`` says what each shows.
         evidence : Evidence, optional
             For ``confusion``: what ``explain`` returned. By default it is the evidence in the
             folder of the run.
@@ -108,8 +109,9 @@ class Run(Evaluation):
         font_size : float, optional
             Size of the text in points.
         ax : Axes, or sequence of Axes
-            Panels of your own to draw into: two for ``rates``, one or two for ``utility``, one for
-            others. ``confusion`` and ``group-matrix`` take none. By default a new figure.
+            Panels of your own to draw into: two for ``rates``, one or two for ``utility`` and
+            ``calibration``, one for others. ``confusion`` and ``group-matrix`` take none. By
+            default a new figure.
 
         Returns
         -------
@@ -224,6 +226,7 @@ class Run(Evaluation):
         max_frr_increase: float | str | None = None,
         max_recall_drop: float | str | None = None,
         max_threshold_shift: float | str | None = None,
+        max_flips: int | str | None = None,
         confidence: float | None = None,
         family: bool | None = None,
         evidence: "Evidence | None" = None,
@@ -260,6 +263,9 @@ class Run(Evaluation):
         max_opis_increase, max_frr_increase, max_recall_drop, max_threshold_shift : float or str
             Limits on the worsening against the baseline, absolute or as a share of the baseline's
             figure: ``"5%"``.
+        max_flips : int or str, optional
+            Most decisions that change from the baseline at its own threshold, or a share of the
+            pairs that it accepts: ``"5%"``. The sources of both runs are read again.
         confidence : float, optional
             Against the baseline, fail only what the classes prove with this confidence.
         family : bool, optional
@@ -287,11 +293,14 @@ class Run(Evaluation):
         base = load_run(baseline) if isinstance(baseline, str | Path) else baseline
         named = None if base is None else str(base.folder or base.report.source.path)
         own = {"baseline": named, "confidence": confidence, "family": family}
+        demands = read_demands({}, limits | own)
+        at = None if threshold is None else str(threshold)
         verdict = judge(
             self,
-            read_demands({}, limits | own),
-            threshold=None if threshold is None else str(threshold),
+            demands,
+            threshold=at,
             baseline=base,
+            flips=self.flips(base, at) if base is not None and demands.need_flips else None,
             path="" if self.folder is None else str(self.folder),
             evidence=evidence,
             seed=seed,
@@ -349,22 +358,86 @@ class Run(Evaluation):
         OpisError
             The source is not there or has changed, or there is no such class or threshold.
         """
-        from opis_cli.remedies.artefact import remedied_again
         from opis_cli.report.asked import Asked
         from opis_cli.report.explain import explain
         from opis_cli.report.explain_scored import explain_scored
-        from opis_cli.report.source import rows_of, table_of
+        from opis_cli.report.source import table_of
 
         given = None if threshold is None else str(threshold)
         asked = Asked(given, top, per_class_pair, of_class, tuple(show_columns), id_column)
         if self.settings.pairs:
             with table_of(self.report, self.settings, self.counts.class_names, source) as table:
                 return explain_scored(self, table, asked, progress)
-        rows = self.embeddings
-        if rows is None or source is not None:
-            rows = rows_of(self.report, self.settings, source, asked.show_columns)
-            rows = remedied_again(rows, self.report, self.settings)
-        return explain(self, rows, asked, progress)
+        return explain(self, self.read_rows(source, asked.show_columns), asked, progress)
+
+    def flips(
+        self,
+        base: "Run",
+        threshold: str | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> "Flips | None":
+        """Read the rows of another run and of this one again, and compare all their decisions.
+
+        Parameters
+        ----------
+        base : Run
+            A run of the same rows in the same order. It decides at its own threshold.
+        threshold : str, optional
+            Threshold of this run. By default the deployed one or, without one, the recommended one.
+        progress : callable
+            Called with (pairs looked at, pairs in all).
+
+        Returns
+        -------
+        Flips or None
+            None if this run has no threshold.
+
+        Raises
+        ------
+        OpisError
+            The rows do not match, a source has changed, or the other run has no threshold.
+        """
+        from opis_cli.judging.flips import compare_decisions, match_rows
+        from opis_cli.judging.migration import in_use
+
+        chosen = self.report.recommendation.threshold, self.report.deployed, threshold
+        if chosen == (None, None, None):
+            return None
+        runs = base, self
+        at = in_use(base)[0], in_use(self, threshold)[0]
+        rows = match_rows(runs, (base.read_rows(), self.read_rows()))
+        found = compare_decisions(runs, rows, at, top=1, per_class_pair=1, progress=progress)
+        return found.flips
+
+    def read_rows(
+        self, source: Given | None = None, show_columns: Sequence[str] = ()
+    ) -> Embeddings:
+        """Read the rows that the run was counted from again, and change them by its remedy.
+
+        Parameters
+        ----------
+        source : path, or list of paths, optional
+            The source of the run, if it is no longer where it was. Its checksum must match.
+        show_columns : sequence of str
+            Further columns to read.
+
+        Raises
+        ------
+        OpisError
+            The source or the remedy is not there or has changed.
+        """
+        from opis_cli.remedies.artefact import remedied_again
+        from opis_cli.report.source import rows_of
+
+        if self.settings.pairs:
+            raise SettingsError(
+                "scored pairs have no rows, and the decisions of two models are compared row by "
+                "row; evaluate the embeddings of both models"
+            )
+        if self.embeddings is not None and source is None:
+            return self.embeddings
+        rows = rows_of(self.report, self.settings, source, show_columns)
+        return remedied_again(rows, self.report, self.settings)
 
     def save(self, path: str | Path, *, force: bool = False) -> Report:
         """Write the run as a folder. If writing fails, nothing is left behind.

@@ -224,11 +224,7 @@ class Threshold:
                 "this threshold.json has no map from scores to log-likelihood ratios (key llr)"
             )
         values = to_own(_numbers(scores), self._known(scale), self.rule.metric)
-        if made.method == "logistic":
-            assert made.slope is not None and made.intercept is not None
-            return np.asarray(made.intercept + made.slope * values)
-        assert made.values is not None and made.llrs is not None
-        return np.asarray(np.interp(values, made.values, made.llrs))
+        return made.at(values)
 
     def probability(self, scores: Any, scale: str | None = None, *, prior: float) -> Doubles:
         """Return the probabilities that pairs are genuine.

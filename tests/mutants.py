@@ -276,6 +276,51 @@ MUTANTS = (
     ),
     # Evidence.
     Mutant(
+        "pairs of a tile on the diagonal are compared twice",
+        "evidence/flips.py",
+        "paired &= one < two",
+        "paired &= one != two",
+        ("judging/test_migration.py::test_the_flips_are_those_of_brute_force",),
+    ),
+    Mutant(
+        "no changed decision is due to rounding",
+        "evidence/flips.py",
+        "np.float32(2 * side.plan.rows.rounding)",
+        "np.float32(0 * side.plan.rows.rounding)",
+        ("judging/test_migration.py::test_pairs_at_the_threshold_are_borderline",),
+    ),
+    Mutant(
+        "a full list of changed decisions takes no pair like its last",
+        "evidence/flips.py",
+        "kept = values >= self.least",
+        "kept = values > self.least",
+        ("judging/test_migration.py::test_a_list_that_is_cut_often_is_the_same",),
+    ),
+    Mutant(
+        "a threshold between two counted ones keeps the higher FAR",
+        "judging/migration.py",
+        'place = int(np.searchsorted(thresholds, at, side="right")) - 1',
+        "place = int(np.searchsorted(thresholds, at))",
+        (
+            "judging/test_migration.py::"
+            "test_an_old_threshold_between_two_counted_ones_keeps_the_lower_rate",
+        ),
+    ),
+    Mutant(
+        "draws of two models are of other classes",
+        "judging/migration.py",
+        "bootstrap.pooled_far(weights[:, order], old.counts, columns)",
+        "bootstrap.pooled_far(weights, old.counts, columns)",
+        ("judging/test_migration.py::test_classes_of_another_order_are_drawn_alike",),
+    ),
+    Mutant(
+        "the share of changed decisions is one of the pairs that the baseline alone accepts",
+        "judging/checks.py",
+        "flips.pairs[:, [OLD_ONLY, BOTH]]",
+        "flips.pairs[:, [OLD_ONLY]]",
+        ("cli/test_migrate.py::test_the_gate_limits_the_decisions_that_change",),
+    ),
+    Mutant(
         "a row helps to spread its own class",
         "evidence/suspects.py",
         "drawn(without,",
@@ -562,8 +607,8 @@ MUTANTS = (
     Mutant(
         "the rows of a remedy are read again without it",
         "run.py",
-        "rows = remedied_again(rows, self.report, self.settings)",
-        "rows = rows",
+        "return remedied_again(rows, self.report, self.settings)",
+        "return rows",
         ("remedies/test_artefact.py::test_a_run_with_a_remedy_is_explained_by_its_own_scores",),
     ),
     Mutant(
@@ -745,6 +790,27 @@ MUTANTS = (
         'caches.key_of(_HERE.glob("numba*.py"), ',
         "caches.key_of([], ",
         ("test_caches.py::test_an_edited_kernel_is_not_run_from_what_the_old_one_compiled",),
+    ),
+    Mutant(
+        "a large class weighs more in likelihood ratios",
+        "scoring/llr.py",
+        "weights[fold, classes] = 1 / accepted[classes, -1].astype(np.float64)",
+        "weights[fold, classes] = 1 / accepted[classes, -1].mean()",
+        ("scoring/test_llr.py::test_each_class_has_the_same_weight[False]",),
+    ),
+    Mutant(
+        "the map of a fold has seen its classes",
+        "statistics/llr_held_out.py",
+        "shares[:k] + shares[k + 1 :]",
+        "shares",
+        ("statistics/test_llr_held_out.py::test_each_class_is_judged_once_by_a_map_of_the_others",),
+    ),
+    Mutant(
+        "no pair is added at the ends of the curve",
+        "scoring/llr.py",
+        "genuine[-1] += 1 / cells.pairs[0]",
+        "genuine[-1] += 1e-9 / cells.pairs[0]",
+        ("scoring/test_llr.py::test_costs_by_hand",),
     ),
 )
 

@@ -49,7 +49,10 @@ app = App(
 )
 
 
-_KINDS = ("utility", "rates", "det", "roc", "histogram", "classes", "confusion", "group-matrix")
+_KINDS = (
+    *("utility", "rates", "det", "roc", "histogram", "classes", "calibration"),
+    *("confusion", "group-matrix"),
+)
 """Words of ``--kind``. The module that draws them is too heavy for ``--help``; a test compares."""
 
 
@@ -177,7 +180,8 @@ def plot(
     kind: Annotated[
         str,
         typer.Option(
-            help="utility, rates, det, roc, histogram, classes, confusion or group-matrix.",
+            help="utility, rates, det, roc, histogram, classes, calibration, confusion or "
+            "group-matrix.",
             metavar="WORD",
             autocompletion=completing(_KINDS),
             rich_help_panel="Start here",

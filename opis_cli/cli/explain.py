@@ -7,7 +7,7 @@ import typer
 
 from opis_cli.cli.commands import app
 from opis_cli.cli.options import Config, Json, Quiet, RunOrSource
-from opis_cli.cli.shared import print_json, run_of, show
+from opis_cli.cli.shared import names_in, print_json, run_of, show
 
 
 @app.command(
@@ -93,7 +93,7 @@ def explain(
             of_class=of_class,
             top=top,
             per_class_pair=per_class_pair,
-            show_columns=[name.strip() for name in (show_columns or "").split(",") if name.strip()],
+            show_columns=names_in(show_columns),
             id_column=id_column,
             progress=progress,
         )

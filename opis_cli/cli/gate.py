@@ -185,8 +185,20 @@ def _judge(
     # The baseline first: it costs nothing to refuse one before the work.
     base = None if demands.baseline is None else load_run(demands.baseline)
     run = load_run(path) if is_run(Path(path)) else evaluate_source(path, settings, quiet)
+    flips = None
+    if base is not None and demands.need_flips:
+        from opis_cli.cli.progress import progress_bar
+
+        with progress_bar(quiet) as progress:
+            flips = run.flips(base, settings.threshold, progress)
     verdict = judge(
-        run, demands, threshold=settings.threshold, baseline=base, path=path, seed=settings.seed
+        run,
+        demands,
+        threshold=settings.threshold,
+        baseline=base,
+        path=path,
+        flips=flips,
+        seed=settings.seed,
     )
     return Outcome(verdict, run, base)
 

@@ -16,8 +16,8 @@ PANELS = (
 )
 """Titles of the panels, in the order of a page. An option that names none is in the last one."""
 COMMANDS = (
-    *("evaluate", "recommend", "report", "explain", "remedy", "apply", "plot", "compare", "gate"),
-    *("decide", "count", "merge", "export", "margins", "doctor"),
+    *("evaluate", "recommend", "report", "explain", "remedy", "apply", "plot", "compare"),
+    *("migrate", "gate", "decide", "count", "merge", "export", "margins", "doctor"),
 )
 """Commands in the order in which a person needs them. Others follow, in the order of the code."""
 _WIDEST_NAMES = 30

@@ -74,6 +74,11 @@ def need_run(path: str, what: str) -> None:
         )
 
 
+def names_in(text: str | None) -> list[str]:
+    """Return the names in a text with commas between them."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
 def print_json(record: Any) -> None:
     """Print a record as JSON."""
     from opis_cli.report.report_json import to_json

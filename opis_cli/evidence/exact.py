@@ -20,6 +20,8 @@ nearest of the list stands."""
 def distances_of(embeddings: Embeddings, rows: Rows, one: Ints, two: Ints) -> Doubles:
     """Return the distances of pairs of rows, shape (P,).
 
+    The distance of an inner product is its negative.
+
     Parameters
     ----------
     embeddings : Embeddings
@@ -30,11 +32,13 @@ def distances_of(embeddings: Embeddings, rows: Rows, one: Ints, two: Ints) -> Do
     found = np.empty(len(one))
     # Prepared rows of bits are exact, and the embeddings may be packed.
     vectors = rows.vectors if rows.whole else embeddings.vectors
+    partners = vectors if embeddings.partners is None else embeddings.partners
     places = (one, two) if rows.whole else (rows.order[one], rows.order[two])
     step = max(1, _VALUES // vectors.shape[1])
     for start in range(0, len(one), step):
         left, right = (
-            comparable(vectors[some[start : start + step]], rows.metric) for some in places
+            comparable(side[some[start : start + step]], rows.metric)
+            for side, some in zip((vectors, partners), places, strict=True)
         )
         found[start : start + step] = distances_of_pairs(left, right, rows.metric)
     return found

@@ -1,13 +1,16 @@
 """Check one figure against one limit: whether it passes, by which margin, and with which remark."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from opis_cli.evidence.flips import BOTH, OLD_ONLY, Flips
 from opis_cli.judging.changes import Change
 from opis_cli.judging.evidence import ErrorPair, suspect_rows
 from opis_cli.judging.limits import DEFAULT_CONFIDENCE, Demands, Limit, Unit
+from opis_cli.judging.migration import counts_of, in_use
 from opis_cli.records import Curve
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import Evidence
@@ -15,7 +18,7 @@ from opis_cli.scoring.operating import Operating
 from opis_cli.scoring.search import search_figures
 from opis_cli.statistics import bootstrap
 from opis_cli.statistics.family import holm, share_within
-from opis_cli.text import number, plain, rate, shown
+from opis_cli.text import number, on_scale, plain, rate, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,23 @@ def suspects(limit: Limit, evidence: Evidence) -> Check:
     return _check(dataclasses.replace(limit, amount=allowed, relative=False), value, remark)
 
 
+def changed_decisions(limit: Limit, flips: Flips | None, base: Evaluation | None) -> Check:
+    """Check the limit on decisions that change. ``flips`` is None if the run has no threshold."""
+    if flips is None or base is None:
+        return _check(limit, None, _NO_THRESHOLD)
+    at, kind = in_use(base)
+    found = counts_of(flips)
+    remark = (
+        f"genuine pairs: {found.genuine_lost:,} lost and {found.genuine_won:,} won; impostors: "
+        f"{found.impostors_let_in:,} let in and {found.impostors_kept_out:,} kept out; the "
+        f"baseline is at its {kind} {on_scale(at, base.settings.metric)}"
+    )
+    # Rounded first, as binary fractions are not exact: 29 % of 100 pairs would be 28.
+    accepted = int(flips.pairs[:, [OLD_ONLY, BOTH]].sum())
+    allowed = math.floor(round(limit.amount * (accepted if limit.relative else 1), 9))
+    return _check(dataclasses.replace(limit, amount=allowed, relative=False), found.total, remark)
+
+
 def absolute(limit: Limit, run: Evaluation, at: Operating | None) -> Check:
     """Check a limit on a figure of the run itself."""
     return _check(limit, *_figure(limit, run, at))
@@ -128,7 +148,7 @@ def _figure(
     if name == "max-label-conflicts":
         return *_conflicts(run), None
     if at is None:
-        return None, "undefined: the run recommends no threshold; give --threshold", None
+        return None, _NO_THRESHOLD, None
     if name == "max-far":
         return at.far, _where(run, at.far_at, at.exact), None
     if name == "max-frr":
@@ -140,6 +160,7 @@ def _figure(
     return _worst_class(name, run, at)
 
 
+_NO_THRESHOLD = "undefined: the run recommends no threshold; give --threshold"
 _OF_CLASSES = (
     *("max-opis", "max-eps-opis", "min-classes-meeting-bounds"),
     *("max-class-far", "max-class-frr"),
@@ -278,7 +299,7 @@ def worsenings(
     demands : Demands
     """
     alpha = 1 - (demands.confidence or DEFAULT_CONFIDENCE)
-    limits = [limit for limit in demands.limits if limit.rule.against_baseline]
+    limits = demands.worsenings
     shares = {limit.rule.name: _share_within(limit, changes, draws) for limit in limits}
     tested = {name: share for name, share in shares.items() if share is not None}
     levels = dict.fromkeys(shares, alpha)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import opis_cli
 from opis_cli.errors import RunError, SettingsError
+from opis_cli.evidence.flips import Flips
 from opis_cli.judging import changes
 from opis_cli.judging.changes import (
     ClassChange,
@@ -18,9 +19,9 @@ from opis_cli.judging.changes import (
     have_units,
     operating_of,
 )
-from opis_cli.judging.checks import Check, absolute, suspects, worsenings
+from opis_cli.judging.checks import Check, absolute, changed_decisions, suspects, worsenings
 from opis_cli.judging.evidence import KINDS, error_pairs, evidence_note
-from opis_cli.judging.limits import DEFAULT_CONFIDENCE, SUSPECTS, Demands, Limit
+from opis_cli.judging.limits import DEFAULT_CONFIDENCE, FLIPS, SUSPECTS, Demands, Limit
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import Evidence, no_evidence
 from opis_cli.report.threshold_file import read_threshold
@@ -115,6 +116,7 @@ def judge(
     baseline: Evaluation | None = None,
     path: str = "",
     evidence: Evidence | None = None,
+    flips: Flips | None = None,
     seed: int = 0,
     replicates: int = bootstrap.REPLICATES,
 ) -> Verdict:
@@ -133,6 +135,8 @@ def judge(
         Name of the run in the verdict.
     evidence : Evidence, optional
         What ``explain`` found. By default it is the evidence in the folder of the run.
+    flips : Flips, optional
+        The decisions that change from the baseline, if ``demands`` limit them.
     seed, replicates : int
         Seed and number of draws of the bootstrap over classes.
 
@@ -148,9 +152,11 @@ def judge(
         deployed = read_threshold(threshold, run.settings.metric)
     at = operating_of(run, deployed)
     worse: dict[str, Check] = {}
-    if baseline is not None:
+    # Decisions of two models compare whatever their settings are, and no figure does.
+    compared = baseline is not None and (demands.worsenings or not demands.need_flips)
+    if baseline is not None and compared:
         _check_comparable(run, baseline, demands, at, path)
-    if baseline is not None and any(limit.rule.against_baseline for limit in demands.limits):
+    if baseline is not None and demands.worsenings:
         both = at, operating_of(baseline, deployed)
         draws = drawn_changes(run, baseline, seed=seed, at=both, replicates=replicates)
         confidence = demands.confidence or DEFAULT_CONFIDENCE
@@ -162,7 +168,9 @@ def judge(
         evidence = run.evidence(evidence)
         if evidence is None:
             raise no_evidence(run.folder, f"--{SUSPECTS}")
-    checks = tuple(_check(limit, run, at, worse, evidence) for limit in demands.limits)
+    checks = tuple(
+        _check(limit, run, at, worse, evidence, flips, baseline) for limit in demands.limits
+    )
     checks, behind = _explained(checks, demands, run, at, evidence)
     tested = sum(check.p is not None for check in worse.values())
     return Verdict(
@@ -176,7 +184,7 @@ def judge(
         judged=None if at is None else Judged(at.threshold, at.kind, at.far_at, at.frr_at),
         baseline=None
         if baseline is None
-        else _baseline(run, baseline, demands.baseline or "", seed, replicates),
+        else _baseline(run, baseline, demands.baseline or "", seed, replicates if compared else 0),
         confidence=demands.confidence,
         family=demands.family,
         false_alarm=_false_alarm(demands, tested),
@@ -191,9 +199,13 @@ def _check(
     at: Operating | None,
     worse: dict[str, Check],
     evidence: Evidence | None,
+    flips: Flips | None,
+    base: Evaluation | None,
 ) -> Check:
-    if limit.rule.against_baseline:
+    if limit.rule.is_worsening:
         return worse[limit.rule.name]
+    if limit.rule.name == FLIPS:
+        return changed_decisions(limit, flips, base)
     if limit.rule.name == SUSPECTS and evidence is not None:
         return suspects(limit, evidence)
     return absolute(limit, run, at)
@@ -264,7 +276,7 @@ def _figures(run: Evaluation, at: Operating | None) -> dict[str, float | None]:
 def _baseline(run: Evaluation, base: Evaluation, path: str, seed: int, replicates: int) -> Baseline:
     same = changes.same_classes(run, base) is not None
     drawn = replicates if same and have_units(run, base) else 0
-    worse = tuple(one for one in class_changes(run, base)[:10] if one.change < 0)
+    worse = tuple(one for one in class_changes(run, base)[:10] if one.change < 0 and replicates)
     return Baseline(path, same, len(base.counts.sizes), drawn, seed, worse)
 
 
@@ -340,7 +352,9 @@ def _met_by_construction(run: Evaluation, demands: Demands, at: Operating | None
 
 def _baseline_notes(run: Evaluation, baseline: Evaluation, demands: Demands) -> list[str]:
     notes = []
-    if demands.limits and not any(limit.rule.against_baseline for limit in demands.limits):
+    if demands.need_flips and not demands.worsenings:
+        pass
+    elif demands.limits and not demands.worsenings:
         notes.append("No limit is set against the baseline, so nothing was judged by it.")
     elif changes.same_classes(run, baseline) is None:
         notes.append(

@@ -31,8 +31,8 @@ class Rule:
     least : bool
         Whether the figure must be at least the limit. Otherwise it must be at most the limit.
     against_baseline : bool
-        Whether the limited figure is a worsening against the baseline. Such a limit may be a share
-        of the baseline's figure: ``5%``.
+        Whether the limited figure needs a baseline: a worsening, or decisions that change. Such a
+        limit may be a share of the baseline's figure: ``5%``.
     example : str
         Value in the example that ``opis gate --init`` writes.
     figure : str
@@ -53,8 +53,15 @@ class Rule:
         return self.name.replace("-", "_")
 
     @property
+    def is_worsening(self) -> bool:
+        """Whether the limited figure is a figure of the run less that of the baseline."""
+        return self.against_baseline and self.name != FLIPS
+
+    @property
     def share_of(self) -> str:
         """What a percentage is a share of; empty if the limit cannot be such a share."""
+        if self.name == FLIPS:
+            return "the pairs that the baseline accepts"
         if self.against_baseline:
             return "the baseline's"
         return "the rows" if self.unit == "rows" else ""
@@ -62,6 +69,8 @@ class Rule:
 
 SUSPECTS = "max-suspects"
 """The limit that is judged from the evidence of a run."""
+FLIPS = "max-flips"
+"""The limit that is judged by looking at the pairs of the run and of the baseline again."""
 RULES = (
     Rule("max-opis", "OPIS, how much the classes differ", "number", "0.02", "OPIS"),
     Rule("max-eps-opis", "worst classes against the rest, eps-OPIS", "number", "0.1", "eps-OPIS"),
@@ -161,6 +170,14 @@ RULES = (
         "threshold",
         against_baseline=True,
     ),
+    Rule(
+        FLIPS,
+        "decisions that change from the baseline, or as 1% of the pairs that it accepts",
+        "pairs",
+        '"5%"',
+        "changed decisions",
+        against_baseline=True,
+    ),
 )
 RULE = {rule.name: rule for rule in RULES}
 DEFAULT_CONFIDENCE = 0.95
@@ -211,6 +228,16 @@ class Demands:
     def need_evidence(self) -> bool:
         """Whether a limit is judged from what ``opis explain`` found."""
         return any(limit.rule.name == SUSPECTS for limit in self.limits)
+
+    @property
+    def need_flips(self) -> bool:
+        """Whether a limit is judged from the decisions that change."""
+        return any(limit.rule.name == FLIPS for limit in self.limits)
+
+    @property
+    def worsenings(self) -> tuple[Limit, ...]:
+        """The limits on figures of the run less those of the baseline."""
+        return tuple(limit for limit in self.limits if limit.rule.is_worsening)
 
 
 def read_demands(

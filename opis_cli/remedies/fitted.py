@@ -145,7 +145,7 @@ class Fitted:
 
 
 def fit(recipe: Recipe, training: Training) -> Fitted:
-    """Fit a remedy whose numbers are all known.
+    """Fit a remedy whose numbers are all known. Without steps, it changes nothing.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def fit(recipe: Recipe, training: Training) -> Fitted:
             transform = fit_transform(step, fitted.changed(training.vectors), training.classes)
             fitted = replace(fitted, transforms=(*fitted.transforms, transform))
     fitted = replace(fitted, recipe=recipe)
-    if recipe[-1].is_transform:
+    if not recipe or recipe[-1].is_transform:
         return fitted
     index = _cohort_rows(training)
     names, classes = np.unique(training.class_names[training.classes[index]], return_inverse=True)

@@ -6,8 +6,8 @@ both rows of a pair were changed by the same fitted remedy, which saw neither cl
 all folds together gives every figure, at one threshold for all of them.
 """
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from opis_cli.errors import InputError
 from opis_cli.records import Column, Embeddings, Ints, PairCounts, Source
 from opis_cli.remedies.fitted import Fitted, Training, fit
 from opis_cli.remedies.recipes import Recipe, Step
-from opis_cli.remedies.transforms import spread_of
+from opis_cli.remedies.transforms import shrunk, spread_of
 from opis_cli.settings import DEFAULT_MAX_FAR, Settings
 
 FOLD_COLUMN = "(fold)"
@@ -126,12 +126,12 @@ def within_folds(embeddings: Embeddings, folds: Ints, settings: Settings) -> Emb
         codes = np.where(inner.codes < 0, -1, np.unique(both, return_inverse=True)[1])
     names = np.arange(int(codes.max()) + 1)
     columns = {**embeddings.columns, FOLD_COLUMN: Column(codes, names)}
-    return dataclasses.replace(embeddings, columns=columns)
+    return replace(embeddings, columns=columns)
 
 
 def settings_within_folds(settings: Settings, metric: str) -> Settings:
     """Return the settings that count pairs within folds, of rows under a metric."""
-    return dataclasses.replace(
+    return replace(
         settings,
         metric=metric,  # type: ignore[arg-type]
         within_column=FOLD_COLUMN,
@@ -183,21 +183,24 @@ def _shrinkage(kind: str, before: Recipe, training: Training) -> float:
             f"of {kind}; give one, as in --try={kind}:0.5"
         )
     folds = draw_folds(rows, count, training.seed)
-    spreads = []
+    of_row = folds[labels]
+    # Cosines do not change if the axes are turned. So the rows are turned once, onto the directions
+    # of the spread, and each shrinkage then only scales them.
+    turned = np.empty((len(labels), rows.dim), np.float32)
+    variances = np.empty((count, rows.dim), np.float32)
     for fold in range(count):
-        others = some.some(folds[labels] != fold)
-        first = fit(before, others).transforms if before else ()
-        vectors = Fitted(before, rows.dim, first, None).changed(others.vectors)
-        of_fold = np.flatnonzero(folds[labels] == fold)
-        spreads.append((of_fold, first, spread_of(kind, vectors, others.classes)))
+        others, own = some.some(of_row != fold), of_row == fold
+        first = fit(before, others)
+        spread = spread_of(kind, first.changed(others.vectors), others.classes, np.float32)
+        turned[own] = (first.changed(some.vectors[own]) - spread.mean) @ spread.directions
+        variances[fold] = spread.variances
 
     def error(shrinkage: float) -> float:
-        fits = [
-            (of_fold, Fitted(before, rows.dim, (*first, spread.whitening(shrinkage)), None))
-            for of_fold, first, spread in spreads
-        ]
-        changed = within_folds(_changed(rows, fits, None, None), folds, settings)
-        return frr_at(count_pairs(changed, settings), training.max_far)
+        scales = np.sqrt(shrunk(variances, shrinkage))
+        changed = replace(rows, vectors=turned / scales[of_row])
+        return frr_at(
+            count_pairs(within_folds(changed, folds, settings), settings), training.max_far
+        )
 
     settings = settings_within_folds(
         Settings(max_far=training.max_far, seed=training.seed, engine=training.engine), "cosine"
@@ -254,6 +257,4 @@ def _changed(
             forms = fitted.forms(embeddings.vectors[part], named, grouped)
             # Remedies of unlike folds may have unlike numbers of groups; zeros add nothing.
             queries[part, : fitted.width], gallery[part, : fitted.width] = forms
-    return dataclasses.replace(
-        embeddings, vectors=queries, partners=None if gallery is queries else gallery
-    )
+    return replace(embeddings, vectors=queries, partners=None if gallery is queries else gallery)

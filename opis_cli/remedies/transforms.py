@@ -8,13 +8,14 @@ Sources: Mu and Viswanath, *All-but-the-Top*, ICLR 2018 (``abtt``); Hatch, Kajar
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from opis_cli.errors import InputError
-from opis_cli.records import Ints, Numbers
+from opis_cli.records import Floats, Ints, Numbers
 from opis_cli.remedies.recipes import Step
 
 Doubles = NDArray[np.float64]
@@ -50,15 +51,15 @@ class Spread:
     ----------
     mean : ndarray of shape (D,), float64
         Mean of all rows.
-    variances : ndarray of shape (D,), float64
+    variances : ndarray of shape (D,)
         Variance along each direction, ascending, in units of the mean of all of them.
-    directions : ndarray of shape (D, D), float64
+    directions : ndarray of shape (D, D)
         A direction a column.
     """
 
     mean: Doubles
-    variances: Doubles
-    directions: Doubles
+    variances: Floats
+    directions: Floats
 
     def without_top(self, count: int) -> Transform:
         """Return the transform that takes off the directions of the largest variance."""
@@ -70,9 +71,14 @@ class Spread:
 
     def whitening(self, shrinkage: float) -> Transform:
         """Return the transform ``C ** -0.5`` of ``(1 - s) C + s trace(C) / D I``."""
-        spread = (1 - shrinkage) * np.maximum(self.variances, 0.0) + shrinkage
-        root = (self.directions / np.sqrt(spread)) @ self.directions.T
+        scales = np.sqrt(shrunk(self.variances, shrinkage))
+        root = (self.directions / scales) @ self.directions.T
         return Transform(self.mean, root)
+
+
+def shrunk(variances: Floats, shrinkage: float) -> Floats:
+    """Return variances, in units of their mean, drawn towards this mean by a share of 0 to 1."""
+    return (1 - shrinkage) * np.maximum(variances, 0) + shrinkage
 
 
 def fit_transform(step: Step, vectors: Numbers, classes: Ints) -> Transform:
@@ -99,8 +105,12 @@ def fit_transform(step: Step, vectors: Numbers, classes: Ints) -> Transform:
     return spread.whitening(float(step.number or 0))
 
 
-def spread_of(kind: str, vectors: Numbers, classes: Ints) -> Spread:
+def spread_of(
+    kind: str, vectors: Numbers, classes: Ints, dtype: type[np.floating[Any]] = np.float64
+) -> Spread:
     """Return the spread that ``abtt`` and ``whiten``, or ``wccn``, are made of.
+
+    In float32, directions and variances take half the time.
 
     Raises
     ------
@@ -117,7 +127,7 @@ def spread_of(kind: str, vectors: Numbers, classes: Ints) -> Spread:
         raise InputError(f"{kind} needs rows that differ, and all of these are equal")
     # Threads do not help so small a matrix, and harm where other work fills the processors.
     with threadpool_limits(1, "blas"):
-        return Spread(mean, *np.linalg.eigh(covariance / level))
+        return Spread(mean, *np.linalg.eigh((covariance / level).astype(dtype)))
 
 
 def _within(vectors: Numbers, classes: Ints) -> Doubles:

@@ -22,6 +22,7 @@ from opis_cli.render.axes import (
     veil_estimates,
     view,
 )
+from opis_cli.render.calibration import calibration
 from opis_cli.render.class_curves import (
     class_curves,
     columns_in_view,
@@ -41,7 +42,10 @@ from opis_cli.scoring import curves
 from opis_cli.statistics.intervals import mean_band
 from opis_cli.statistics.jackknife import LEVEL, spread
 
-KINDS = ("utility", "rates", "det", "roc", "histogram", "classes", "confusion", "group-matrix")
+KINDS = (
+    *("utility", "rates", "det", "roc", "histogram", "classes", "calibration"),
+    *("confusion", "group-matrix"),
+)
 FROM_EVIDENCE = ("confusion",)
 """Kinds that need the evidence of a run."""
 FROM_GROUPS = ("group-matrix",)
@@ -64,7 +68,9 @@ def draw(
     Parameters
     ----------
     run : Evaluation
-    kind : {"utility", "rates", "det", "roc", "histogram", "classes", "confusion", "group-matrix"}
+    kind : str
+        One of ``KINDS``:
+
         - ``utility``: utility of every class and pooled rates against the threshold.
         - ``rates``: FAR and FRR of every class against the threshold.
         - ``det``: pooled FRR against FAR on normal-deviate axes, with intervals.
@@ -72,6 +78,7 @@ def draw(
         - ``histogram``: distances of genuine and of impostor pairs.
         - ``classes``: FAR and FRR of every class at the deployed threshold, if one was given,
           else at the recommended one.
+        - ``calibration``: likelihood ratio at each distance, and how it holds for held-out classes.
         - ``confusion``: false accepts between the classes of the most confused class pairs.
         - ``group-matrix``: FAR of the impostor pairs of each two groups at the threshold.
     evidence : Evidence, optional
@@ -79,8 +86,9 @@ def draw(
     look : Look, optional
         The size of the picture, and its title.
     ax : Axes, or sequence of Axes
-        The user's own panels to draw into: two for ``rates``, one or two for ``utility``, one for
-        others. ``confusion`` and ``group-matrix`` take none. By default a new figure.
+        The user's own panels to draw into: two for ``rates``, one or two for ``utility`` and
+        ``calibration``, one for others. ``confusion`` and ``group-matrix`` take none. By default
+        a new figure.
 
     Returns
     -------
@@ -103,6 +111,7 @@ def draw(
         "roc": roc,
         "histogram": _histogram,
         "classes": classes,
+        "calibration": calibration,
     }
     with fonts(look):
         if check_kind(kind) in (*FROM_EVIDENCE, *FROM_GROUPS):

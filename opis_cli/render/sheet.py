@@ -177,10 +177,11 @@ class Sheet:
     given: Sequence[Axes] = ()
     axes: list[Axes] = field(default_factory=list)
 
-    def panels(self, height: float, ratios: tuple[int, ...]) -> list[Axes]:
-        """Make panels one above the other, on a shared x axis; or take the user's own.
+    def panels(self, height: float, ratios: tuple[int, ...], *, shared: bool = True) -> list[Axes]:
+        """Make panels one above the other; or take the user's own.
 
-        ``height`` is the height of the figure in inches at the default width.
+        ``height`` is the height of the figure in inches at the default width, and ``shared`` says
+        whether the panels share their x axis.
 
         Raises
         ------
@@ -196,7 +197,7 @@ class Sheet:
             self.axes = list(self.given)
             return self.axes
         figure = new_figure(self.look.width, self.look.height(height))
-        grid = figure.subplots(len(ratios), sharex=True, squeeze=False, height_ratios=ratios)
+        grid = figure.subplots(len(ratios), sharex=shared, squeeze=False, height_ratios=ratios)
         self.axes = list(grid[:, 0])
         return self.axes
 

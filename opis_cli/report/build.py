@@ -19,6 +19,7 @@ from opis_cli.scoring.search import open_set
 from opis_cli.settings import Settings
 from opis_cli.statistics.held_out import held_out
 from opis_cli.statistics.intervals import intervals
+from opis_cli.statistics.llr_held_out import llr_of
 from opis_cli.statistics.noise import corrected
 
 
@@ -84,6 +85,7 @@ def build_report(
         open_set=open_set(counts, at),
         review=advice.review,
         costs=advice.costs,
+        llr=llr_of(counts, seed),
         duplicates=_duplicates(counts),
         sample=sample,
         timings=rep.Timings(0.0, 0.0, 0.0, 0.0, 0.0),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 import opis_cli
+from opis_cli.counting.rows import Rows
 from opis_cli.evidence import class_pairs
 from opis_cli.records import Ints, PairCounts
 from opis_cli.report.asked import Asked
@@ -135,3 +136,11 @@ def place_of(counts: PairCounts, threshold: float) -> int | None:
     """Return the index of a threshold of the grid, or None if it is none."""
     place = counts.grid.index_at(threshold)
     return place if counts.grid.thresholds[place] == threshold else None
+
+
+def cut_of(rows: Rows, counts: PairCounts, threshold: float) -> np.float32:
+    """Return the least score that a threshold accepts: that of the count, if it was counted."""
+    place = place_of(counts, threshold)
+    if place is None:
+        return np.float32(rows.cuts(np.array([threshold]))[0])
+    return np.float32(rows.cuts_of(counts.grid)[place])

@@ -78,11 +78,11 @@ def pairs_table(found: Found, show_columns: tuple[str, ...] = ()) -> "pd.DataFra
     )
     for name in show_columns:
         for side, rows in (("a", one), ("b", two)):
-            table[f"{name}_{side}"] = _values(embeddings, name, rows)
+            table[f"{name}_{side}"] = values_of(embeddings, name, rows)
     return table
 
 
-def _values(embeddings: Embeddings, name: str, rows: Ints) -> "pd.api.extensions.ExtensionArray":
+def values_of(embeddings: Embeddings, name: str, rows: Ints) -> "pd.api.extensions.ExtensionArray":
     """Return the values of a column as text; null where a row has none."""
     import pandas as pd
 
@@ -174,7 +174,7 @@ def rows_table(found: Found, show_columns: tuple[str, ...] = ()) -> "pd.DataFram
         }
     )
     for name in show_columns:
-        table[name] = _values(embeddings, name, np.arange(len(table)))
+        table[name] = values_of(embeddings, name, np.arange(len(table)))
     if embeddings.gallery_rows is not None:
         table["gallery"] = np.arange(len(table)) >= len(table) - embeddings.gallery_rows
     return table

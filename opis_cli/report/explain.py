@@ -1,14 +1,12 @@
 """Explain a run: find the pairs, the classes and the rows behind its rates at a threshold."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from opis_cli.counting.memory import refuse_memory
 from opis_cli.counting.plan import plan_pairs
-from opis_cli.embeddings.columns import show
 from opis_cli.errors import InputError, SettingsError
 from opis_cli.evidence import chains, class_pairs, hardest, merges
 from opis_cli.evidence.exact import first_of_lists
@@ -24,7 +22,8 @@ from opis_cli.report import evidence_tables as tables
 from opis_cli.report.asked import Asked, Progress, advancing, code_among, code_of, threshold_of
 from opis_cli.report.evaluation import Evaluation
 from opis_cli.report.evidence import Evidence, Outcome, WhatIf
-from opis_cli.report.evidence_facts import facts_of, place_of
+from opis_cli.report.evidence_facts import cut_of, facts_of
+from opis_cli.report.source import check_columns
 from opis_cli.scoring.opis import consistency_of
 from opis_cli.scoring.recommend import Recommendation
 from opis_cli.settings import Metric, Settings
@@ -73,7 +72,7 @@ def explain(
         )
     group = settings.group_column
     show_columns = tuple(dict.fromkeys(([] if group is None else [group]) + [*asked.show_columns]))
-    _check_columns(show_columns, embeddings.columns)
+    check_columns("--show-columns", show_columns, embeddings.columns)
     threads = settings.threads or processors()
     refuse_memory(embeddings, settings, memory_of(len(embeddings.labels), threads))
     plan = plan_pairs(embeddings, settings, threads)
@@ -81,15 +80,13 @@ def explain(
     of_group = None if group is None else code_among(plan.names, asked.of_class)
     of_class = code_of(embeddings.class_names, asked.of_class) if of_group is None else None
     index = chains.chain_index(counts)
-    cuts = plan.rows.cuts_of(counts.grid)
-    place = place_of(counts, threshold)
-    cut = plan.rows.cuts(np.array([threshold]))[0] if place is None else cuts[place]
+    cut = cut_of(plan.rows, counts, threshold)
     codes = embeddings.labels[plan.rows.order]
     seen = scan(
         plan,
         codes,
         cut,
-        cuts[index],
+        plan.rows.cuts_of(counts.grid)[index],
         engine=settings.engine,
         threads=threads,
         advance=advancing(progress, plan.pairs),
@@ -165,24 +162,6 @@ def _hardest_pairs(
         hardest.false_accepts(embeddings, seen, *limits, of_class),
         hardest.false_rejects(embeddings, seen, *limits, of_class),
     )
-
-
-def _check_columns(wanted: Sequence[str], there: Iterable[str]) -> None:
-    """Refuse a column to show that was not read. Of arrays, only columns of settings are kept.
-
-    Raises
-    ------
-    InputError
-        The message names the columns that are there.
-    """
-    names = list(there)
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        columns = f"the columns are {show(names)}" if names else "there are none"
-        raise InputError(
-            f"--show-columns: no column {missing[0]!r}; {columns}. "
-            "Of arrays, opis keeps only the columns that a setting names; write the rows to a file"
-        )
 
 
 def _what_if(

@@ -21,6 +21,7 @@ from opis_cli.scoring.recommend import Recommendation
 from opis_cli.scoring.review import Review
 from opis_cli.statistics.held_out import HeldOut
 from opis_cli.statistics.intervals import Intervals
+from opis_cli.statistics.llr_held_out import Llr
 from opis_cli.statistics.noise import OpisCorrected
 
 SCHEMA_VERSION = 5
@@ -321,6 +322,9 @@ class Report:
         Two thresholds, and what goes to review between them. Null without --review.
     costs : ExpectedCosts | None
         The expected cost of a pair, in the unit of the given costs. Null without costs.
+    llr : Llr | None
+        Map from distances to likelihood ratios, and how well it fits. Null in reports of an older
+        opis.
     """
 
     schema_version: int
@@ -351,6 +355,7 @@ class Report:
     groups: ByGroup | None = None
     review: Review | None = None
     costs: ExpectedCosts | None = None
+    llr: Llr | None = None
 
     @property
     def counted(self) -> str:

@@ -1,6 +1,6 @@
 """Read the source of a run again, and make sure that it is the same."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from opis_cli.counting.scored_table import Table, open_table
 from opis_cli.counting.sizes import SIZES
 from opis_cli.embeddings.clean import ARRAYS
+from opis_cli.embeddings.columns import show
 from opis_cli.embeddings.folders import digest_of
 from opis_cli.embeddings.read import read_as
 from opis_cli.embeddings.sources import Given, all_fetched, is_address
@@ -21,7 +22,7 @@ from opis_cli.settings import Settings
 
 
 def rows_of(
-    report: Report, settings: Settings, source: Given | None, show_columns: tuple[str, ...] = ()
+    report: Report, settings: Settings, source: Given | None, show_columns: Sequence[str] = ()
 ) -> Embeddings:
     """Read the rows that a run was counted from.
 
@@ -51,6 +52,30 @@ def rows_of(
     if digests != (facts.sha256, facts.labels_sha256, facts.gallery_sha256):
         raise _changed(found.path, "rows")
     return embeddings
+
+
+def check_columns(option: str, wanted: Sequence[str], there: Iterable[str]) -> None:
+    """Refuse a column that was not read. Of arrays, only columns of settings are kept.
+
+    Parameters
+    ----------
+    option : str
+        The option that names the columns.
+    wanted, there : names of columns
+
+    Raises
+    ------
+    InputError
+        The message names the columns that are there.
+    """
+    names = list(there)
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        columns = f"the columns are {show(names)}" if names else "there are none"
+        raise InputError(
+            f"{option}: no column {missing[0]!r}; {columns}. "
+            "Of arrays, opis keeps only the columns that a setting names; write the rows to a file"
+        )
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from opis_cli.report.threshold_record import (
     threshold_file,
 )
 from opis_cli.scoring.by_group import ACROSS, ACROSS_SCORES, ByGroup
+from opis_cli.scoring.llr import LlrMap
 from opis_cli.scoring.pooled import RatesAt
 from opis_cli.scoring.recommend import Recommendation
 from opis_cli.scoring.review import Review
@@ -54,6 +55,7 @@ def threshold_json(report: Report, advice: Advice | Report) -> str | None:
             review=_review(review, metric),
             groups=None if advice.groups is None else _by_group(report, advice.groups),
             remedy=None if name is None else RemedyOf(name, report.source.remedy_sha256),
+            llr=None if report.llr is None else _map(report.llr.map, metric),
             max_far=chosen.max_far,
             max_frr=chosen.max_frr,
             far=at.far,
@@ -80,6 +82,11 @@ def _by_group(report: Report, groups: ByGroup) -> GroupThresholds:
         other_groups=as_known(groups.threshold, metric),
         across_groups=ACROSS_SCORES if metric in SIMILARITIES else ACROSS,
     )
+
+
+def _map(made: LlrMap, metric: Metric) -> LlrMap:
+    """Return a map from distances as one from numbers on the user's scale."""
+    return made.of_negatives() if metric in SIMILARITIES else made
 
 
 def _review(review: Review | None, metric: Metric) -> ReviewThresholds | None:

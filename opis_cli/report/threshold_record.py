@@ -8,6 +8,7 @@ from typing import Literal
 from opis_cli.errors import RunError
 from opis_cli.quantities import Digest, OpenShare, Share
 from opis_cli.report.report_json import of_version
+from opis_cli.scoring.llr import LlrMap
 from opis_cli.scoring.recommend import Equivalents
 from opis_cli.settings import Metric
 from opis_cli.text import SIMILARITIES
@@ -80,32 +81,6 @@ class RemedyOf:
 
     name: str
     sha256: Digest | None
-
-
-@dataclass(frozen=True, slots=True)
-class LlrMap:
-    """A map from distances or scores to natural logarithms of likelihood ratios.
-
-    Attributes
-    ----------
-    method : {"logistic", "pav"}
-        "logistic" is a straight line, "pav" the points of isotonic regression.
-    slope : float | None
-        Change of the log-likelihood ratio with each unit of distance or score. Null for "pav".
-    intercept : float | None
-        Log-likelihood ratio at distance or score 0. Null for "pav".
-    values : tuple[float, ...] | None
-        Ascending distances or scores. Null for "logistic".
-    llrs : tuple[float, ...] | None
-        Log-likelihood ratios at these values. Between two values they are linear, and beyond the
-        ends they stay as they are. Null for "logistic".
-    """
-
-    method: Literal["logistic", "pav"]
-    slope: float | None = None
-    intercept: float | None = None
-    values: tuple[float, ...] | None = None
-    llrs: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

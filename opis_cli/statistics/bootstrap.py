@@ -142,20 +142,55 @@ def frr_at_far(weights: Weights, counts: PairCounts, max_far: float) -> Curve:
     rises. If it goes beyond the bound more than once, one of these thresholds is taken. Shape
     (replicates,).
     """
+    return pooled_frr_of_draws(weights, counts, last_within_far(weights, counts, max_far))
+
+
+def last_within_far(weights: Weights, counts: PairCounts, max_far: float | Curve) -> Ints:
+    """Return the column of each draw's largest threshold within a bound on the FAR.
+
+    ``max_far`` is one bound, or a bound for each draw. A column is -1 if there is no such
+    threshold. Shape (replicates,).
+    """
     impostor, at = counts.impostor, counts.grid.by_class
     twice = impostor.sum(axis=0, dtype=np.int64) - counts.pooled_impostor[at]
     whole = weights @ counts.impostor_pairs - (counts.impostor_pairs.sum() - counts.impostor_total)
-    # Bisection: each draw looks at a few thresholds, and not at all.
-    low, high = np.full(len(weights), -1), np.full(len(weights), len(at))
+
+    def within(columns: Ints) -> NDArray[np.bool_]:
+        accepted = np.einsum("rk,kr->r", weights, impostor[:, columns]) - twice[columns]
+        return np.asarray(accepted <= max_far * whole)
+
+    return _bisected(within, len(weights), len(at))
+
+
+def first_within_frr(weights: Weights, counts: PairCounts, max_frr: Curve) -> Ints:
+    """Return the column of each draw's smallest threshold within a bound of its own on the FRR.
+
+    A column is -1 if there is no such threshold. Shape (replicates,).
+    """
+    genuine, whole = counts.genuine, weights @ counts.genuine_pairs
+
+    def beyond(columns: Ints) -> NDArray[np.bool_]:
+        accepted = np.einsum("rk,kr->r", weights, genuine[:, columns])
+        return np.asarray(whole - accepted > max_frr * whole)
+
+    first = _bisected(beyond, len(weights), genuine.shape[1]) + 1
+    return np.where(first < genuine.shape[1], first, -1)
+
+
+def _bisected(holds: Callable[[Ints], NDArray[np.bool_]], draws: int, columns: int) -> Ints:
+    """Return the last column of each draw at which something holds, or -1.
+
+    It must hold up to some column of a draw and not beyond. Each draw looks at a few columns only.
+    """
+    low, high = np.full(draws, -1), np.full(draws, columns)
     while np.any(high - low > 1):
-        middle = np.clip((low + high) // 2, 0, len(at) - 1)
-        accepted = np.einsum("rk,kr->r", weights, impostor[:, middle]) - twice[middle]
-        within = accepted <= max_far * whole
+        middle = np.clip((low + high) // 2, 0, columns - 1)
+        found = holds(middle)
         low, high = (
-            np.where((high - low > 1) & within, middle, low),
-            np.where((high - low > 1) & ~within, middle, high),
+            np.where((high - low > 1) & found, middle, low),
+            np.where((high - low > 1) & ~found, middle, high),
         )
-    return pooled_frr_of_draws(weights, counts, low)
+    return low
 
 
 def recall_at_1(weights: Weights, counts: PairCounts) -> Curve:

@@ -1,12 +1,11 @@
 """The evidence equals brute force in float64, under every protocol and by both engines."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 import pandas as pd
 import pytest
-from protocols import PROTOCOLS, rows_of
+from protocols import PROTOCOLS, Naive, rows_of
 
 import opis_cli as opis
 from opis_cli.evidence.chains import articulation_points
@@ -14,37 +13,6 @@ from opis_cli.pipeline import evaluate_embeddings
 from opis_cli.report.asked import Asked
 from opis_cli.report.explain import explain
 from opis_cli.settings import Settings
-
-
-class Naive:
-    """Every pair in float64, one at a time."""
-
-    def __init__(self, embeddings, settings):
-        self.labels = embeddings.labels
-        bits = settings.metric == "hamming"
-        vectors = np.unpackbits(embeddings.vectors, axis=1) if bits else embeddings.vectors
-        vectors = vectors.astype(np.float64)
-        if settings.metric == "cosine":
-            vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        count = len(vectors)
-        queries = count - (embeddings.gallery_rows or 0)
-        columns = {name: column.codes for name, column in embeddings.columns.items()}
-        self.pairs = []
-        for i, j in itertools.combinations(range(count), 2):
-            if embeddings.gallery_rows and not (i < queries <= j):
-                continue
-            if settings.within_column and columns["tenant"][i] != columns["tenant"][j]:
-                continue
-            if settings.exclude_same and columns["camera"][i] == columns["camera"][j]:
-                continue
-            square = float(((vectors[i] - vectors[j]) ** 2).sum())
-            distance = square**0.5
-            if settings.metric != "euclidean":
-                distance = square / 2 if settings.metric == "cosine" else square
-            self.pairs.append((i, j, round(distance, 9)))
-
-    def genuine(self, i, j):
-        return self.labels[i] == self.labels[j]
 
 
 @pytest.fixture(scope="module", params=PROTOCOLS)

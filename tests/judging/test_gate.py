@@ -200,7 +200,7 @@ def test_a_difference_of_decimals_is_one(run):
     ).passed
 
 
-@pytest.mark.parametrize("name", [rule.field for rule in RULE.values() if rule.against_baseline])
+@pytest.mark.parametrize("name", [rule.field for rule in RULE.values() if rule.is_worsening])
 def test_with_a_confidence_the_lower_limit_decides(run, worse, name):
     """Whatever the limit: failed if and only if the lower limit exceeds it."""
     first = check_of(judge(worse, demands(0.95, **{name: 0.0}), baseline=run))

@@ -163,8 +163,9 @@ def test_axes_of_the_user_are_drawn_into(ten):
         assert axes.lines or axes.collections
     pair = Figure().subplots(2)
     assert ten.plot("rates", ax=pair) is pair[0].figure and pair[1].lines
-    one = Figure().subplots()
-    assert len(ten.plot(ax=one).axes) == 1 and one.lines
+    for kind in ("utility", "calibration"):
+        one = Figure().subplots()
+        assert len(ten.plot(kind, ax=one).axes) == 1 and one.lines
     with pytest.raises(SettingsError, match="2 panels, and ax has 1; give a tuple of 2"):
         ten.plot("rates", ax=one)
     with pytest.raises(SettingsError, match="leave out ax"):

@@ -136,3 +136,29 @@ def test_classes_are_drawn_at_the_deployed_threshold_and_said_so():
     drawn_far = np.sort([*points[:, 0]])
     assert np.isin(drawn_far.round(9), table["deployed_far"].round(9)).all()
     assert not np.isin(drawn_far.round(9), table["far"].round(9)).any()
+
+
+@pytest.mark.parametrize("panels", [1, 2])
+def test_the_picture_of_likelihood_ratios(panels, small):
+    run = small
+    if panels == 1:  # no class has all pairs of its rows, so none is held out
+        vectors, labels = data.MADE["blobs"]
+        run = opis.evaluate(vectors[:300], labels[:300], gallery=(vectors[300:], labels[300:]))
+    figure = draw(run, "calibration")
+    assert len(figure.axes) == panels
+    upper = {line.get_label(): line for line in figure.axes[0].lines}
+    made = run.report.llr.map
+    (bold,) = (name for name in upper if "in threshold.json" in name)
+    assert ("PAV" in bold) == (made.method == "pav")
+    x, llrs = upper[bold].get_data()
+    np.testing.assert_allclose(llrs, made.at(x), rtol=1e-9)
+    (other,) = ({"logistic regression", "isotonic (PAV)"} & set(upper)) - {bold}
+    assert upper[bold].get_linewidth() > upper[other].get_linewidth()
+    labels = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert {"1", "10", "1/10"} <= set(labels) or {"1", "100", "1/100"} <= set(labels)
+    if panels == 2:
+        lower = {line.get_label(): line for line in figure.axes[1].lines}
+        for part in (lower["5 folds of\nheld-out classes"], lower["one fold"]):
+            ratios = part.get_ydata()
+            assert (np.diff(part.get_xdata()) > 0).all() and (np.diff(ratios) >= 0).all()
+            assert ratios[0] < -1 < 1 < ratios[-1]

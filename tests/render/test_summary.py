@@ -71,6 +71,21 @@ def test_details_show_every_figure_and_the_summary_none_of_them(wordnet):
     assert "add --details" not in text
 
 
+def test_details_show_the_likelihood_ratio_at_the_threshold(wordnet):
+    found, at = wordnet.report.llr, wordnet.report.recommendation.threshold
+    text = shown(wordnet, details=True).partition("LIKELIHOOD RATIOS")[2]
+    ratio = np.exp(found.map.at(at))
+    assert f"at the threshold {ratio:.3g} even odds where {100 / (1 + ratio):.3g} % are" in (
+        " ".join(text.split())
+    )
+    assert f"{found.cllr:.3g} bits  in threshold.json" in text
+    assert f"{found.min_cllr:.3g} bits" in text and "fits badly" not in text
+    cost = 1.3 * found.min_cllr + 0.02
+    poor = dataclasses.replace(found, cllr_logistic=cost, cllr_pav=cost)
+    report = dataclasses.replace(wordnet.report, llr=poor)
+    assert "fits badly" in shown(dataclasses.replace(wordnet, report=report), details=True)
+
+
 def test_a_narrow_terminal_cuts_no_figure(wordnet, in_use):
     for run in (wordnet, in_use):
         lines = shown(run, 60).splitlines()

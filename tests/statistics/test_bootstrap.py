@@ -11,6 +11,7 @@ import pytest
 import opis_cli as opis
 from opis_cli.judging import resampled
 from opis_cli.judging.changes import drawn_changes, figure_changes, figures, intervals
+from opis_cli.settings import Settings
 from opis_cli.statistics import bootstrap
 
 
@@ -165,7 +166,7 @@ def test_a_far_of_a_draw_that_falls_again_allows_nothing_beyond_its_first_breach
     run = SimpleNamespace(
         counts=counts,
         report=SimpleNamespace(recommendation=chosen),
-        settings=SimpleNamespace(bounds=(0.3, None), prefer="low-frr", confidence=None),
+        settings=Settings(max_far=0.3, prefer="low-frr"),
     )
     best, at_max_far = resampled._choices(run, weights, np.arange(4), None)
     assert (best.tolist(), at_max_far.tolist()) == ([0], [0])

@@ -38,6 +38,9 @@ def facts(run: Evaluation) -> list[Fact]:
         Fact("recall@1", rate(report.recall_at_1)),
         Fact("EER", rate(report.eer.rate), f"at {shown(report.eer.threshold, metric)}"),
     ]
+    if report.llr is not None:
+        least = f"min Cllr {number(report.llr.min_cllr, 3)}"
+        found.append(Fact("Cllr", f"{number(report.llr.cllr, 3)} bits", least))
     if report.recall_at_1 is None:
         del found[2]
     if not source.evaluable_classes:

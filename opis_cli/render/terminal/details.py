@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from opis_cli import decimals
 from opis_cli.render.terminal.blocks import marked, section
 from opis_cli.render.terminal.groups import groups
+from opis_cli.render.terminal.ratios import ratios
 from opis_cli.render.terminal.threshold import (
     FEW_CARRIERS,
     borderline,
@@ -31,6 +32,7 @@ def details(run: Evaluation) -> list[RenderableType]:
         _consistency(report),
         _intervals(report),
         _held_out(report),
+        ratios(report),
         _differentials(report),
         *groups(run),
         _deployed(report),

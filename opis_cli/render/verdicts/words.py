@@ -52,7 +52,7 @@ def told(check: Check) -> str:
     """Return in a sentence what was found, what is allowed, and where the figure comes from."""
     if check.value is None:
         return f"{RULE[check.name].figure} is {check.remark}"
-    found = _worsened(check) if RULE[check.name].against_baseline else _found(check)
+    found = _worsened(check) if RULE[check.name].is_worsening else _found(check)
     return f"{found}; {check.remark}" if check.remark else found
 
 

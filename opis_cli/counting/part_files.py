@@ -102,7 +102,10 @@ class PlanFile:
         try:
             text = file.read_text(encoding="utf-8")
         except OSError as error:
-            raise RunError(f"{file}: cannot be read ({error.strerror or error})") from None
+            raise RunError(
+                f"{file}: cannot be read ({error.strerror or error}); make a plan with "
+                "`opis count SOURCE --plan-only -o PLAN`"
+            ) from None
         except ValueError:
             raise _no_plan(file) from None
         return cls.parse(text, file)

@@ -57,7 +57,7 @@ def whole_of(heads: Sequence[PartHead]) -> list[PartHead]:
 
 
 def _listed(numbers: list[int]) -> str:
-    """Return rising numbers in words, of which several neighbours make a range: ``1 and 3 to 5``."""
+    """Return rising numbers in words; neighbours make a range: ``1 and 3 to 5``."""
     ends = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
     texts = [f"{run[0]:,} to {run[-1]:,}" if len(run) > 1 else f"{run[0]:,}" for run in ends]
     if len(texts) > _NAMED:

@@ -366,7 +366,12 @@ def test_open_set_queries_by_hand():
     assert run.report.source.rows == 3 and run.report.source.gallery_rows == 3
     assert (run.report.pairs.genuine, run.report.pairs.impostor) == (2, 7)
     assert run.report.recall_at_1 == 1.0
-    assert run.report.open_set == OpenSet(1, 0.0)
+    found = run.report.open_set
+    assert dataclasses.replace(found, identification=()) == OpenSet(1, 0.0)
+    # Below the stranger's distance, both other queries find their own class first.
+    points = [(point.achieved_fpir, point.identification) for point in found.identification]
+    assert points == [(0.0, 1.0)] * 3
+    assert all(point.threshold < 1 - np.cos(np.radians(87)) for point in found.identification)
     assert open_set(run.counts, 2.0) == OpenSet(1, 1.0)
     before = run.counts.grid.thresholds[run.counts.grid.thresholds < 0.947][-1]
     assert open_set(run.counts, before) == OpenSet(1, 0.0)

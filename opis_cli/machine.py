@@ -1,7 +1,12 @@
-"""Processors and memory of this machine."""
+"""Processors and memory of this machine, and work on several threads."""
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Event
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def processors() -> int:
@@ -26,3 +31,21 @@ def resident_memory() -> int:
         return pages * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def on_threads(works: Sequence[Callable[[], T]], stop: Event) -> list[T]:
+    """Run each work on a thread of its own, and return their results in order.
+
+    A matrix product inside a work takes one thread. ``stop`` is set at the end. After a fault or
+    Ctrl-C, it makes the other works stop, if they look at it between their steps.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(len(works)) as pool:
+        jobs = [pool.submit(work) for work in works]
+        try:
+            return [job.result() for job in jobs]
+        finally:
+            stop.set()

@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opis_cli.errors import RunError, SettingsError
-from opis_cli.files import replacing, sha256_of
+from opis_cli.files import replacing
 from opis_cli.records import Embeddings
 from opis_cli.remedies.artefact import (
-    ARRAYS_FILE,
     FILES,
     JSON_FILE,
     README_FILE,
     THRESHOLD_FILE,
-    load_remedy,
     write_fitted,
 )
 from opis_cli.remedies.fitted import Fitted, fit
 from opis_cli.remedies.folds import training_of, with_numbers
 from opis_cli.remedies.guide import guide
-from opis_cli.remedies.recipes import DEFAULT, parse, parse_all
+from opis_cli.remedies.recipes import DEFAULT, name_of, parse, parse_all
 from opis_cli.remedies.trial import BASE, Trial, Tried, by_fold, try_remedies
 from opis_cli.report.threshold_file import threshold_json
 from opis_cli.settings import Settings
@@ -125,7 +123,7 @@ class Remedies:
         with replacing(Path(path), folder=True) as folder:
             folder.mkdir()
             self._write(folder, fitted, tried)
-        return load_remedy(path).name
+        return name_of(fitted.recipe)
 
     def _named(self, choose: str | None) -> Tried:
         name = self.chosen if choose is None else parse_all(choose)[0]
@@ -162,9 +160,8 @@ class Remedies:
                 "by_fold": by_fold(trial.evaluations[BASE], run, trial.of_class),
             },
         }
-        write_fitted(fitted, folder, facts)
+        digest = write_fitted(fitted, folder, facts)
         threshold = None
-        digest = sha256_of(folder / ARRAYS_FILE)
         changed = dataclasses.replace(run.report.source, remedy=tried.name, remedy_sha256=digest)
         report = dataclasses.replace(run.report, source=changed)
         text = threshold_json(report, report)

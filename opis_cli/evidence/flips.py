@@ -6,18 +6,17 @@ bounded by the rows, the classes and the lengths of the lists.
 """
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from opis_cli.counting.plan import Plan
 from opis_cli.counting.tally import Advance, Tile
 from opis_cli.counting.tally import cut as tiles_of
 from opis_cli.evidence.hardest import rank_within
+from opis_cli.machine import on_threads
 from opis_cli.records import Floats, Ints
 
 T = TypeVar("T")
@@ -139,13 +138,7 @@ def look_at_both(
                 advance(tile.pairs)
         return look
 
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
-        jobs = [pool.submit(work) for _ in range(threads)]
-        try:
-            first, *rest = [job.result() for job in jobs]
-        finally:
-            # After a fault or Ctrl-C, this makes the other workers stop at their next tile.
-            stop.set()
+    first, *rest = on_threads([work] * threads, stop)
     for other in rest:
         first.add(other)
     return first.flips()

@@ -7,14 +7,12 @@ result depends on which worker saw a pair.
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
-from threadpoolctl import threadpool_limits
 
 from opis_cli.counting.plan import Plan
 from opis_cli.counting.tally import Tile
@@ -29,7 +27,7 @@ from opis_cli.evidence.seen import (
     Seen,
 )
 from opis_cli.evidence.suspects import OTHERS, OWN
-from opis_cli.machine import resident_memory
+from opis_cli.machine import on_threads, resident_memory
 from opis_cli.records import Floats, Ints
 
 _SIDE, _NUMPY_SIDE = 1_024, 512
@@ -266,13 +264,7 @@ def _with_numba(task: _Task, tiles: Any, threads: int, advance: Advance) -> Seen
                 advance(tile.pairs)
         return kept
 
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
-        jobs = [pool.submit(work) for _ in range(threads)]
-        try:
-            first, *rest = [job.result() for job in jobs]
-        finally:
-            # After a fault or Ctrl-C, this makes the other workers stop at their next tile.
-            stop.set()
+    first, *rest = on_threads([work] * threads, stop)
     inside = Inside(first.pairs, first.rejected, first.distances, first.least)
     for other in rest:
         look_numba.merge(

@@ -166,8 +166,8 @@ def _damaged(folder: Path, file: str) -> RunError:
     return RunError(f"{folder / file}: damaged; write the remedy anew with `opis remedy --out`")
 
 
-def write_fitted(fitted: Fitted, folder: Path, facts: dict[str, Any]) -> None:
-    """Write ``remedy.json`` and ``remedy.npz`` into a folder.
+def write_fitted(fitted: Fitted, folder: Path, facts: dict[str, Any]) -> str:
+    """Write ``remedy.json`` and ``remedy.npz`` into a folder, and return the digest of the latter.
 
     Parameters
     ----------
@@ -178,6 +178,7 @@ def write_fitted(fitted: Fitted, folder: Path, facts: dict[str, Any]) -> None:
     """
     file = folder / ARRAYS_FILE
     np.savez(file, allow_pickle=False, **_arrays(fitted))
+    digest = sha256_of(file)
     own = {
         "format": FORMAT,
         "name": name_of(fitted.recipe),
@@ -185,11 +186,12 @@ def write_fitted(fitted: Fitted, folder: Path, facts: dict[str, Any]) -> None:
         "dim": fitted.dim,
         "metric": "cosine",
         "scores": fitted.metric,
-        "npz_sha256": sha256_of(file),
+        "npz_sha256": digest,
         "opis_version": opis_cli.__version__,
     }
     text = json.dumps(own | facts, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / JSON_FILE).write_text(text + "\n", encoding="utf-8")
+    return digest
 
 
 def _arrays(fitted: Fitted) -> dict[str, NDArray[Any]]:

@@ -54,15 +54,12 @@ class Training:
 
     def some(self, rows: NDArray[np.bool_] | Ints) -> "Training":
         """Return some of the rows."""
-        return Training(
-            self.vectors[rows],
-            self.classes[rows],
-            self.class_names,
-            self.in_cohort[rows],
-            None if self.groups is None else self.groups[rows],
-            self.max_far,
-            self.seed,
-            self.engine,
+        return replace(
+            self,
+            vectors=self.vectors[rows],
+            classes=self.classes[rows],
+            in_cohort=self.in_cohort[rows],
+            groups=None if self.groups is None else self.groups[rows],
         )
 
 

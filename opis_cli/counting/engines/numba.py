@@ -33,10 +33,10 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from opis_cli.counting.engines.numba_credits import (
     credit_beyond,
@@ -58,6 +58,7 @@ from opis_cli.counting.engines.numba_tables import (
 from opis_cli.counting.parts import Opened, counting_with
 from opis_cli.counting.rows import CODES, Codes, Rows, fall_evenly
 from opis_cli.counting.tally import Advance, Tally, Tile
+from opis_cli.machine import on_threads
 from opis_cli.records import Embeddings, Grid, Ints
 from opis_cli.settings import Settings
 
@@ -92,14 +93,7 @@ def count_pairs(
     tally_lock = threading.Lock()
     spans = rows.class_begins, rows.class_ends
     workers = [_Worker(rows, spans, cells, tally, tally_lock) for _ in range(threads)]
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
-        jobs = [pool.submit(worker.run, queue) for worker in workers]
-        try:
-            for job in jobs:
-                job.result()
-        finally:
-            # After a fault or Ctrl-C, this makes the other workers stop at their next tile.
-            queue.stop.set()
+    on_threads([partial(worker.run, queue) for worker in workers], queue.stop)
     for worker in workers:
         worker.deliver()
     if not cells.everywhere:

@@ -160,7 +160,8 @@ def opened(embeddings: Embeddings, settings: Settings, threads: int) -> Iterator
     sent = embeddings.source.path == ARRAYS or embeddings.source.remedy is not None
     recipe = None if sent else Recipe.of(embeddings, settings)
     with connected(settings.scheduler, threads) as client:
-        yield Opened(numba.TILE_SIDE, partial(_count_part, client, recipe))
+        side = numba.side_for(len(embeddings.labels))
+        yield Opened(side, partial(_count_part, client, recipe))
 
 
 @contextmanager

@@ -5,6 +5,8 @@ whose parts are merged (``merge.py``).
 """
 
 import dataclasses
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +29,8 @@ _NUMBA_PAYS_AT = 10_000_000
 """Number of pairs from which the numba engine saves more time than its import takes."""
 _DEVICE_PAYS_AT = 5_000_000_000
 """The same for the torch engine on a device. Its import and its first kernel take ten seconds."""
+_AT_ONCE = 1 << 17
+"""Cells that are summed at a time, so few that they stay in the cache."""
 _LEAST_WIDTH = 50
 """Least width of a calibration range in score, in units of ``Rows.rounding``."""
 
@@ -105,7 +109,7 @@ class Prepared:
         counted = int(tally.pooled_genuine.sum() + tally.pooled_impostor.sum())
         if counted != total:
             raise AssertionError(f"counted {counted} pairs of {total}")
-        return _counts(self.embeddings, self.plan, grid, self.plan.settle(tally))
+        return _counts(self.embeddings, self.plan, grid, self.plan.settle(tally), self.threads)
 
     def serves(self, counts: PairCounts) -> bool:
         """Return whether the grid of some counts serves.
@@ -205,20 +209,20 @@ def _check_width(rows: Rows, low: float, high: float) -> None:
         )
 
 
-def _counts(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> PairCounts:
+def _counts(
+    embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally, threads: int
+) -> PairCounts:
     """Turn the histograms of a tally into accepted counts.
 
     The sums are made in place, because these are the largest arrays of the whole run.
     """
     rows, searches = plan.rows, nearest.searches_of(embeddings, plan, placed, tally)
-    for cells in (tally.genuine, tally.impostor):
-        np.cumsum(cells, axis=1, out=cells)
-    if plan.halved:
-        # Both rows of a genuine pair are of the same class, so each pair was credited to it twice.
-        np.floor_divide(tally.genuine, 2, out=tally.genuine)
-    genuine, beyond = tally.genuine, None
-    if len(placed.by_class) < len(placed.thresholds):
-        genuine, beyond = genuine[:, placed.by_class], genuine[:, placed.window :].copy()
+    genuine, beyond = _genuine(tally.genuine, placed, threads, halved=plan.halved)
+
+    def add_up(part: slice) -> None:
+        np.cumsum(tally.impostor[part], axis=1, out=tally.impostor[part])
+
+    _over_classes(add_up, tally.impostor, threads)
     return PairCounts(
         grid=placed,
         metric=rows.metric,
@@ -244,3 +248,36 @@ def _counts(embeddings: Embeddings, plan: Plan, placed: Grid, tally: Tally) -> P
         inside=None if plan.folds is None else np.cumsum(tally.inside, axis=1),
         group_pairs=None if plan.groups is None else plan.groups.group_pairs(tally, placed),
     )
+
+
+def _genuine(cells: Ints, placed: Grid, threads: int, *, halved: bool) -> tuple[Ints, Ints | None]:
+    """Turn genuine pairs by class and cell into accepted pairs, in place.
+
+    Both rows of a genuine pair are of the same class. So a pair may have been credited to it twice,
+    and is then halved. The result is the accepted pairs at the thresholds that keep counts by
+    class, and at all those beyond the window, or None if the former have these too.
+    """
+    window, kept = placed.window, placed.by_class[placed.window :]
+    few = len(placed.by_class) < len(placed.thresholds)
+    beyond = np.empty((len(cells), len(placed.thresholds) - window), cells.dtype) if few else None
+
+    def work(part: slice) -> None:
+        own = cells[part]
+        np.cumsum(own, axis=1, out=own)
+        if halved:
+            own >>= 1
+        if beyond is not None:
+            beyond[part] = own[:, window:]
+            own[:, window : window + len(kept)] = own[:, kept]
+
+    _over_classes(work, cells, threads)
+    return cells[:, : len(placed.by_class)], beyond
+
+
+def _over_classes(work: Callable[[slice], None], cells: Ints, threads: int) -> None:
+    """Call a function, on some threads, with the classes of one part of the cells after another."""
+    step = max(1, _AT_ONCE // max(cells.shape[1], 1))
+    parts = [slice(start, start + step) for start in range(0, len(cells), step)]
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, parts):
+            pass

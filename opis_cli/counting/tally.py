@@ -166,10 +166,17 @@ def tiles_of(stop: int, side: int, start: int = 0) -> Iterator[Tile]:
 
 
 def cut(block: Tile, side: int) -> Iterator[Tile]:
-    """Cut a large tile into tiles of at most ``side`` rows a side, with every pair once."""
-    for a in range(block.a, block.b, side):
-        for c in range(a if block.a == block.c else block.c, block.d, side):
+    """Cut a large tile into tiles of at most ``side`` rows a side, with every pair once.
+
+    Tiles on the diagonal come last. They have half the pairs, so workers end at nearly one time.
+    """
+    on_diagonal, starts = block.a == block.c, range(block.a, block.b, side)
+    for a in starts:
+        for c in range(a + side if on_diagonal else block.c, block.d, side):
             yield Tile(a, min(a + side, block.b), c, min(c + side, block.d))
+    if on_diagonal:
+        for a in starts:
+            yield Tile(a, min(a + side, block.b), a, min(a + side, block.b))
 
 
 def tiles_along(ends: Ints, side: int) -> Iterator[Tile]:

@@ -6,7 +6,7 @@ import json
 from opis_cli.records import Embeddings
 from opis_cli.settings import ABOUT, Settings
 
-_LAYOUT = 4
+_LAYOUT = 5
 """Version of the arrays of a tally, as files keep them, and of the way that parts are divided.
 
 Raise it when either changes. Older partial counts then belong to other work, and nothing is added

@@ -45,7 +45,16 @@ from opis_cli.counting.engines.numba_credits import (
     find_places,
     inside,
 )
-from opis_cli.counting.engines.numba_scan import PADDING, ZONES, scan, subtract_halves, veto
+from opis_cli.counting.engines.numba_scan import (
+    BLOCK,
+    PADDING,
+    TOGETHER,
+    ZONE_PITCH,
+    ZONES,
+    scan,
+    subtract_halves,
+    veto,
+)
 from opis_cli.counting.engines.numba_tables import (
     CROWDED,
     Block,
@@ -62,10 +71,14 @@ from opis_cli.machine import on_threads
 from opis_cli.records import Embeddings, Grid, Ints
 from opis_cli.settings import Settings
 
-TILE_SIDE = 3_072
-# This side of blocks was the fastest that was found. Tiles on the diagonal are cut into lower
-# blocks, because half of the pairs in a square block there are not asked for.
-_BLOCK, _DIAGONAL_PARTS = 1_536, 6
+TILE_SIDE = 2 * BLOCK
+# The counts of larger tiles are delivered more rarely. But few tiles cannot be shared out evenly.
+_LARGE_SIDE, _MANY_ROWS = 3 * BLOCK, 45_000
+# Tiles on the diagonal are cut into lower blocks, because half of the pairs in a square block there
+# are not asked for.
+_DIAGONAL_PARTS = 6
+_LINE = 64
+"""Bytes of a line of the cache."""
 _FEW = 16
 """Most thresholds with counts by class beyond the window, if zones are to be used."""
 # While few codes have a cut inside, a branch for these costs less than a comparison of every score.
@@ -76,7 +89,12 @@ _FEW_CROWDED = CODES // 100
 @contextmanager
 def opened(embeddings: Embeddings, settings: Settings, threads: int) -> Iterator[Opened]:
     """Open this engine."""
-    yield Opened(TILE_SIDE, counting_with(count_pairs, threads))
+    yield Opened(side_for(len(embeddings.labels)), counting_with(count_pairs, threads))
+
+
+def side_for(rows: int) -> int:
+    """Return the rows on a side of tiles that suit a count of many or of few rows best."""
+    return _LARGE_SIDE if rows >= _MANY_ROWS else TILE_SIDE
 
 
 def count_pairs(
@@ -188,6 +206,14 @@ def _table(cuts: NDArray[np.float32], codes: Codes) -> Table:
     return Table(last, first.astype(np.uint16), codes.top, codes.scale, compares or None)
 
 
+def _empty_block() -> NDArray[np.float32]:
+    """Return memory for a block of scores whose rows begin with a line of the cache."""
+    pitch = BLOCK + PADDING
+    room = np.empty(BLOCK * pitch + _LINE // 4, np.float32)
+    start = -room.ctypes.data % _LINE // 4
+    return room[start : start + BLOCK * pitch].reshape(BLOCK, pitch)
+
+
 class _Worker:
     """The buffers of one thread, and the counts that it keeps to itself until the end."""
 
@@ -201,7 +227,7 @@ class _Worker:
     ) -> None:
         self.rows, self.cells, self.tally, self.lock = rows, cells, tally, lock
         self.begins, self.ends = spans
-        self.scores = np.empty((_BLOCK, _BLOCK + PADDING), np.float32)
+        self.scores = _empty_block()
         count, few = len(rows.labels), len(cells.few)
         keys = len(tally.impostor)
         # Impostor pairs of each key: in_window has those in the window. beyond has those accepted
@@ -210,21 +236,20 @@ class _Worker:
         self.beyond = np.zeros((keys, few + 1), np.int64)
         self.by_cell = np.zeros(cells.window, np.int64)
         self.numbers = np.zeros(keys, np.int32)
-        self.found = np.zeros(min(keys, 2 * TILE_SIDE), np.int32)
+        self.found = np.zeros(min(keys, 2 * _LARGE_SIDE), np.int32)
         self.buffers = Buffers(
             nearest=np.full(count, -np.inf, np.float32),
             zone_pairs=np.zeros((ZONES + 1) * 256, np.uint16),
             zone_counts=np.zeros(ZONES + 1, np.int64),
-            # Zones are read, and columns are written, up to 32 at a time, also beyond the last one.
-            zones=np.empty(_BLOCK + 32, np.uint8),
-            columns=np.empty(_BLOCK + 32, np.uint16),
+            zones=np.empty(TOGETHER * ZONE_PITCH, np.uint8),
+            # Columns are written up to 32 at a time, also beyond the last one.
+            columns=np.empty(BLOCK + 32, np.uint16),
             credits=np.zeros(len(self.found) * cells.window, np.uint8),
-            carried=np.zeros(1 + 2 * TILE_SIDE**2 // 256, np.uint32),
-            row_places=np.zeros(TILE_SIDE, np.uint32),
-            column_places=np.zeros(TILE_SIDE, np.uint32),
-            few_by_row=np.zeros((TILE_SIDE, few), np.uint32),
-            few_by_column=np.zeros((few, TILE_SIDE), np.uint16),
-            few_columns=np.zeros((few, TILE_SIDE), np.uint8),
+            carried=np.zeros(1 + 2 * _LARGE_SIDE**2 // 256, np.uint32),
+            row_places=np.zeros(_LARGE_SIDE, np.uint32),
+            column_places=np.zeros(_LARGE_SIDE, np.uint32),
+            few_by_row=np.zeros((_LARGE_SIDE, few), np.uint32),
+            few_by_column=np.zeros((few, _LARGE_SIDE), np.uint16),
         )
 
     def run(self, queue: _Queue) -> None:
@@ -237,13 +262,13 @@ class _Worker:
         """Count the pairs of a tile, block by block."""
         cells, buffers, keys = self.cells, self.buffers, self.rows.keys
         on_diagonal = tile.a == tile.c
-        height = _BLOCK // _DIAGONAL_PARTS if on_diagonal else _BLOCK
+        height = BLOCK // _DIAGONAL_PARTS if on_diagonal else BLOCK
         known = cells.window, self.numbers, self.found
         count = find_places(keys, tile.a, tile.b, *known, 0, buffers.row_places)
         count = find_places(keys, tile.c, tile.d, *known, count, buffers.column_places)
         for i0 in range(tile.a, tile.b, height):
-            for j0 in range(i0 if on_diagonal else tile.c, tile.d, _BLOCK):
-                ends = min(i0 + height, tile.b), min(j0 + _BLOCK, tile.d)
+            for j0 in range(i0 if on_diagonal else tile.c, tile.d, BLOCK):
+                ends = min(i0 + height, tile.b), min(j0 + BLOCK, tile.d)
                 self.count_block(tile, i0, ends[0], j0, ends[1])
         found = self.found[:count]
         self.numbers[found] = 0

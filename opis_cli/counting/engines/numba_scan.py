@@ -7,13 +7,12 @@ on a score:
    in the window, which is the only value with the highest bit set;
 2. ``_split`` takes eight bytes at a time. It counts the zones, two bytes as one index into a table,
    and lists the columns whose highest bit is set;
-3. ``_count_few`` compares the bytes with a few zones, for the counts by class beyond the window;
+3. ``_count_few`` compares the bytes with a few zones, for the counts by class beyond the window. It
+   takes some rows of one class together, so that its counters can stay in registers;
 4. ``credit`` (``numba_credits.py``) looks up the cells of the listed pairs.
 
-The counters of steps 2 and 3 are short integers, which stay in the caches. The bytes of step 3 are
-emptied into longer counters before they can overflow (``_gather_few``). The counters of step 2 can
-overflow within a block. ``_gather_zones`` notices that, and then the zones of the block are counted
-again, one by one.
+The counters of step 2 are short integers, which stay in the caches. They can overflow within a
+block. ``_gather_zones`` notices that, and then the zones of the block are counted again one by one.
 """
 
 from typing import Any
@@ -21,11 +20,21 @@ from typing import Any
 import numpy as np
 
 from opis_cli.counting.engines.numba_credits import credit
-from opis_cli.counting.engines.numba_simd import COMPRESSES, append, compress, prefetch
+from opis_cli.counting.engines.numba_simd import (
+    COMPRESSES,
+    LANES,
+    append,
+    compress,
+    count_columns,
+    prefetch,
+)
 from opis_cli.counting.engines.numba_tables import Block, Buffers, Cells, Listed, compiled, u64
 
 ZONES = 128
 """Number of zones beyond the window. A byte holds a zone; its highest bit means "in the window"."""
+
+BLOCK = 1_536
+"""Most rows, and most columns, of a block. This side was the fastest that was found."""
 
 PADDING = 16
 """Unused floats behind each row of scores.
@@ -34,11 +43,17 @@ Without them, rows could lie a power of two apart in memory. Such rows compete f
 cache, and the matrix product writes them at half the speed.
 """
 
+TOGETHER = 32
+"""Most rows whose zones are kept until they are compared with the few zones."""
+
+ZONE_PITCH = BLOCK + 64
+"""Bytes from the zones of a row to those of the next one. Zones are read up to 64 at a time, also
+beyond the last one."""
+
 # These serve to look at eight bytes at a time: they gather the highest bits into a byte of flags,
 # and list and count the bits that are set in it.
 _HIGH_BITS = np.uint64(0x8080808080808080)
 _GATHER = np.uint64(0x0102040810204080)
-_PAIR = np.uint64(0xFFFF)
 _SET_BITS = np.array(
     [
         [bit for bit in range(8) if byte >> bit & 1] + [0] * (8 - byte.bit_count())
@@ -83,9 +98,9 @@ def scan(block: Block, ends: Any, keys: Any, cells: Cells, buffers: Buffers) -> 
     # reference counts.
     scores, width, a, i0, c, j0 = block
     zone_pairs, zone_counts = buffers.zone_pairs, buffers.zone_counts
-    zones, words, columns = buffers.zones, buffers.zones.view(np.uint64), buffers.columns
+    zones, columns = buffers.zones, buffers.columns
+    words, quads = zones.view(np.uint64), zones.view(np.uint32)
     few, everywhere, scale, shift = cells.few, cells.everywhere, cells.scale, cells.shift
-    few_columns = buffers.few_columns
     few_by_row, few_by_column = buffers.few_by_row, buffers.few_by_column
     listed = Listed(
         columns,
@@ -96,6 +111,7 @@ def scan(block: Block, ends: Any, keys: Any, cells: Cells, buffers: Buffers) -> 
         buffers.column_places[j0 - c :],
     )
     flat, height, doubles = scores.ravel(), scores.shape[0], np.uint64(0)
+    kept = u64(0)
     for i in range(u64(height)):
         row = u64(i0) + i
         first = u64(min(max(ends[row] - j0, 0), width))
@@ -103,28 +119,28 @@ def scan(block: Block, ends: Any, keys: Any, cells: Cells, buffers: Buffers) -> 
         if everywhere:
             found = _list_all(size, columns)
         else:
-            _find_zones(scores, i, first, size, scale, shift, zones)
+            at = kept * u64(ZONE_PITCH)
+            _find_zones(scores, i, first, size, scale, shift, zones, at)
             below = (i + u64(1)) * u64(scores.shape[1]) + first
-            found = _split(words, zones, size, zone_pairs, zone_counts, columns, flat, below)
+            found = _split(
+                words, quads, zones, at, size, zone_pairs, zone_counts, columns, flat, below
+            )
             doubles += size // u64(8) * u64(4)
-            in_tile = u64(j0 - c) + first
-            _count_few(zones, in_tile, size, few, few_columns)
-            last = i + u64(1) == height or keys[row + u64(1)] != keys[row]
-            if last or i % u64(128) == u64(127):
-                _gather_few(
-                    few_columns,
-                    few_by_row,
-                    few_by_column,
-                    u64(i0 - a) + i,
-                    u64(j0 - c),
-                    u64(width),
-                )
+            kept += u64(1)
+            last = i + u64(1) == height or kept == u64(TOGETHER)
+            if last or keys[row + u64(1)] != keys[row] or ends[row + u64(1)] != ends[row]:
+                in_tile = u64(j0 - c) + first
+                for q in range(u64(few.size)):
+                    few_by_row[u64(i0 - a) + i, q] += _count_few(
+                        zones, kept, size, few[q], few_by_column[q], in_tile
+                    )
+                kept = u64(0)
         credit(block, i, first, found, cells.inside, listed)
     if not everywhere and not _gather_zones(zone_pairs, zone_counts, doubles):
         for i in range(u64(height)):
             first = u64(min(max(ends[u64(i0) + i] - j0, 0), width))
             size = (u64(width) - first) // u64(8) * u64(8)
-            _find_zones(scores, i, first, size, scale, shift, zones)
+            _find_zones(scores, i, first, size, scale, shift, zones, u64(0))
             for j in range(size):
                 zone_counts[zones[j]] += 1
 
@@ -165,18 +181,20 @@ def _list_all(size: Any, columns: Any) -> Any:
 
 @compiled
 def _find_zones(
-    scores: Any, i: Any, first: Any, size: Any, scale: Any, shift: Any, zones: Any
+    scores: Any, i: Any, first: Any, size: Any, scale: Any, shift: Any, zones: Any, at: Any
 ) -> None:
-    """Write the zone of each score to ``zones``, or ``ZONES`` if the score is in the window."""
+    """Write the zone of each score to ``zones[at:]``, or ``ZONES`` if it is in the window."""
     for j in range(size):
         zone = np.int32(scores[i, first + j] * scale + shift)
-        zones[j] = np.uint8(min(max(zone, np.int32(0)), np.int32(ZONES)))
+        zones[at + j] = np.uint8(min(max(zone, np.int32(0)), np.int32(ZONES)))
 
 
 @compiled
 def _split(
     words: Any,
+    quads: Any,
     zones: Any,
+    at: Any,
     size: Any,
     zone_pairs: Any,
     zone_counts: Any,
@@ -186,54 +204,50 @@ def _split(
 ) -> Any:
     """Count the zones of a row, list its columns in the window, and return the number of these.
 
-    ``words`` holds the zones, eight in each word. Meanwhile the scores of the next row, which begin
-    at ``below``, are fetched into the cache.
+    The zones begin at ``zones[at]``. ``words`` and ``quads`` are the same memory, with eight and
+    with four zones in each number. Meanwhile the scores of the next row, which begin at ``below``,
+    are fetched into the cache.
     """
     count, whole = u64(0), size // u64(8)
     for w in range(whole):
-        word = words[w]
-        prefetch(scores, below + w * u64(8))
-        zone_pairs[word & _PAIR] += np.uint16(1)
-        zone_pairs[(word >> u64(16)) & _PAIR] += np.uint16(1)
-        zone_pairs[(word >> u64(32)) & _PAIR] += np.uint16(1)
-        zone_pairs[word >> u64(48)] += np.uint16(1)
+        if w % u64(2) == u64(0):
+            prefetch(scores, below + w * u64(8))
+        quad = at // u64(4) + u64(2) * w
+        left, right = quads[quad], quads[quad + u64(1)]
+        zone_pairs[u64(np.uint16(left))] += np.uint16(1)
+        zone_pairs[u64(left >> np.uint32(16))] += np.uint16(1)
+        zone_pairs[u64(np.uint16(right))] += np.uint16(1)
+        zone_pairs[u64(right >> np.uint32(16))] += np.uint16(1)
         if not COMPRESSES:
             # The product moves the highest bits of the eight bytes side by side into one byte.
+            word = words[at // u64(8) + w]
             flags = (((word & _HIGH_BITS) >> u64(7)) * _GATHER) >> u64(56)
             append(columns, count, _SET_BITS, flags, np.uint16(w << u64(3)))
             count += _BIT_COUNTS[flags]
     for j in range(whole * u64(8), size):
-        zone_counts[zones[j]] += 1
+        zone_counts[zones[at + j]] += 1
         if not COMPRESSES:
             columns[count] = np.uint16(j)
-            count += u64(zones[j] == ZONES)
+            count += u64(zones[at + j] == ZONES)
     if COMPRESSES:
-        zones[size : size + u64(32)] = np.uint8(0)
+        zones[at + size : at + size + u64(32)] = np.uint8(0)
         for start in range(u64(0), size, u64(32)):
-            count += compress(columns, count, zones, start)
+            count += compress(columns, count, zones, at, start)
     return count
 
 
 @compiled
-def _count_few(zones: Any, first: Any, size: Any, few: Any, by_column: Any) -> None:
-    """For each column and each of the zones ``few``, add 1 if the column's zone is not below it."""
-    for q in range(u64(few.size)):
-        least = few[q]
-        for j in range(size):
-            by_column[q, first + j] += np.uint8(zones[j] >= least)
+def _count_few(zones: Any, rows: Any, size: Any, least: Any, by_column: Any, first: Any) -> Any:
+    """Count the zones of some rows that are not below ``least``: for each column, and in all.
 
-
-@compiled
-def _gather_few(counted: Any, by_row: Any, by_column: Any, row: Any, start: Any, size: Any) -> None:
-    """Move the counts of some rows of one key to the counts of the last row and of the columns.
-
-    The counters are bytes. So the caller does this after at most 128 rows.
+    The counts by column are added to ``by_column[first:]``. The sum of all is returned.
     """
-    for q in range(u64(counted.shape[0])):
-        total = np.uint32(0)
-        for j in range(size):
-            seen = counted[q, start + j]
-            total += np.uint32(seen)
-            by_column[q, start + j] += np.uint16(seen)
-            counted[q, start + j] = np.uint8(0)
-        by_row[row, q] += total
+    total, whole = np.uint32(0), size // u64(LANES) * u64(LANES)
+    for j in range(u64(0), whole, u64(LANES)):
+        total += count_columns(zones, j, u64(ZONE_PITCH), rows, least, by_column, first + j)
+    for r in range(rows):
+        for j in range(whole, size):
+            accepted = zones[r * u64(ZONE_PITCH) + j] >= least
+            by_column[first + j] += np.uint16(accepted)
+            total += np.uint32(accepted)
+    return total

@@ -141,7 +141,7 @@ class Buffers(NamedTuple):
     zone_counts : ndarray of shape (ZONES + 1,), int64
         How often each zone occurred in all blocks.
     zones : ndarray, uint8
-        Zones of one row of the block.
+        Zones of some rows of the block.
     columns : ndarray, uint16
         Listed columns of one row of the block.
     credits : ndarray, uint8
@@ -150,12 +150,10 @@ class Buffers(NamedTuple):
     carried : ndarray, uint32
         Every 256 credits at one place make a *carry*. ``carried[0]`` is the number of carries, and
         the following entries are their places in ``credits``.
-    row_places, column_places : ndarray of shape (TILE_SIDE,), uint32
+    row_places, column_places : ndarray of shape (S,), uint32, with S the largest side of a tile
         Where the credits to the key of each row or column of the tile begin.
-    few_by_row, few_by_column : ndarray
+    few_by_row, few_by_column : ndarrays of shape (S, few) and (few, S)
         For each row and each column of the tile, the pairs accepted at each of the few thresholds.
-    few_columns : ndarray of shape (few, TILE_SIDE), uint8
-        The same for each column, for the latest rows, which are not yet in the other two.
     """
 
     nearest: Any
@@ -169,7 +167,6 @@ class Buffers(NamedTuple):
     column_places: Any
     few_by_row: Any
     few_by_column: Any
-    few_columns: Any
 
 
 @compiled

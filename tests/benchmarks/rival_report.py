@@ -15,8 +15,8 @@ from opis_cli.render.colors import DASHES, NOTE, SERIES
 from opis_cli.render.pictures import save_figure
 from opis_cli.render.sheet import Look, Sheet, fonts
 
-README = Path(__file__).parent / "README.md"
-FIGURE = Path(__file__).parents[2] / "sample_data/figures/rivals.png"
+_ROOT = Path(__file__).parents[2]
+FIGURE = _ROOT / "sample_data/figures/rivals.png"
 _BLOCK = re.compile(r"(<!-- rivals.*?-->\n).*?(<!-- /rivals -->)", re.DOTALL)
 _MARKERS = "osD^vPX"
 _ROOM = 1.6
@@ -24,11 +24,24 @@ _ROOM = 1.6
 
 
 def show(found: dict[str, Any]) -> None:
-    """Write the table into the README, and the figure."""
-    text = README.read_text(encoding="utf-8")
-    write_text(README, _BLOCK.sub(lambda block: block[1] + table(found) + block[2], text))
+    """Write the documents and the figure."""
+    for document, text in documents(found).items():
+        write_text(document, text)
+        print(f"written to {document}")
     save_figure(figure(found), FIGURE)
-    print(f"written to {README} and {FIGURE}")
+    print(f"written to {FIGURE}")
+
+
+def documents(found: dict[str, Any]) -> dict[Path, str]:
+    """Return the documents that tell what was found, as they should be."""
+    told = {_ROOT / "tests/benchmarks/README.md": table(found), _ROOT / "README.md": summary(found)}
+    return {
+        document: _BLOCK.sub(
+            lambda block, text=text: block[1] + text + block[2],
+            document.read_text(encoding="utf-8"),
+        )
+        for document, text in told.items()
+    }
 
 
 def measured(found: dict[str, Any]) -> list[tuple[Rival, dict[int, dict[str, Any]]]]:
@@ -54,6 +67,19 @@ def table(found: dict[str, Any]) -> str:
     return f"{rows}\nMeasured on {found['machine']}, with {versions}.\n"
 
 
+def summary(found: dict[str, Any]) -> str:
+    """Return a line of the times of all that yield curves, for the most rows."""
+    approaches = [(rival, list(taken.items())[-1]) for rival, taken in measured(found)]
+    (_, (rows, ours)), *others = approaches
+    times = ", ".join(
+        f"{rival.name} {one.get('failed') or _short(one['seconds'] / ours['seconds'])}"
+        for rival, (_, one) in others
+        if rival.curves
+    )
+    # Markdown takes a comment at the start of a line for a paragraph of its own.
+    return f"Times of scripts for such curves of {rows:,} rows, divided by that of opis: {times} "
+
+
 def _cell(one: dict[str, Any], ours: dict[str, Any]) -> str:
     if "failed" in one:
         return str(one["failed"])
@@ -73,7 +99,9 @@ def figure(found: dict[str, Any]) -> Figure:
         _panel(panels[0], found, "seconds", 1.0)
         _panel(panels[1], found, "bytes", 1e6)
         panels[0].set(ylabel="time, s")
-        panels[0].set_title("filled: curves by class; hollow: less, see the table", loc="left")
+        panels[0].set_title(
+            "filled marks: curves by class; hollow marks: less, as the table says", loc="left"
+        )
         panels[1].set(ylabel="peak memory over the rows, MB", xlabel="rows")
     return sheet.figure
 
@@ -98,6 +126,7 @@ def _panel(axes: Axes, found: dict[str, Any], what: str, unit: float) -> None:
             color=color,
             linestyle=dash,
             markerfacecolor=color if rival.curves else "white",
+            zorder=4 if rival is RIVALS[0] else 3,
         )
         failed = next((one["failed"] for one in taken.values() if "failed" in one), "")
         name = f"{rival.name}: {failed}" if failed else rival.name

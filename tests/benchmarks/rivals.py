@@ -55,7 +55,8 @@ def measure(rows: int, rivals: tuple[Rival, ...]) -> dict[str, Any]:
             if before and before[0].get("seconds", math.inf) > REPEATED:
                 continue
             before.append(_in_a_process(rival, rows))
-            print(f"{rows:,} rows, {rival.name}: {before[-1]}", flush=True)
+            shown = before[-1].get("failed") or f"{before[-1]['seconds']:.2f} s"
+            print(f"{rows:,} rows, {rival.name}: {shown}", flush=True)
             ours = found[rivals[0].package][0]["answers"]
             check(rival.name, before[-1].get("answers", {}), ours)
     return {package: _together(several) for package, several in found.items()}
@@ -112,7 +113,8 @@ def print_one(index: int, rows: int) -> None:
 
     peak = run.added_peak(work)
     found = {name: float(value) for name, value in answers.items()}
-    print(json.dumps({"seconds": taken[0], "bytes": peak, "answers": found}))
+    # On a line of its own: a tool may have drawn a progress bar.
+    print("\n" + json.dumps({"seconds": taken[0], "bytes": peak, "answers": found}))
 
 
 def installed() -> dict[str, str]:

@@ -116,6 +116,13 @@ def test_the_table_has_times_ratios_memory_and_limits(rivals):
     assert lines[-1] == "Measured on a machine, with opis 9, torch 8."
 
 
+def test_the_summary_is_of_the_most_rows(rivals):
+    summary = rivals.rival_report.summary
+    assert summary(FOUND) == "In scripts for such curves of 20,000 rows, torch failed (over 1 GB) "
+    fewer = FOUND | {"rows": {"5000": FOUND["rows"]["5000"]}}
+    assert summary(fewer).endswith("of 5,000 rows, torch took 25.0 times as long ")
+
+
 def test_the_figure_names_every_approach_and_what_stopped_it(rivals):
     panels = rivals.rival_report.figure(FOUND).axes
     assert len(panels) == 2

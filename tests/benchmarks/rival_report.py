@@ -68,16 +68,18 @@ def table(found: dict[str, Any]) -> str:
 
 
 def summary(found: dict[str, Any]) -> str:
-    """Return a line of the times of all that yield curves, for the most rows."""
+    """Return a line about the scripts that yield curves, for the most rows."""
     approaches = [(rival, list(taken.items())[-1]) for rival, taken in measured(found)]
     (_, (rows, ours)), *others = approaches
-    times = ", ".join(
-        f"{rival.name} {one.get('failed') or _short(one['seconds'] / ours['seconds'])}"
+    told = ", ".join(
+        f"{rival.name} failed ({one['failed']})"
+        if "failed" in one
+        else f"{rival.name} took {_short(one['seconds'] / ours['seconds'])} times as long"
         for rival, (_, one) in others
         if rival.curves
     )
     # Markdown takes a comment at the start of a line for a paragraph of its own.
-    return f"Times of scripts for such curves of {rows:,} rows, divided by that of opis: {times} "
+    return f"In scripts for such curves of {rows:,} rows, {told} "
 
 
 def _cell(one: dict[str, Any], ours: dict[str, Any]) -> str:

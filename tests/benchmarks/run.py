@@ -1,8 +1,7 @@
 """How near opis comes to the bare matrix product: ``python tests/benchmarks/run.py``.
 
 Ratios are taken within this run, the two sides in turn; absolute times are this machine's alone.
-``--quick`` takes fewer rows, ``--engines`` adds the other engines that are installed. The naive
-script is timed where scikit-learn is installed.
+``--quick`` takes fewer rows, ``--engines`` adds the other engines that are installed.
 """
 
 import argparse
@@ -115,46 +114,24 @@ def peak(rows: int, classes: int, dim: int) -> float:
 
 
 def print_peak(rows: int, classes: int, dim: int) -> None:
-    """Used by ``peak``: what a count adds to the peak of a process that has seen a small one."""
+    """Used by ``peak``: what a count adds to a process that has seen a small one."""
     count(from_arrays(*data.blobs(2_000, 10, 8)))
     embeddings = from_arrays(*data.blobs(rows, classes, dim, spread=1.0))
+    print(added_peak(lambda: count(embeddings)) / 1e6)
+
+
+def added_peak(work: Callable[[], object]) -> int:
+    """Peak memory of a piece of work over what this process holds before it, in bytes."""
     if not _STATUS.exists():
         before = resident_memory()
-        count(embeddings)
-        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6)
-        return
+        work()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
     # Making the input had a peak of its own, which Linux forgets when told so.
     Path("/proc/self/clear_refs").write_text("5")
     before = resident_memory()
-    count(embeddings)
+    work()
     found = re.search(r"VmHWM:\s+(\d+)", _STATUS.read_text())
-    print((int(found[1]) * 1024 - before) / 1e6)
-
-
-def naive(rows: int, classes: int, dim: int) -> None:
-    """The script that a person writes today, beside opis on the same rows."""
-    try:
-        from sklearn.metrics import pairwise_distances
-    except ImportError:
-        print("\nThe naive script is left out: scikit-learn is not installed.")
-        return
-    vectors, labels = data.blobs(rows, classes, dim)
-    embeddings = from_arrays(vectors, labels)
-
-    def script() -> None:
-        distances = pairwise_distances(vectors, metric="cosine")
-        thresholds = np.linspace(0, 2, 100)
-        np.fill_diagonal(distances, np.inf)
-        for label in range(classes):
-            own = distances[labels == label]
-            for accepted in (own[:, labels == label], own[:, labels != label]):
-                np.searchsorted(np.sort(accepted, axis=None), thresholds)
-
-    theirs, ours = seconds(script), seconds(lambda: count(embeddings))
-    print(
-        f"\nThe naive scikit-learn script, {rows:,} x {dim}: {theirs:.1f} s, "
-        f"{theirs / ours:.0f} times as long as opis."
-    )
+    return int(found[1]) * 1024 - before
 
 
 def engines(rows: int, classes: int, dim: int) -> None:
@@ -222,7 +199,6 @@ def main() -> None:
         compare(rows, 1_000, dim)
     for growing, classes in ((rows // 2, 1_000), (rows * 2, 1_000), (rows, 100), (rows, 10_000)):
         compare(growing, classes, 128)
-    naive(rows // 5, 1_000, 128)
     if given.engines:
         engines(rows // 2, 1_000, 128)
 

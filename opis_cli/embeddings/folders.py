@@ -6,9 +6,12 @@ library ``datasets`` wrote with ``save_to_disk``.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,6 +22,7 @@ from opis_cli.errors import InputError
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _STATE = "state.json"
 """File of a folder of ``.arrow`` parts that names them."""
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +70,35 @@ def part_files(path: Path) -> list[PartFile]:
     )
 
 
-def digest_of(paths: Sequence[Path]) -> str:
+@contextmanager
+def digesting(paths: Sequence[Path]) -> Iterator[Callable[[], str]]:
+    """Compute ``digest_of`` on a thread of its own, and give up what is left at the end.
+
+    Yields
+    ------
+    callable
+        Waits for the digest, and returns it.
+    """
+    stop = Event()
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(digest_of, paths, stop)
+        try:
+            yield job.result
+        finally:
+            stop.set()
+
+
+def digest_of(paths: Sequence[Path], stop: Event | None = None) -> str:
     """Return the SHA-256 of files in the given order. A folder counts as its parts in order.
 
-    Behind a part in a folder of Hive come its keys, because they are data too.
+    Behind a part in a folder of Hive come its keys, because they are data too. If ``stop`` is set
+    on another thread, the digest is given up, and what is returned has no meaning.
     """
     digest = hashlib.sha256()
     for part in [part for path in paths for part in part_files(path)]:
-        with reading(part.path, "file"), part.path.open("rb") as file:
-            hashlib.file_digest(file, lambda: digest)
+        with reading(part.path, "file"), part.path.open("rb", buffering=0) as file:
+            while (block := file.read(_BLOCK_BYTES)) and not (stop and stop.is_set()):
+                digest.update(block)
         if part.keys:
             digest.update(json.dumps(part.keys).encode())
     return digest.hexdigest()

@@ -10,7 +10,7 @@ import numpy as np
 from opis_cli.embeddings import arrow
 from opis_cli.embeddings.clean import Reading, clean, sha256_of_rows
 from opis_cli.embeddings.columns import between, check_file, check_lengths
-from opis_cli.embeddings.folders import digest_of
+from opis_cli.embeddings.folders import digest_of, digesting
 from opis_cli.embeddings.formats import shard_of_labels, shard_of_vectors
 from opis_cli.embeddings.gallery import with_gallery
 from opis_cli.embeddings.sampling import Sample
@@ -131,11 +131,11 @@ def read(
         if asked.memory_limit is not None:
             rows = sum(sizes) if sample is None else len(sample.rows)
             _refuse_memory(rows, *shards[0].width(asked.embedding_column, but), asked.memory_limit)
+        # The digest of whole files takes as long as to check the vectors, so it runs beside that.
+        whole = stack.enter_context(digesting(files)) if sample is None else None
         vectors, nulls = _read_vectors(files, shards, sizes, asked.embedding_column, sample, but)
         doubts = shards[0].doubts(asked.embedding_column, but)
-        digest = (
-            digest_of(files) if sample is None else sha256_of_rows(vectors, plain, *others.values())
-        )
+        digest = "" if whole else sha256_of_rows(vectors, plain, *others.values())
         parts = parts_of(path)
         found = clean(
             vectors,
@@ -153,7 +153,12 @@ def read(
             columns=shown | others,
             sample=sample,
         )
-    source = replace(found.source, path=" ".join(parts), parts=parts if len(parts) > 1 else ())
+        source = replace(
+            found.source,
+            path=" ".join(parts),
+            parts=parts if len(parts) > 1 else (),
+            sha256=whole() if whole else digest,
+        )
     return replace(found, source=source, warnings=(*doubts, *found.warnings), labelled=labelled)
 
 

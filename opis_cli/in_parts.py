@@ -60,6 +60,11 @@ def make_plan(
         raise SettingsError(
             "--engine=dask counts parts on a cluster by itself; evaluate with it, or leave it out"
         )
+    if settings.time_limit is not None:
+        raise SettingsError(
+            "--time-limit goes by the speed of this machine, not of the jobs that count parts; "
+            "leave it out, or give --max-pairs"
+        )
     if settings.checkpoint is not None:
         raise SettingsError("--checkpoint: a part is what a count goes on from; leave it out")
     embeddings, chosen, deployed = as_counted(read_as(source, settings), settings)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from opis_cli import time_limit
 from opis_cli.config import merge
 from opis_cli.counting import scored_counts, scored_pairs
 from opis_cli.counting.count import Progress, count_pairs
@@ -36,7 +35,7 @@ from opis_cli.settings import (
     Prefer,
     Settings,
 )
-from opis_cli.time_limit import TimeLimit
+from opis_cli.time_limit import TimeLimit, measured
 
 
 def evaluate(
@@ -345,7 +344,7 @@ def _time_limit(
 ) -> TimeLimit | None:
     if settings.time_limit is None:
         return None
-    return TimeLimit(settings, begun, announce, saved, time_limit.measured)
+    return TimeLimit(settings, begun, announce, saved, measured)
 
 
 def as_counted(

@@ -9,9 +9,12 @@ from opis_cli.counting.memory import Announce, silent
 from opis_cli.counting.plan import Plan
 from opis_cli.counting.prepared import Prepared
 from opis_cli.counting.speed import pairs_per_second
-from opis_cli.embeddings.sampling import LEAST_TENANTS
+from opis_cli.embeddings.sampling import TooFew, Units, draw
+from opis_cli.records import Ints
 from opis_cli.settings import Settings
-from opis_cli.text import duration
+from opis_cli.text import duration, human_count
+
+Curves = NDArray[np.float64]
 
 LONG, _SHORT = 20.0, 10.0
 """Seconds from which a sample is offered, and seconds that the offered one takes."""
@@ -53,15 +56,18 @@ def offered(plan: Plan, settings: Settings, rate: float) -> str | None:
     seconds = plan.pairs / rate
     if seconds < LONG:
         return None
-    line = f"counting them takes about {duration(seconds)}"
+    line = f"counting all {human_count(plan.pairs)} pairs takes about {duration(seconds)}"
     pairs = _one_digit(min(rate * _SHORT, plan.pairs / 10))
-    if settings.ignored_label[1] or not _can_draw(plan, settings, pairs):
+    drawn = None if settings.ignored_label[1] else _drawn(plan, settings, pairs)
+    if drawn is None:
         return line
     line += f"; --max-pairs={pairs:.0e}".replace("e+0", "e").replace("e+", "e")
     line += f" takes about {duration(pairs / rate)}"
-    error = _relative_error(plan, settings, pairs)
+    error = _relative_error(plan, settings, drawn)
     if error is None:
         return line
+    if error[1] >= 1:
+        return f"{line}, but has too few classes to tell the {error[0]}"
     return f"{line}, and gives the {error[0]} to within ±{_percent(error[1])} of its value"
 
 
@@ -76,22 +82,30 @@ def _percent(share: float) -> str:
     return f"{percent:.2g} %" if percent < 10 else f"{percent:.0f} %"
 
 
-def _can_draw(plan: Plan, settings: Settings, pairs: float) -> bool:
-    """Return whether a sample of so many pairs probably has enough classes or tenants."""
-    share = pairs / plan.pairs
+def _drawn(plan: Plan, settings: Settings, pairs: float) -> int | None:
+    """Return how many classes or tenants a sample of so many pairs has. None if they are too few.
+
+    With tenants and a gallery, the classes of each tenant pass for classes of their own.
+    """
     if plan.searching:
-        return share * len(np.unique(plan.truth[: plan.queries])) >= 2
-    if settings.within_column is not None:
-        return share * len(np.unique(plan.tenants)) >= 2 * LEAST_TENANTS
-    return math.sqrt(share) * len(np.unique(plan.truth)) >= 4
+        units = Units.of_queries(plan.truth[: plan.queries], plan.others.sizes)
+    elif settings.within_column is not None:
+        units = Units.of_tenants(plan.tenants)
+    else:
+        units = Units.of_classes(plan.truth)
+    try:
+        rows = draw(units, int(pairs), settings.seed)
+    except TooFew:
+        return None
+    return None if rows is None else len(np.unique(units.of_row[rows]))
 
 
-def _relative_error(plan: Plan, settings: Settings, pairs: float) -> tuple[str, float] | None:
+def _relative_error(plan: Plan, settings: Settings, drawn: int) -> tuple[str, float] | None:
     """Estimate how far the rate that matters may be off in a sample, as a share of the rate.
 
-    All pairs of a few classes are looked at, at the threshold where they meet the bound. The error
-    of their rate, by the jackknife over classes, becomes that of more classes in proportion to one
-    over the square root of their number. Nothing is left of it when all classes are drawn.
+    ``drawn`` is the number of classes of the sample.
+
+    All pairs of a few classes are looked at, at the threshold where they meet the bound.
 
     Returns
     -------
@@ -99,12 +113,9 @@ def _relative_error(plan: Plan, settings: Settings, pairs: float) -> tuple[str, 
         ``FAR`` or ``FRR``, and half the width of its 95 % interval. None if these classes have too
         few errors to tell, or if not all rows are paired.
     """
-    if not plan.is_plain or plan.searching:
-        return None
     max_far, max_frr = settings.bounds
-    far = max_far is not None
     bound = max_far if max_far is not None else max_frr
-    if bound is None:
+    if not plan.is_plain or plan.searching or bound is None:
         return None
     sizes = np.bincount(plan.truth)
     order = np.random.default_rng([settings.seed, 3]).permutation(np.flatnonzero(sizes))
@@ -112,42 +123,50 @@ def _relative_error(plan: Plan, settings: Settings, pairs: float) -> tuple[str, 
     chosen = np.zeros(len(sizes), np.bool_)
     chosen[order[:few]] = True
     rows = np.flatnonzero(chosen[plan.truth])[: 2 * _LOOKED_AT]
-    labels = np.unique(plan.truth[rows], return_inverse=True)[1]
+    labels = plan.truth[rows]  # They do not decrease.
     scores = plan.rows.scores_of(rows, rows)
-    kind = (labels[:, None] != labels) if far else (labels[:, None] == labels)
-    np.fill_diagonal(kind, False)
-    those = scores[kind]
+    alike = labels[:, None] == labels
+    kind = ~alike if max_far is not None else alike & ~np.eye(len(rows), dtype=np.bool_)
+    those = np.sort(scores[kind])
+    # Each pair is there twice.
     errors = math.floor(bound * len(those))
-    if errors // 2 < _LEAST_ERRORS:
+    if errors < 2 * _LEAST_ERRORS:
         return None
-    cut = np.partition(those, len(those) - errors if far else errors - 1)
-    at = cut[len(those) - errors if far else errors - 1]
-    wrong = kind & (scores >= at if far else scores <= at)
-    error = _jackknifed(wrong, kind, labels)
-    drawn = math.sqrt(pairs / plan.pairs) * len(order)
-    left_out = 1 - min(drawn / len(order), 1.0)
-    return "FAR" if far else "FRR", _NORMAL * error * math.sqrt(few / drawn * left_out)
+    wrong = kind & (scores >= those[-errors] if max_far is not None else scores <= those[errors])
+    found, of_kind = (_by_classes(pairs, labels) for pairs in (wrong, kind))
+    parts = (found - found.sum() / of_kind.sum() * of_kind) / max(found.sum(), 1)
+    left_out = 1 - drawn / len(order)
+    if max_far is None:
+        variance = few**2 * float(np.var(np.diagonal(parts))) / drawn * left_out
+        return "FRR", _NORMAL * math.sqrt(variance)
+    return "FAR", _NORMAL * math.sqrt(_variance(parts * few * (few - 1), drawn, left_out))
 
 
-def _jackknifed(
-    wrong: NDArray[np.bool_], kind: NDArray[np.bool_], labels: NDArray[np.int64]
-) -> float:
-    """Return the standard error of the share of wrong pairs, divided by this share.
+def _variance(parts: Curves, drawn: int, left_out: float) -> float:
+    """Return the variance of the mean part over the pairs of so many classes drawn at random.
 
-    The two matrices say which pairs of rows are wrong, and which are of the kind. They are
-    symmetric. A class is left out with all pairs of its rows.
+    The mean is a U-statistic. Its variance has a part of single classes, which falls with their
+    number, and a part of pairs of classes, which falls with the square (Hoeffding, *A Class of
+    Statistics with Asymptotically Normal Distribution*, 1948).
+
+    Parameters
+    ----------
+    parts : ndarray of shape (k, k)
+        Part of each two classes. It is symmetric, and 0 on the diagonal. Its mean is 0.
+    drawn : int
+    left_out : float
+        Share of the classes that are not drawn. Nothing varies if all are.
     """
-    by_class = [
-        np.bincount(labels, weights=pairs.sum(axis=1)) - _inside(pairs, labels) / 2
-        for pairs in (wrong, kind)
-    ]
-    a, m = (float(pairs.sum()) / 2 for pairs in (wrong, kind))
-    without = (a - by_class[0]) / (m - by_class[1])
-    count = len(without)
-    return math.sqrt((count - 1) / count * float(((without - without.mean()) ** 2).sum())) * m / a
+    others = len(parts) - 1
+    square = float((parts**2).sum()) / (len(parts) * others)
+    of_means = float(np.var(parts.sum(axis=1) / others))
+    of_classes = max(of_means - square / others, 0.0)
+    of_pairs = max(square - 2 * of_classes, 0.0)
+    return 4 * of_classes * left_out / drawn + 2 * of_pairs * left_out**2 / (drawn * (drawn - 1))
 
 
-def _inside(pairs: NDArray[np.bool_], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the number of ordered pairs inside each class."""
-    one, _ = np.nonzero(pairs & (labels[:, None] == labels))
-    return np.bincount(labels[one], minlength=int(labels.max()) + 1).astype(np.float64)
+def _by_classes(pairs: NDArray[np.bool_], labels: Ints) -> Curves:
+    """Return the number of pairs of rows of each two classes. Labels must not decrease."""
+    starts = np.flatnonzero(np.diff(labels, prepend=-1))
+    by_row = np.add.reduceat(pairs, starts, axis=1, dtype=np.float64)
+    return np.asarray(np.add.reduceat(by_row, starts, axis=0))

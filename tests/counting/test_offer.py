@@ -92,7 +92,7 @@ def test_a_gallery_has_an_offer_without_a_precision():
 
 @pytest.mark.parametrize(
     ("rate", "settings"),
-    [(8_000.0, {}), (40_000.0, {}), (40_000.0, {"max_far": 0.05}), (40_000.0, {"max_frr": 0.3})],
+    [(8_000.0, {}), (40_000.0, {"max_far": 0.05}), (40_000.0, {"max_frr": 0.3})],
 )
 def test_the_precision_is_that_of_samples(rate, settings):
     """The error of samples at the threshold of the bound, give or take a factor of 1.5."""
@@ -106,7 +106,7 @@ def test_the_precision_is_that_of_samples(rate, settings):
     whole = getattr(run.rates(at), kind.lower())
     found = [
         opis.evaluate(vectors, labels, threshold=at, max_pairs=pairs, seed=seed, max_far=0.5)
-        for seed in range(40)
+        for seed in range(30)
     ]
     rates = np.array([getattr(one.report.deployed, kind.lower()) for one in found])
     width = 1.96 * np.sqrt(np.mean((rates / whole - 1) ** 2))

@@ -85,7 +85,7 @@ def evaluate(
     folds: int | None = None,
     confidence: float | None = None,
     max_pairs: int | None = None,
-    time_limit: float | str | None = None,
+    time_limit: int | str | None = None,
 ) -> Run:
     """Count all pairs of embeddings, score them, and recommend a threshold.
 
@@ -181,7 +181,7 @@ def evaluate(
         hold on these classes.
     max_pairs : int, optional
         Estimate from whole classes drawn at random, with at most so many pairs.
-    time_limit : float or str, optional
+    time_limit : int or str, optional
         Seconds that the call may take, or as ``"2min"``. It chooses ``max_pairs`` by the speed of
         this machine.
 

@@ -1,16 +1,14 @@
 """``--time-limit``: how many pairs there is time for.
 
 The time of an evaluation is taken to be ``start + rows * row + pairs * pair``. The three numbers
-are measured here and now, with made vectors: two small evaluations tell the first two (scoring and
-writing take most of them), and counting alone tells the last.
+are measured here and now, with made vectors: two small evaluations tell the first two, most of
+which is scoring, and counting alone tells the last.
 """
 
 import math
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from opis_cli.counting.count import count_pairs
 from opis_cli.counting.memory import Announce
@@ -21,7 +19,6 @@ from opis_cli.embeddings.sampling import Extent
 from opis_cli.errors import InputError
 from opis_cli.machine import processors
 from opis_cli.report.build import build_report, facts_of_embeddings
-from opis_cli.run import Run
 from opis_cli.settings import Settings
 from opis_cli.text import duration
 
@@ -30,6 +27,9 @@ _SHARE = 0.85
 _PROBES, _LONG_LIMIT = (1_500, 6_000), 60.0
 """Rows of the two evaluations that are measured, and seconds of a limit that has the time for
 them. Under a shorter limit there are fewer, but not less than a third."""
+_WRITING = 1.0
+"""Seconds that writing a small run takes. A large one takes about as long as scoring it, in
+addition: both go through all counts by class."""
 _USUAL_DIM = 256
 """Dimensions up to which these evaluations need not be smaller."""
 _AT_ONCE = 2_000_000_000
@@ -85,14 +85,14 @@ def measured(extent: Extent, settings: Settings, announce: Announce, saved: bool
         made = made_rows(rows, dim, per_class, own)
         begun = time.perf_counter()
         counts = count_pairs(made, own, sizes=sizes)
-        run = Run(counts, build_report(counts, facts_of_embeddings(counts, made, own), own))
-        if saved:
-            with tempfile.TemporaryDirectory() as folder:
-                run.save(Path(folder) / "run")
-        found.append((rows, time.perf_counter() - begun - pair * rows * (rows - 1) / 2))
+        counted = time.perf_counter()
+        build_report(counts, facts_of_embeddings(counts, made, own), own)
+        scoring = (time.perf_counter() - counted) * (2 if saved else 1)
+        counting = counted - begun - pair * rows * (rows - 1) / 2
+        found.append((rows, counting + scoring))
     (few, one), (many, other) = found[1:]  # The first of them loaded what is needed.
     row = max((other - one) / (many - few), 0.0)
-    return Speed(max(one - few * row, 0.0), row, pair)
+    return Speed(max(one - few * row, 0.0) + saved * _WRITING, row, pair)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from opis_cli.counting import engines
 from opis_cli.counting.count import Progress
-from opis_cli.counting.memory import Announce, refuse_memory
+from opis_cli.counting.memory import Announce, refuse_memory, silent
 from opis_cli.counting.merge import OtherGrid, check_work, merge_pairs, whole_of
 from opis_cli.counting.part_files import PartHead, PlanFile, write_part
 from opis_cli.counting.parts import Part
@@ -33,7 +33,7 @@ from opis_cli.settings import Settings
 def make_plan(
     source: Given,
     settings: Settings,
-    announce: Announce = lambda text: None,
+    announce: Announce = silent,
     sizes: Sizes = SIZES,
 ) -> PlanFile:
     """Plan a count in parts: read the source, look at some pairs, and place the grid.
@@ -59,6 +59,11 @@ def make_plan(
     if settings.engine == "dask":
         raise SettingsError(
             "--engine=dask counts parts on a cluster by itself; evaluate with it, or leave it out"
+        )
+    if settings.time_limit is not None:
+        raise SettingsError(
+            "--time-limit goes by the speed of this machine, not of the jobs that count parts; "
+            "leave it out, or give --max-pairs"
         )
     if settings.checkpoint is not None:
         raise SettingsError("--checkpoint: a part is what a count goes on from; leave it out")
@@ -88,7 +93,7 @@ def count_part(
     threads: int | None = None,
     memory_limit: str | None = None,
     progress: Progress = lambda done, total: None,
-    announce: Announce = lambda text: None,
+    announce: Announce = silent,
 ) -> int | None:
     """Count part ``number`` of ``of``, from 1, and write it. A part that is whole is left alone.
 
@@ -163,7 +168,7 @@ def merge_parts(
     *,
     source: Given | None = None,
     progress: Progress = lambda done, total: None,
-    announce: Announce = lambda text: None,
+    announce: Announce = silent,
     sizes: Sizes = SIZES,
 ) -> Run:
     """Merge all parts of a plan, in any order, into a run.

@@ -9,12 +9,13 @@ from typing import Any
 from opis_cli.config import merge
 from opis_cli.counting import scored_counts, scored_pairs
 from opis_cli.counting.count import Progress, count_pairs
-from opis_cli.counting.memory import Announce
+from opis_cli.counting.memory import Announce, silent
 from opis_cli.counting.prepared import choose_engine
 from opis_cli.counting.sizes import SIZES, Sizes
 from opis_cli.embeddings.clean import ARRAYS, Reading, from_arrays
 from opis_cli.embeddings.gallery import with_gallery
 from opis_cli.embeddings.read import read_as
+from opis_cli.embeddings.sampling import Allowance
 from opis_cli.embeddings.sources import Given, parts_of
 from opis_cli.errors import InputError
 from opis_cli.records import Embeddings, PairCounts
@@ -34,6 +35,7 @@ from opis_cli.settings import (
     Prefer,
     Settings,
 )
+from opis_cli.time_limit import TimeLimit, measured
 
 
 def evaluate(
@@ -83,6 +85,7 @@ def evaluate(
     folds: int | None = None,
     confidence: float | None = None,
     max_pairs: int | None = None,
+    time_limit: int | str | None = None,
 ) -> Run:
     """Count all pairs of embeddings, score them, and recommend a threshold.
 
@@ -178,6 +181,9 @@ def evaluate(
         hold on these classes.
     max_pairs : int, optional
         Estimate from whole classes drawn at random, with at most so many pairs.
+    time_limit : int or str, optional
+        Seconds that the call may take, or as ``"2min"``. It chooses ``max_pairs`` by the speed of
+        this machine.
 
     Returns
     -------
@@ -196,7 +202,8 @@ def evaluate(
     if _is_given(source):
         return evaluate_file(source, chosen)
     start = time.perf_counter()
-    embeddings = _from_arrays((source, labels, columns), gallery, chosen)
+    limit = _time_limit(chosen, start)
+    embeddings = _from_arrays((source, labels, columns), gallery, chosen, limit)
     run = evaluate_embeddings(embeddings, chosen, read_seconds=time.perf_counter() - start)
     return dataclasses.replace(run, embeddings=embeddings)
 
@@ -259,7 +266,12 @@ def _is_given(source: Any) -> bool:
     return all(isinstance(part, str | Path) for part in parts)
 
 
-def _from_arrays(queries: tuple[Any, ...], gallery: Any, settings: Settings) -> Embeddings:
+def _from_arrays(
+    queries: tuple[Any, ...],
+    gallery: Any,
+    settings: Settings,
+    allowance: Allowance | None = None,
+) -> Embeddings:
     """Return the embeddings of arrays, with those of a gallery if there is one.
 
     Parameters
@@ -267,26 +279,32 @@ def _from_arrays(queries: tuple[Any, ...], gallery: Any, settings: Settings) -> 
     queries : tuple (vectors, labels, columns)
     gallery : tuple (vectors, labels) or (vectors, labels, columns), or None
     settings : Settings
+    allowance : Allowance, optional
+        The time that there is.
     """
 
     def part(arrays: tuple[Any, ...], asked: Reading) -> Embeddings:
         vectors, labels, columns = (*arrays, None)[:3]
         return from_arrays(vectors, labels, asked, columns=columns)
 
-    own = part(queries, Reading.of(settings))
+    asked = dataclasses.replace(Reading.of(settings), allowance=allowance)
     if gallery is None:
-        return own
+        return part(queries, asked)
     if not isinstance(gallery, tuple) or len(gallery) not in (2, 3):
         raise InputError("the gallery of arrays is a tuple: (vectors, labels), or with columns too")
-    return with_gallery(own, part(gallery, Reading.of(settings, gallery=True)))
+    searched = part(gallery, Reading.of(settings, gallery=True))
+    return with_gallery(part(queries, dataclasses.replace(asked, gallery=searched)), searched)
 
 
 def evaluate_file(
     source: Given,
     settings: Settings,
     progress: Progress = lambda done, total: None,
-    announce: Announce = lambda text: None,
+    announce: Announce = silent,
     sizes: Sizes = SIZES,
+    *,
+    saved: bool = False,
+    begun: float | None = None,
 ) -> Run:
     """Evaluate files. The settings come in one record.
 
@@ -300,11 +318,16 @@ def evaluate_file(
         Called with a text for the user.
     sizes : Sizes
         Numbers of pairs, rows and classes at which counting changes its method.
+    saved : bool
+        Whether the run will be written, which a time limit must allow for.
+    begun : float, optional
+        When the time of a limit began, by ``time.perf_counter``. By default it is now.
     """
     start = time.perf_counter()
     if settings.pairs:
         return _evaluate_pairs(source, settings, progress, sizes)
-    embeddings = read_as(source, settings)
+    limit = _time_limit(settings, start if begun is None else begun, announce, saved)
+    embeddings = read_as(source, settings, allowance=limit)
     seconds = time.perf_counter() - start
     return evaluate_embeddings(
         embeddings,
@@ -314,6 +337,14 @@ def evaluate_file(
         announce=announce,
         sizes=sizes,
     )
+
+
+def _time_limit(
+    settings: Settings, begun: float, announce: Announce = silent, saved: bool = False
+) -> TimeLimit | None:
+    if settings.time_limit is None:
+        return None
+    return TimeLimit(settings, begun, announce, saved, measured)
 
 
 def as_counted(
@@ -335,7 +366,7 @@ def evaluate_embeddings(
     *,
     read_seconds: float = 0.0,
     progress: Progress = lambda done, total: None,
-    announce: Announce = lambda text: None,
+    announce: Announce = silent,
     sizes: Sizes = SIZES,
     count: Callable[..., PairCounts] = count_pairs,
 ) -> Run:
@@ -343,16 +374,16 @@ def evaluate_embeddings(
 
     ``count`` is what counts them; it takes what ``count_pairs`` takes.
     """
+    sample = sample_of(embeddings, settings)
+    if sample is not None:  # With these pairs at most, the same rows are read again.
+        settings = dataclasses.replace(settings, max_pairs=sample.max_pairs)
     embeddings, settings, deployed = as_counted(embeddings, settings)
     start = time.perf_counter()
     counts = count(embeddings, settings, deployed, progress, announce, sizes)
     counted = time.perf_counter()
     engine = choose_engine(settings.engine, _total(counts) + counts.excluded, embeddings)
     settings = dataclasses.replace(settings, engine=engine)  # type: ignore[arg-type]
-    facts, sample = (
-        facts_of_embeddings(counts, embeddings, settings),
-        sample_of(embeddings, settings),
-    )
+    facts = facts_of_embeddings(counts, embeddings, settings)
     report = build_report(counts, facts, settings, deployed, sample)
     return _timed(counts, report, read_seconds, start, counted)
 

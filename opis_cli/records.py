@@ -145,6 +145,26 @@ class Column:
     names: NDArray[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class SampledFrom:
+    """What a sample of rows was drawn from.
+
+    Attributes
+    ----------
+    rows, classes : int
+        Numbers of rows and of classes of the source.
+    max_pairs : int
+        Most pairs that the sample might have.
+    tenants : int, optional
+        Number of tenants of the source, if whole tenants were drawn and not whole classes.
+    """
+
+    rows: int
+    classes: int
+    max_pairs: int
+    tenants: int | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
     """Clean embeddings with their labels, in the order of the source.
@@ -169,8 +189,8 @@ class Embeddings:
         Number of gallery rows. They are the last rows, and the rows before them are the queries.
     ignored_rows : int
         Number of rows with the ignored label.
-    sampled_from : (int, int), optional
-        Numbers of rows and classes of the source, if the rows are a sample of its classes.
+    sampled_from : SampledFrom, optional
+        What the rows were drawn from, if they are a sample.
     bits : int, optional
         Number of bits of a vector, if the metric is Hamming.
     bits_of_number : {1, 8}, optional
@@ -194,7 +214,7 @@ class Embeddings:
     columns: Mapping[str, Column] = field(default_factory=dict)
     gallery_rows: int | None = None
     ignored_rows: int = 0
-    sampled_from: tuple[int, int] | None = None
+    sampled_from: SampledFrom | None = None
     bits: int | None = None
     bits_of_number: int | None = None
     warnings: tuple[InputWarning, ...] = ()
@@ -442,6 +462,8 @@ class PairCounts:
     group_pairs : GroupPairs, optional
         Accepted pairs by pair of groups. None without groups, if rows of the gallery have no group,
         and in counts of an older opis.
+    tenants_drawn : bool
+        Whether the rows are those of tenants that were drawn at random.
     """
 
     grid: Grid
@@ -473,6 +495,7 @@ class PairCounts:
     unscored: Ints | None = None
     unscored_by_class: Ints | None = None
     group_pairs: GroupPairs | None = None
+    tenants_drawn: bool = False
 
     @property
     def rows(self) -> int:
@@ -528,13 +551,16 @@ class PairCounts:
 
     @property
     def classes_are_units(self) -> bool:
-        """Whether each genuine pair counts for one class and each impostor pair for two.
+        """Whether figures vary with the classes, each with all pairs of its rows.
 
-        This holds if pairs are counted by class and there is no gallery. It does not hold for
-        groups: a genuine or impostor pair may lie in one group or in two. It does not hold with a
-        gallery: a pair counts only for the query.
+        Each genuine pair must count for one class and each impostor pair for two. This holds if
+        pairs are counted by class and there is no gallery. It does not hold for groups: a genuine
+        or impostor pair may lie in one group or in two. It does not hold with a gallery: a pair
+        counts only for the query. Classes are no units either if whole tenants were drawn: figures
+        then vary with the tenants.
         """
         return (
-            int(self.genuine_pairs.sum()) == self.genuine_total
+            not self.tenants_drawn
+            and int(self.genuine_pairs.sum()) == self.genuine_total
             and int(self.impostor_pairs.sum()) == 2 * self.impostor_total
         )

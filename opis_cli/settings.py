@@ -16,6 +16,7 @@ from opis_cli.values import (
     SearchBounds,
     choices_of,
     option,
+    parse_seconds,
     parse_size,
     plain_value,
 )
@@ -48,9 +49,10 @@ _BY_CLASS = {
         ("group_column", "gallery", "pairs"),
         "takes a class with the pairs of its rows as the unit",
     ),
-    "max_pairs": (
-        ("within_column", "gallery", "pairs"),
-        "draws classes with all pairs of their rows",
+    "max_pairs": (("pairs",), "draws classes with all pairs of their rows"),
+    "time_limit": (
+        ("pairs", "checkpoint"),
+        "draws classes with all pairs of their rows, by the speed of the moment",
     ),
 }
 """Settings that need classes with all pairs of their rows.
@@ -494,6 +496,17 @@ class Settings:
             since=2,
         ),
     )
+    # A time limit changes counts by the `max_pairs` that it leads to.
+    time_limit: str | None = _setting(
+        None,
+        About(
+            "Let the whole command take at most so long: 60s, 2min. Draws --max-pairs by itself.",
+            panel="Which pairs",
+            shown="none",
+            metavar="TIME",
+            since=6,
+        ),
+    )
 
     def __post_init__(self) -> None:
         for field, hint in get_type_hints(type(self)).items():
@@ -545,7 +558,7 @@ class Settings:
         self._check_pairs()
         self._check_units()
         if self.ignored_label[1]:
-            for field in ("gallery", "max_pairs"):
+            for field in ("gallery", "max_pairs", "time_limit"):
                 if getattr(self, field) is not None:
                     raise SettingsError(
                         f"--ignore-label=VALUE{_AS_IMPOSTORS} does not go with {option(field)}; "
@@ -554,6 +567,7 @@ class Settings:
         if self.gallery_labels is not None and self.gallery is None:
             raise SettingsError("--gallery-labels is for --gallery; give both")
         parse_size(self.memory_limit)
+        parse_seconds(self.time_limit)
         if self.calibration_range.by == "distance" and self.metric == "dot":
             raise SettingsError(
                 f"--calibration={self.calibration}: inner products are no distances; give far: or "
@@ -678,6 +692,19 @@ class Settings:
                     raise SettingsError(
                         f"{option(field)} {what}, so it does not go with {option(other)}"
                     )
+        if self.time_limit is not None and self.engine == "dask":
+            raise SettingsError(
+                "--time-limit goes by the speed of this machine, not of a cluster: with "
+                "--engine=dask, give --max-pairs"
+            )
+        if self.confidence is None or self.within_column is None:
+            return
+        for field in ("max_pairs", "time_limit"):
+            if getattr(self, field) is not None:
+                raise SettingsError(
+                    f"{option(field)} draws whole tenants with --within-column, so --confidence "
+                    "has no units: it takes a class with the pairs of its rows"
+                )
 
     @property
     def calibration_range(self) -> Calibration:
@@ -700,6 +727,11 @@ class Settings:
         if not given and self.prefer != "cost":
             return DEFAULT_MAX_FAR, None
         return self.max_far, self.max_frr
+
+    @property
+    def time_limit_seconds(self) -> float | None:
+        """``time_limit`` in seconds."""
+        return parse_seconds(self.time_limit)
 
     @property
     def memory_limit_bytes(self) -> int | None:

@@ -40,6 +40,18 @@ def human_count(value: float) -> str:
     return f"{value:.0f}"
 
 
+def duration(seconds: float) -> str:
+    """Return a time with a unit and two digits: ``12 s``, ``50 min``, ``2.5 h``, ``3 days``."""
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{_two_digits(seconds / size)} {unit}"
+    return f"{_two_digits(seconds)} s"
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+
+
 def first_of(numbers: Iterable[int], total: int) -> str:
     """Return the first of ``total`` row numbers as text, with dots behind if there are more."""
     named = [str(number) for number in numbers]

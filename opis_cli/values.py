@@ -24,7 +24,8 @@ _SHORT = {
     "squared_euclidean_unit": "squared-l2",
 }
 """Short names of scales that have longer ones in a ``threshold.json``."""
-_NUMBERS_AS_TEXT = ("threshold", "memory-limit", "memory_limit")
+_NUMBERS_AS_TEXT = ("threshold", "memory-limit", "memory_limit", "time-limit", "time_limit")
+_SECONDS = {"": 1, "s": 1, "min": 60, "h": 3_600}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,37 @@ def parse_size(text: str | None) -> int | None:
     return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
 
 
+def parse_seconds(text: str | None) -> float | None:
+    """Return the number of seconds in a time: ``60s``, ``2min``, ``1h`` or a plain number."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|)\s*", text)
+    if match is None or float(match[1]) <= 0:
+        raise SettingsError(f"--time-limit {text!r} is not a time; write it as 60s, 2min or 1h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def parse_whole(text: str) -> int:
+    """Read a whole number, which may be written as ``2e9``.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        number = Decimal(text.strip())
+    except InvalidOperation:
+        number = Decimal("nan")
+    if not number.is_finite() or number != number.to_integral_value() or number.adjusted() > 30:
+        raise ValueError(f"{text!r} is no whole number, such as 2000000000 or 2e9")
+    return int(number)
+
+
 def parse_number(text: str) -> float:
     """Read a number, or a percentage such as ``1%``.
 
@@ -211,6 +243,8 @@ def plain_value(value: Any, hint: Any, where: str) -> Any:
                 raise SettingsError(f"{where} is larger than any float; give a number") from None
         if int in kinds and isinstance(value, numbers.Integral):
             return int(value)
+        if int in kinds and float(value).is_integer():  # 2e9 is a float.
+            return int(float(value))
         if where.endswith(_NUMBERS_AS_TEXT):
             return str(value)
     if str in kinds and isinstance(value, str | os.PathLike):

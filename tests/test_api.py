@@ -39,6 +39,10 @@ def documented(function):
     return [name for head in heads for name in head.split(", ")]
 
 
+NUMBERS = ("threshold", "memory_limit", "time_limit")
+"""Settings that are texts, and may be given as numbers."""
+
+
 def test_evaluate_has_every_setting_with_its_type_and_default_and_describes_it():
     parameters = inspect.signature(opis.evaluate).parameters
     assert set(parameters) - set(OWN) == set(ABOUT) - {"labels", "gallery"}
@@ -49,7 +53,7 @@ def test_evaluate_has_every_setting_with_its_type_and_default_and_describes_it()
         assert parameters[field.name].default == field.default, field.name
         assert parameters[field.name].kind is inspect.Parameter.KEYWORD_ONLY
         # A person may also give a number or a path where the setting is a text.
-        wider = {int, float, Path} if field.name in ("threshold", "memory_limit") else {Path}
+        wider = {int, float, Path} if field.name in NUMBERS else {Path}
         own, here = (set(_parts(hint[field.name])) for hint in (hints, given))
         assert own <= here and here - own <= wider, field.name
     assert documented(opis.evaluate) == list(parameters)

@@ -25,8 +25,8 @@ ORDER = (
     *("records", "decimals", "text", "machine", "files"),
     *("embeddings", "counting", "evidence", "scoring", "statistics", "report"),
     *("judging", "remedies", "comparing", "threshold", "deciding", "render"),
-    *("run", "comparison", "migration", "pipeline", "in_parts", "mending", "torch", "cli"),
-    "__main__",
+    *("run", "comparison", "migration", "time_limit", "pipeline", "in_parts", "mending", "torch"),
+    *("cli", "__main__"),
 )
 """Files and folders of the package: each imports from itself and from those before it alone."""
 

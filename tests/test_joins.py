@@ -144,9 +144,15 @@ def test_halves_want_all_pairs(rows, parts):
         ({"confidence": 0.9, "group_column": "a"}, "confidence .* not go with group_column"),
         ({"confidence": 0.9, "gallery": "a"}, "not go with gallery"),
         ({"confidence": 0.9, "pairs": True}, "not go with pairs"),
-        ({"max_pairs": 5000, "within_column": "a"}, "max_pairs .* not go with within_column"),
-        ({"max_pairs": 5000, "gallery": "a"}, "not go with gallery"),
         ({"max_pairs": 5000, "pairs": True}, "not go with pairs"),
+        ({"time_limit": "9s", "pairs": True}, "not go with pairs"),
+        ({"time_limit": "9s", "checkpoint": "a"}, "not go with checkpoint"),
+        ({"time_limit": "9s", "engine": "dask"}, "not of a cluster"),
+        ({"time_limit": "9s", "ignore_label": "x:impostor"}, "not go with time_limit"),
+        (
+            {"max_pairs": 5000, "within_column": "a", "confidence": 0.9},
+            "draws whole tenants .* so confidence has no units",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(settings, says):

@@ -356,7 +356,7 @@ OLD_RUNS = Path(__file__).parent / "runs"
 its own. That of schema 1 was written before counts were kept as steps."""
 
 
-@pytest.fixture(params=["v1", "v2", "v3", "v4", "v5"])
+@pytest.fixture(params=["v1", "v2", "v3", "v4", "v5", "v6"])
 def old_run(request):
     return OLD_RUNS / request.param
 

@@ -93,7 +93,7 @@ def evaluate(
         from opis_cli.run import check_target
 
         check_target(out, force=force)
-    run = evaluate_source(source, settings, quiet)
+    run = evaluate_source(source, settings, quiet, saved=out is not None)
     report = run.report if out is None else run.save(out, force=force)
     if html is not None:
         from opis_cli.files import write_text

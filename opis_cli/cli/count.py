@@ -28,7 +28,7 @@ from opis_cli.text import human_count
 _SETTINGS = tuple(
     name
     for name, about in ABOUT.items()
-    if about.panel != "Scored pairs" and name not in ("checkpoint", "scheduler")
+    if about.panel != "Scored pairs" and name not in ("checkpoint", "scheduler", "time_limit")
 )
 """Settings that a plan may have."""
 _OF_MACHINE = ("threads", "memory_limit")

@@ -13,7 +13,7 @@ import typer
 
 from opis_cli.cli.help import completing
 from opis_cli.settings import ABOUT, Settings
-from opis_cli.values import choices_of, parse_number
+from opis_cli.values import choices_of, parse_number, parse_whole
 
 Source = Annotated[
     list[str],
@@ -64,6 +64,8 @@ FontSize = Annotated[
     float | None,
     typer.Option(help="Size of the text in points.", metavar="POINTS", show_default="by the width"),
 ]
+
+_PARSERS: dict[Any, Callable[[str], Any]] = {float: parse_number, int: parse_whole}
 
 Given = dict[str, Any]
 """Settings by name, as given on the command line. None means: not given."""
@@ -130,7 +132,7 @@ def _option(name: str) -> Any:
         help=about.help.format(choices=_listed(words)),
         metavar=about.metavar or _metavar(name, kind, words),
         show_default=shown or False,
-        parser=parse_number if kind is float else None,
+        parser=_PARSERS.get(kind),
         autocompletion=completing(words) if words else None,
         rich_help_panel=about.panel,
     )

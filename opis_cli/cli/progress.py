@@ -13,13 +13,12 @@ _PATIENCE = 1.0
 
 
 def announcer(quiet: bool) -> Callable[[str], None]:
-    """Return a function that prints a text on standard error, if this is a terminal."""
+    """Return a function that prints a text on standard error, or ``silent`` if nobody reads it."""
+    from opis_cli.counting.memory import silent
 
-    def announce(text: str) -> None:
-        if not quiet and _on_terminal():
-            print(text, file=sys.stderr)
-
-    return announce
+    if quiet or not _on_terminal():
+        return silent
+    return lambda text: print(text, file=sys.stderr)
 
 
 def _on_terminal() -> bool:

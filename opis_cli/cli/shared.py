@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from opis_cli.run import Run
 
 
+_BEGUN = time.perf_counter() - time.process_time()
+"""About when the process began: it has done nothing but load modules so far."""
 _WITH_OTHERS = ("review", "cost_fa", "cost_fr", "cost_review", "max_fpir", "min_precision")
 """Settings that need others."""
 
@@ -39,13 +42,16 @@ def asked_of(config: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     return asked
 
 
-def evaluate_source(source: "Given", settings: Settings, quiet: bool) -> "Run":
-    """Evaluate a source, with progress on standard error."""
+def evaluate_source(
+    source: "Given", settings: Settings, quiet: bool, *, saved: bool = False
+) -> "Run":
+    """Evaluate a source, with progress on standard error. ``saved``: the run will be written."""
     from opis_cli.cli.progress import announcer, progress_bar
     from opis_cli.pipeline import evaluate_file
 
+    announce = announcer(quiet)
     with progress_bar(quiet) as progress:
-        return evaluate_file(source, settings, progress, announcer(quiet))
+        return evaluate_file(source, settings, progress, announce, saved=saved, begun=_BEGUN)
 
 
 def run_of(run_or_source: str, config: Path | None, quiet: bool) -> "Run":

@@ -12,7 +12,8 @@ from pathlib import Path
 from opis_cli.counting import engines
 from opis_cli.counting.checkpoint import Begun, Checkpoint
 from opis_cli.counting.fitting import count_on_fitting_grid
-from opis_cli.counting.memory import Announce
+from opis_cli.counting.memory import Announce, silent
+from opis_cli.counting.offer import offer_sample
 from opis_cli.counting.parts import Opened, Part
 from opis_cli.counting.plan import Plan
 from opis_cli.counting.prepared import Prepared
@@ -31,7 +32,7 @@ def count_pairs(
     settings: Settings,
     deployed: float | None = None,
     progress: Progress = lambda done, total: None,
-    announce: Announce = lambda text: None,
+    announce: Announce = silent,
     sizes: Sizes = SIZES,
 ) -> PairCounts:
     """Count the pairs of embeddings at the thresholds that the settings need.
@@ -59,6 +60,7 @@ def count_pairs(
         The checkpoint is damaged, or belongs to other work.
     """
     work = Prepared.of(embeddings, settings, deployed, announce, sizes)
+    offer_sample(work, announce)
     with engines.opened(work.engine, embeddings, settings, work.threads) as ready:
         ready = dataclasses.replace(ready, side=sizes.tile_side or ready.side)
         whole = Part.whole(work.plan, ready.side)

@@ -78,6 +78,7 @@ def save_counts(counts: PairCounts, file: Path) -> None:
         "excluded": counts.excluded,
         **{name: getattr(counts, name) for name in _COUNT_ARRAYS},
         **_optional_arrays(counts),
+        **({"tenants_drawn": True} if counts.tenants_drawn else {}),
     }
     with file.open("wb") as stream:
         store.write(stream, arrays)
@@ -135,6 +136,7 @@ def load_counts(file: Path) -> PairCounts:
             halves=_halves_of(arrays),
             split=_split_of(arrays),
             group_pairs=_groups_of(arrays),
+            tenants_drawn=bool(arrays.get("tenants_drawn", False)),
             **{name: arrays[name] for name in _COUNT_ARRAYS},
             **{name: arrays[name] for name in _OPTIONAL_ARRAYS if name in arrays},
         )

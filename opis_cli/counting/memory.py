@@ -12,6 +12,10 @@ Announce = Callable[[str], None]
 """A function that is called before long work, with a line on what it will take."""
 
 
+def silent(text: str) -> None:
+    """Announce nothing: nobody reads."""
+
+
 _LONG_WORK = 2_000_000_000
 """Number of pairs from which work is announced."""
 

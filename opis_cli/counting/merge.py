@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from opis_cli.counting.fitting import ATTEMPTS, pilot_of_counts
-from opis_cli.counting.memory import Announce, refuse_memory
+from opis_cli.counting.memory import Announce, refuse_memory, silent
 from opis_cli.counting.part_files import PartHead, PlanFile
 from opis_cli.counting.parts import Part
 from opis_cli.counting.prepared import Prepared
@@ -76,7 +76,7 @@ def merge_pairs(
     settings: Settings,
     deployed: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    announce: Announce = lambda text: None,
+    announce: Announce = silent,
     sizes: Sizes = SIZES,
 ) -> PairCounts:
     """Return the counts that ``count_pairs`` returns, from parts instead of pairs.

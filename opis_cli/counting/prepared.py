@@ -216,6 +216,7 @@ def _counts(
 
     The sums are made in place, because these are the largest arrays of the whole run.
     """
+    drawn = embeddings.sampled_from
     rows, searches = plan.rows, nearest.searches_of(embeddings, plan, placed, tally)
     genuine, beyond = _genuine(tally.genuine, placed, threads, halved=plan.halved)
 
@@ -247,6 +248,7 @@ def _counts(
         folds=plan.folds,
         inside=None if plan.folds is None else np.cumsum(tally.inside, axis=1),
         group_pairs=None if plan.groups is None else plan.groups.group_pairs(tally, placed),
+        tenants_drawn=drawn is not None and drawn.tenants is not None,
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from opis_cli.embeddings import arrow, bits
 from opis_cli.embeddings.columns import check_lengths
 from opis_cli.embeddings.ignored import alone, rows_with
-from opis_cli.embeddings.sampling import Sample
+from opis_cli.embeddings.sampling import Allowance, Drawing, Sample
 from opis_cli.errors import InputError
 from opis_cli.records import Column, Embeddings, InputWarning, Ints, Numbers, Source
 from opis_cli.settings import Settings
@@ -62,7 +62,13 @@ class Reading:
         Whether these rows stay, each with a label of its own. Else they are left out.
     max_pairs, seed : int, optional
         If ``max_pairs`` is given, keep only classes that are drawn at random and make at most so
-        many pairs.
+        many pairs. With tenants, whole tenants are drawn.
+    within : str, optional
+        Column of tenants, one of ``columns``.
+    gallery : Embeddings, optional
+        The gallery that these rows are searched in.
+    allowance : Allowance, optional
+        The time that there is. Keep only as many classes as there is time for.
     memory_limit : int, optional
         Bytes that the process may hold. Vectors of files that need more are not read.
     """
@@ -80,7 +86,22 @@ class Reading:
     kept_as_impostors: bool = False
     max_pairs: int | None = None
     seed: int = 0
+    within: str | None = None
+    gallery: Embeddings | None = None
+    allowance: Allowance | None = None
     memory_limit: int | None = None
+
+    @property
+    def drawing(self) -> Drawing:
+        """What to draw a sample by."""
+        return Drawing(
+            self.max_pairs,
+            self.seed,
+            self.ignored_label,
+            self.within,
+            self.gallery,
+            self.allowance,
+        )
 
     @classmethod
     def of(cls, settings: Settings, *, gallery: bool = False) -> "Reading":
@@ -95,8 +116,9 @@ class Reading:
             paired=settings.gallery is None,
             ignored_label=settings.ignored_label[0],
             kept_as_impostors=settings.ignored_label[1],
-            max_pairs=settings.max_pairs,
+            max_pairs=None if gallery else settings.max_pairs,
             seed=settings.seed,
+            within=settings.within_column,
             memory_limit=settings.memory_limit_bytes,
         )
 
@@ -137,7 +159,8 @@ def from_arrays(
         where = f"{ARRAYS}, column {name!r}"
         others[name] = arrow.join_labels(arrow.label_chunks(given[name], where), where)
         check_lengths(len(others[name]), len(matrix), where, "values")
-    sample = Sample.of(plain, ARRAYS, asked.max_pairs, asked.seed, asked.ignored_label)
+    wide = matrix.shape[1], matrix.itemsize
+    sample = Sample.of(plain, ARRAYS, asked.drawing, others, lambda: wide)
     if sample is not None:
         matrix, nulls, plain = matrix[sample.rows], nulls[sample.rows], sample.labels
         others = {name: values.take(sample.rows) for name, values in others.items()}
@@ -251,7 +274,7 @@ def clean(
         source,
         columns=others,
         ignored_rows=int(np.count_nonzero(ignored)),
-        sampled_from=None if sample is None else (sample.source_rows, sample.source_classes),
+        sampled_from=None if sample is None else sample.source,
         bits=bits_of_vector,
         bits_of_number=bits_of_number,
         warnings=doubts,

@@ -13,7 +13,7 @@ from opis_cli.embeddings.columns import between, check_file, check_lengths
 from opis_cli.embeddings.folders import digest_of, digesting
 from opis_cli.embeddings.formats import shard_of_labels, shard_of_vectors
 from opis_cli.embeddings.gallery import with_gallery
-from opis_cli.embeddings.sampling import Sample
+from opis_cli.embeddings.sampling import Allowance, Sample
 from opis_cli.embeddings.shard import Shard
 from opis_cli.embeddings.sources import Given, all_fetched, fetched, parts_of
 from opis_cli.embeddings.tables import Tables, is_table
@@ -28,7 +28,12 @@ _PREPARED_BYTES = 4
 many, but before they are read nothing tells that they are packed."""
 
 
-def read_as(path: Given, settings: Settings, show_columns: Sequence[str] = ()) -> Embeddings:
+def read_as(
+    path: Given,
+    settings: Settings,
+    show_columns: Sequence[str] = (),
+    allowance: Allowance | None = None,
+) -> Embeddings:
     """Read embeddings as the settings say, with the gallery if there is one.
 
     Parameters
@@ -37,18 +42,22 @@ def read_as(path: Given, settings: Settings, show_columns: Sequence[str] = ()) -
     settings : Settings
     show_columns : sequence of str
         Further columns to read, as text. A row may lack a value in them.
+    allowance : Allowance, optional
+        The time that there is.
 
     Raises
     ------
     InputError
         See ``read``; or queries and gallery do not fit together.
     """
-    asked = replace(Reading.of(settings), show_columns=show_columns)
-    queries = read(path, asked, labels=settings.labels)
+    asked = replace(Reading.of(settings), show_columns=show_columns, allowance=allowance)
     if settings.gallery is None:
-        return queries
-    asked = replace(Reading.of(settings, gallery=True), show_columns=show_columns)
-    return with_gallery(queries, read(settings.gallery, asked, labels=settings.gallery_labels))
+        return read(path, asked, labels=settings.labels)
+    of_gallery = replace(Reading.of(settings, gallery=True), show_columns=show_columns)
+    # The gallery first: a sample of queries depends on its size.
+    gallery = read(settings.gallery, of_gallery, labels=settings.gallery_labels)
+    queries = read(path, replace(asked, gallery=gallery), labels=settings.labels)
+    return with_gallery(queries, gallery)
 
 
 def read(
@@ -117,24 +126,41 @@ def read(
             with suppress(InputError):
                 others[name] = arrow.join_labels(chunks_of(name), _of(where, name))
         shown = {name: join_texts(chunks_of(name)) for name in asked.show_columns}
-        if asked.max_pairs is not None:
-            check_lengths(len(plain), sum(sizes), where)
-        sample = Sample.of(plain, where, asked.max_pairs, asked.seed, asked.ignored_label)
-        if sample is not None:
-            plain = sample.labels
-            others, shown = (
-                {name: sample.take(values, _of(where, name)) for name, values in some.items()}
-                for some in (others, shown)
-            )
         own = labelled and not labels_files
         but = shards[0].label_name(asked.label_column) if own else None
+        if asked.drawing.wanted:
+            check_lengths(len(plain), sum(sizes), where)
+
+        def drawn() -> Sample | None:
+            """Draw a sample of the rows, if one is needed now."""
+            return Sample.of(
+                plain,
+                where,
+                asked.drawing,
+                others,
+                lambda: shards[0].width(asked.embedding_column, but),
+            )
+
+        sample = drawn()
         if asked.memory_limit is not None:
             rows = sum(sizes) if sample is None else len(sample.rows)
             _refuse_memory(rows, *shards[0].width(asked.embedding_column, but), asked.memory_limit)
         # The digest of whole files takes as long as to check the vectors, so it runs beside that.
         whole = stack.enter_context(digesting(files)) if sample is None else None
         vectors, nulls = _read_vectors(files, shards, sizes, asked.embedding_column, sample, but)
+        fewer = None if asked.allowance is None else drawn()
+        if fewer is not None and (sample is None or len(fewer.rows) < len(sample.rows)):
+            # Reading took a part of the time. What there is still time for is a part of these rows.
+            kept = fewer.rows if sample is None else np.searchsorted(sample.rows, fewer.rows)
+            vectors, nulls, sample = vectors[kept], nulls[kept], fewer
+        if sample is not None:
+            plain = sample.labels
+            others, shown = (
+                {name: sample.take(values, _of(where, name)) for name, values in some.items()}
+                for some in (others, shown)
+            )
         doubts = shards[0].doubts(asked.embedding_column, but)
+        whole = whole if sample is None else None
         digest = "" if whole else sha256_of_rows(vectors, plain, *others.values())
         parts = parts_of(path)
         found = clean(

@@ -136,10 +136,21 @@ def facts_of_pairs(
 
 
 def sample_of(embeddings: Embeddings, settings: Settings) -> rep.Sample | None:
-    """Return facts about the rows from which the classes were drawn, or None without a sample."""
-    if embeddings.sampled_from is None or settings.max_pairs is None:
+    """Return facts about the rows from which the sample was drawn, or None without a sample.
+
+    ``settings`` are those that the user gave.
+    """
+    source = embeddings.sampled_from
+    if source is None:
         return None
-    return rep.Sample(settings.max_pairs, *embeddings.sampled_from)
+    timed = settings.max_pairs is None or source.max_pairs < settings.max_pairs
+    return rep.Sample(
+        source.max_pairs,
+        source.rows,
+        source.classes,
+        source.tenants,
+        settings.time_limit_seconds if timed else None,
+    )
 
 
 def _class_facts(counts: PairCounts) -> dict[str, Any]:

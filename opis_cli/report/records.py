@@ -24,7 +24,7 @@ from opis_cli.statistics.intervals import Intervals
 from opis_cli.statistics.llr_held_out import Llr
 from opis_cli.statistics.noise import OpisCorrected
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,21 +187,28 @@ class CalibrationRange:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Facts about the source of an evaluation of randomly drawn classes.
+    """Facts about the source of an evaluation of randomly drawn classes or tenants.
 
     Attributes
     ----------
     max_pairs : int
-        Largest number of pairs, as the user gave it.
+        Largest number of pairs: as the user gave it, or as --time-limit chose it. With it and the
+        seed the same rows are drawn.
     rows : int
-        Number of rows of the source.
+        Number of rows of the source. With a gallery, number of queries.
     classes : int
-        Number of classes of the source.
+        Number of classes of the source. With a gallery, number of classes of the queries.
+    tenants : int | None
+        Number of tenants of the source, if whole tenants were drawn. Null if whole classes were.
+    time_limit : float | None
+        Seconds that the evaluation was allowed, if that decided max_pairs.
     """
 
     max_pairs: Some
     rows: Several
     classes: Several
+    tenants: Several | None = None
+    time_limit: Amount | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +304,8 @@ class Report:
         SHA-256 of the run's counts.npz. Null until the run is saved.
     intervals : Intervals | None
         Confidence intervals with the class as the unit. Null with groups, with a gallery, and for
-        scored pairs: a pair then does not count for the classes of both its rows.
+        scored pairs: a pair then does not count for the classes of both its rows. Null for a
+        sample of tenants: figures then vary with the tenants.
     opis_corrected : OpisCorrected | None
         OPIS without the noise of small classes. Null if fewer than two classes have four rows, if
         some two rows are not a pair, and with groups.

@@ -23,7 +23,7 @@ from opis_cli.render.terminal.threshold import (
 )
 from opis_cli.report.asked import threshold_option
 from opis_cli.report.evaluation import Evaluation
-from opis_cli.report.records import Report
+from opis_cli.report.records import Report, Sample
 from opis_cli.settings import parse_ignored
 from opis_cli.text import SIMILARITIES, first_of, plain, rate, span
 
@@ -58,6 +58,11 @@ def _header(report: Report) -> RenderableType:
         lines.append(
             f"no score, so never accepted: {pairs.unscored_genuine:,} genuine and "
             f"{pairs.unscored_impostor:,} impostor pairs"
+        )
+    if report.sample is not None and report.sample.time_limit is not None:
+        again = f"--max-pairs={report.sample.max_pairs} --seed={report.settings['seed']}"
+        lines.append(
+            f"as many pairs as fit in {report.sample.time_limit:g} s; {again} draws the same again"
         )
     within, same = (report.settings.get(name) for name in ("within_column", "exclude_same"))
     if within is not None:
@@ -94,7 +99,7 @@ def _what_was_read(report: Report) -> str:
         return text
     text += f", {source.classes:,} {source.many}"
     if report.sample is not None:
-        text += f", drawn from {report.sample.rows:,} rows of {report.sample.classes:,} classes"
+        text += f", {_drawn_from(report, report.sample)}"
     if not source.singleton_classes:
         return text
     return text + (
@@ -102,6 +107,13 @@ def _what_was_read(report: Report) -> str:
         if source.one == "group" or source.gallery_rows is not None
         else f" ({source.singleton_classes:,} of one row)"
     )
+
+
+def _drawn_from(report: Report, sample: Sample) -> str:
+    """Return what a sample was drawn from."""
+    rows = "rows" if report.source.gallery_rows is None else "queries"
+    tenants = "" if sample.tenants is None else f" in {sample.tenants:,} tenants, drawn whole"
+    return f"drawn from {sample.rows:,} {rows} of {sample.classes:,} classes{tenants}"
 
 
 def _expected(report: Report) -> list[RenderableType]:

@@ -27,8 +27,9 @@ from opis_cli.settings import Settings
 
 _NUMBA_PAYS_AT = 10_000_000
 """Number of pairs from which the numba engine saves more time than its import takes."""
-_DEVICE_PAYS_AT = 5_000_000_000
-"""The same for the torch engine on a device. Its import and its first kernel take ten seconds."""
+_DEVICE_PAYS_AT = 1_000_000_000
+"""The same for the torch engine on a device, for each processor that the numba engine would use.
+Its import and its first kernel take about six seconds."""
 _AT_ONCE = 1 << 17
 """Cells that are summed at a time, so few that they stay in the cache."""
 _LEAST_WIDTH = 50
@@ -39,7 +40,7 @@ def choose_engine(name: str, pairs: int, embeddings: Embeddings) -> str:
     """Return the name of the engine to use: the given one, or the choice that ``auto`` makes."""
     if name != "auto":
         return name
-    if pairs >= _DEVICE_PAYS_AT and engines.has_device(embeddings):
+    if pairs >= _DEVICE_PAYS_AT * processors() and engines.has_device(embeddings):
         return "torch"
     return "numba" if pairs >= _NUMBA_PAYS_AT else "numpy"
 

@@ -84,6 +84,8 @@ _FEW = 16
 # While few codes have a cut inside, a branch for these costs less than a comparison of every score.
 _FEW_CROWDED = CODES // 100
 """Most codes with a cut inside that are handled by a branch."""
+_ROWS_FOR_OFTEN = 20_000
+"""Rows from which other code for these pays, which takes a second to compile."""
 
 
 @contextmanager
@@ -181,8 +183,9 @@ def _cells_of(rows: Rows, grid: Grid) -> Cells:
         number=count,
         window=window,
         class_cell=grid.class_cell.astype(np.int32),
-        inside=_table(cuts[:window], codes),
-        anywhere=_table(cuts, Codes.between(cuts[0], cuts[-2])),
+        inside=_table(cuts[:window], codes, often=len(rows.labels) >= _ROWS_FOR_OFTEN),
+        # Genuine pairs are few.
+        anywhere=_table(cuts, Codes.between(cuts[0], cuts[-2]), often=False),
         everywhere=everywhere,
         scale=scale,
         shift=shift,
@@ -190,17 +193,18 @@ def _cells_of(rows: Rows, grid: Grid) -> Cells:
     )
 
 
-def _table(cuts: NDArray[np.float32], codes: Codes) -> Table:
+def _table(cuts: NDArray[np.float32], codes: Codes, *, often: bool) -> Table:
     """Make the table that leads from codes of scores to cells among cuts.
 
-    Scores below all cuts are in the last cell.
+    Scores below all cuts are in the last cell. ``often`` says whether so many scores are looked up
+    that it pays to compile other code for tables with many cuts inside codes.
     """
     reached = codes.of(cuts[:-1])
     first = np.searchsorted(reached, np.arange(CODES))
     # If the score just below a cut has the same code as the cut, the cut lies inside that code.
     inside = reached == codes.of(np.nextafter(cuts[:-1], np.float32(-np.inf)))
     number = np.bincount(reached[inside], minlength=CODES)
-    compares = np.count_nonzero(number) > _FEW_CROWDED
+    compares = often and np.count_nonzero(number) > _FEW_CROWDED
     first[number > compares] |= CROWDED
     last = np.append(cuts[:-1], np.float32(-np.inf))
     return Table(last, first.astype(np.uint16), codes.top, codes.scale, compares or None)

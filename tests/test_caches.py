@@ -146,9 +146,10 @@ def test_an_edited_kernel_is_not_run_from_what_the_old_one_compiled(tmp_path):
     whole = counted()
     assert counted() == whole
     helper = engines / "numba_tables.py"
-    old = "return cell + np.uint32(score < cuts[cell])"
+    next_cell = "cell + np.uint32(cell + np.uint32(1) < np.uint32(cuts.size))\n"
+    old = "    if compares is None:\n        return cell\n"
     assert helper.read_text().count(old) == 1
-    helper.write_text(helper.read_text().replace(old, "return cell + np.uint32(0)"))
+    helper.write_text(helper.read_text().replace(old, old.replace("cell\n", next_cell)))
     edited = counted()
     assert edited != whole and edited.split()[1] == whole.split()[1]
     assert len(list((engines / "__pycache__").glob("compiled-*"))) == 2

@@ -35,7 +35,7 @@ def recount(embeddings, settings, grid):
     tally = plan.empty_tally(grid)
     with engines.opened("numpy", embeddings, settings, 1) as ready:
         ready.count_part(plan, grid, Part.whole(plan, ready.side), tally, lambda pairs: None)
-    return _counts(embeddings, plan, grid, plan.settle(tally))
+    return _counts(embeddings, plan, grid, plan.settle(tally), threads=2)
 
 
 def changed(embeddings, left_out, merged):

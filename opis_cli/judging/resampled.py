@@ -91,7 +91,7 @@ def _opis_by(run: Evaluation, inner: Weights, means: Curve) -> dict[str, Curve]:
     """
     drawn: dict[str, Curve] = {}
     for scale in SCALES:
-        one = run.consistency_by.get(scale)
+        one = run.consistency.by_scale.get(scale)
         if one is None:
             undefined = np.full(len(inner), np.nan)
             drawn |= {f"opis_{scale}": undefined, f"eps_opis_{scale}": undefined}
@@ -122,10 +122,9 @@ def _worst(
     run: Evaluation, consistency: Consistency, inner: Weights, columns: Ints
 ) -> tuple[Weights, Curve]:
     """Return the weights of the worst classes of every draw, and their mean utility curves."""
-    worst = bootstrap.worst_weights(inner, consistency, run.settings.eps)
-    some = np.flatnonzero(worst.any(axis=0))
+    places, worst = bootstrap.worst_weights(inner, consistency, run.settings.eps)
     return worst, bootstrap.mean_utility(
-        worst[:, some], run.counts, run.settings.beta, consistency.classes[some], columns
+        worst, run.counts, run.settings.beta, consistency.classes[places], columns
     )
 
 

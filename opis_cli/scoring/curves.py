@@ -18,7 +18,10 @@ from opis_cli.records import Curve, Floats, Ints, PairCounts
 from opis_cli.scoring.borderline import surely_accepted
 from opis_cli.values import Costs
 
-_CHUNK_VALUES = 2_000_000
+_CHUNK_VALUES = 8_000_000
+"""Utilities that are held at a time, so that memory stays bounded."""
+_AT_ONCE = 1 << 16
+"""Utilities that are computed at a time, so few that they stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +55,37 @@ def class_far(counts: PairCounts, classes: Ints, columns: Ints) -> Curve:
 
     It is the accepted share of the impostor pairs that have a row in the class.
     """
-    accepted = counts.impostor[np.ix_(classes, columns)]
-    return np.asarray(accepted / counts.impostor_pairs[classes, None])
+    pairs = counts.impostor_pairs[classes, None]
+    return _far(_taken(counts.impostor, classes, columns), pairs)
 
 
 def class_frr(counts: PairCounts, classes: Ints, columns: Ints) -> Curve:
     """Return the FRR of each evaluable class, shape (classes, columns)."""
-    total = counts.genuine_pairs[classes, None]
-    rejected = total - counts.genuine[np.ix_(classes, columns)].astype(np.int64)
-    return np.asarray(rejected / total)
+    pairs = counts.genuine_pairs[classes, None]
+    return _frr(_taken(counts.genuine, classes, columns), pairs)
+
+
+def _far(accepted: Ints, pairs: Ints) -> Curve:
+    return np.asarray(accepted / pairs.astype(np.float64))
+
+
+def _frr(accepted: Ints, pairs: Ints) -> Curve:
+    total = pairs.astype(np.float64)
+    return np.asarray((total - accepted) / total)
+
+
+def _taken(table: Ints, classes: Ints, columns: Ints) -> Ints:
+    """Return some rows and columns of a table by class and column, shape (classes, columns)."""
+    if not _is_run(columns):
+        return np.asarray(table[np.ix_(classes, columns)])
+    # A slice takes a tenth of the time that indices take.
+    some = table[:, columns[0] : columns[-1] + 1]
+    return some[classes[0] : classes[-1] + 1] if _is_run(classes) else some[classes]
+
+
+def _is_run(places: Ints) -> bool:
+    """Return whether each of some indices is the one before and one more."""
+    return len(places) > 0 and bool(np.all(np.diff(places) == 1))
 
 
 def utility(far: Floats, frr: Floats, beta: float) -> Curve:
@@ -82,7 +107,15 @@ def pooled_utility(counts: PairCounts, beta: float) -> Curve:
 
 def class_utility(counts: PairCounts, beta: float, classes: Ints, columns: Ints) -> Curve:
     """Return the utility of each evaluable class, shape (classes, columns)."""
-    return utility(class_far(counts, classes, columns), class_frr(counts, classes, columns), beta)
+    found = np.empty((len(classes), len(columns)))
+    impostor, genuine = counts.impostor_pairs[classes, None], counts.genuine_pairs[classes, None]
+    step = max(1, _AT_ONCE // max(len(columns), 1))
+    for start in range(0, len(classes), step):
+        rows = slice(start, start + step)
+        far = _far(_taken(counts.impostor, classes[rows], columns), impostor[rows])
+        frr = _frr(_taken(counts.genuine, classes[rows], columns), genuine[rows])
+        found[rows] = utility(far, frr, beta)
+    return found
 
 
 def evaluable_classes(counts: PairCounts) -> NDArray[np.int64]:
@@ -97,27 +130,34 @@ def all_columns(counts: PairCounts) -> NDArray[np.int64]:
 
 def utility_in_parts(
     counts: PairCounts, beta: float, classes: Ints, columns: Ints
-) -> Iterator[tuple[Ints, Curve]]:
-    """Yield parts of ``classes`` with their ``class_utility``, so that memory stays bounded."""
-    step = max(1, _CHUNK_VALUES // max(len(columns), 1))
-    for start in range(0, len(classes), step):
-        part = classes[start : start + step]
-        yield part, class_utility(counts, beta, part, columns)
+) -> Iterator[tuple[slice, Curve]]:
+    """Yield ``class_utility`` for one part of ``columns`` after another, with its place.
+
+    So memory stays bounded, and each part has all classes, from which their mean follows.
+    """
+    step = max(1, _CHUNK_VALUES // max(len(classes), 1))
+    for start in range(0, len(columns), step):
+        part = slice(start, min(start + step, len(columns)))
+        yield part, class_utility(counts, beta, classes, columns[part])
 
 
 def mean_utility(counts: PairCounts, beta: float, classes: Ints, columns: Ints) -> Curve:
     """Return the mean utility of the classes at each column, shape (columns,)."""
     total = np.zeros(len(columns))
-    for _, part in utility_in_parts(counts, beta, classes, columns):
-        total += part.sum(axis=0)
+    for part, values in utility_in_parts(counts, beta, classes, columns):
+        total[part] = values.sum(axis=0)
     return total / max(len(classes), 1)
 
 
 def best_columns(counts: PairCounts, beta: float, classes: Ints) -> NDArray[np.int64]:
     """Return the column at which each class has its highest utility, shape (classes,)."""
-    columns = all_columns(counts)
-    parts = utility_in_parts(counts, beta, classes, columns)
-    return np.concatenate([columns[:0], *(part.argmax(axis=1) for _, part in parts)])
+    highest, best = np.full(len(classes), -1.0), np.zeros(len(classes), np.int64)
+    for part, values in utility_in_parts(counts, beta, classes, all_columns(counts)):
+        column = values.argmax(axis=1)
+        own = values[np.arange(len(classes)), column]
+        best = np.where(own > highest, part.start + column, best)
+        np.maximum(highest, own, out=highest)
+    return best
 
 
 def class_rates(counts: PairCounts, beta: float, threshold: float) -> ClassRates | None:

@@ -44,7 +44,7 @@ METHOD = (
     f"bands cross; OPIS, eps-OPIS: bootstrap over classes, {REPLICATES:,} replicates, logarithmic "
     "scale, t quantiles; class means, and upper end of OPIS: Hall's transformation, t quantiles"
 )
-_WEIGHT_VALUES = 2_000_000
+_WEIGHT_VALUES = 10_000_000
 _MOST_OPIS, _MOST_EPS_OPIS = 0.25, 1.0
 
 
@@ -249,15 +249,14 @@ def replicates_of_consistency(
     """
     classes = consistency.classes
     columns, span = points_of_range(counts, consistency)
-    mean = curves.mean_utility(counts, beta, classes, columns)
+    mean = consistency.curve[columns]
+    utilities = curves.class_utility(counts, beta, classes, columns)
     values: tuple[list[Curve], list[Curve]] = ([], [])
     for drawn in _weights(counts, seed):
         inner = drawn[:, classes]
-        worst = bootstrap.worst_weights(inner, consistency, eps)
-        means, worst_means = (
-            bootstrap.mean_utility(weights, counts, beta, classes, columns)
-            for weights in (inner, worst)
-        )
+        places, worst = bootstrap.worst_weights(inner, consistency, eps)
+        means = bootstrap.weighted_mean(inner, utilities)
+        worst_means = bootstrap.weighted_mean(worst, utilities[places])
         values[0].append(bootstrap.opis(inner, consistency.contributions, means, mean, span))
         values[1].append(bootstrap.eps_opis(inner, worst, means, worst_means, span))
     return np.concatenate(values[0]), np.concatenate(values[1])

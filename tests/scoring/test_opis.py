@@ -14,7 +14,7 @@ from opis_cli.counting.sizes import Sizes
 from opis_cli.errors import InputError
 from opis_cli.records import Grid
 from opis_cli.scoring import curves
-from opis_cli.scoring.opis import consistency_by, consistency_of, opis_by, trapezoid_weights
+from opis_cli.scoring.opis import consistency_of, opis_by, trapezoid_weights
 from opis_cli.scoring.pooled import EqualError, equal_error
 from opis_cli.scoring.recommend import recommend
 from opis_cli.statistics import bootstrap
@@ -96,7 +96,7 @@ def test_no_monotone_transform_changes_opis_by_log_far():
         other = dataclasses.replace(counts, grid=grid)
         found = consistency_of(other, calibration, 1.0, 0.1)
         assert found.opis != pytest.approx(run.report.opis, rel=1e-2)
-        by = opis_by(consistency_by(other, found, 1.0, 0.1))
+        by = opis_by(found)
         assert by.log_far == run.report.opis_by.log_far
     # And counted anew, at thresholds of its own.
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -115,7 +115,7 @@ def test_ties_of_the_far_have_no_weight_on_its_scale():
         thresholds=[0.0, 0.2, 0.4, 1.0],
     )
     found = consistency_of(counts, opis_range("distance", 0.0, 1.0), 1.0, 0.1)
-    by = consistency_by(counts, found, 1.0, 0.1)
+    by = found.by_scale
     assert by["log_far"].weights.tolist() == [0, 0, 0.5, 0.5]
     # From 0.4 on both classes are alike.
     assert found.opis > 0 and by["log_far"].opis == 0
@@ -123,7 +123,7 @@ def test_ties_of_the_far_have_no_weight_on_its_scale():
         trapezoid_weights(np.sqrt([0.0, 0.4, 0.8, 2.0]))
     )
     alike = consistency_of(counts, opis_range("distance", 0.0, 0.4), 1.0, 0.1)
-    assert set(consistency_by(counts, alike, 1.0, 0.1)) == {"euclidean_unit"}
+    assert set(alike.by_scale) == {"euclidean_unit"}
 
 
 def test_a_scale_that_does_not_exist_is_null():
@@ -428,8 +428,8 @@ def test_the_worst_classes_are_a_share_rounded_up_as_it_is_written(classes, eps,
     counts = data.hand_made(accepted, impostor, [2] * classes, [0.0, 0.5, 1.0])
     found = consistency_of(counts, opis_range("distance", 0.0, 0.5), 1.0, eps)
     assert len(found.worst) == worst
-    drawn = bootstrap.worst_weights(np.ones((1, classes)), found, eps)
-    assert drawn.sum() == worst
+    places, drawn = bootstrap.worst_weights(np.ones((1, classes)), found, eps)
+    assert found.classes[places].tolist() == found.worst.tolist() and drawn.sum() == worst
 
 
 def only_pooled_between(by_class):

@@ -18,8 +18,6 @@ from opis_cli.records import Curve, Floats, Ints, PairCounts
 from opis_cli.scoring.borderline import surely_accepted
 from opis_cli.values import Costs
 
-_CHUNK_VALUES = 8_000_000
-"""Utilities that are held at a time, so that memory stays bounded."""
 _AT_ONCE = 1 << 16
 """Utilities that are computed at a time, so few that they stay in the cache."""
 
@@ -56,36 +54,40 @@ def class_far(counts: PairCounts, classes: Ints, columns: Ints) -> Curve:
     It is the accepted share of the impostor pairs that have a row in the class.
     """
     pairs = counts.impostor_pairs[classes, None]
-    return _far(_taken(counts.impostor, classes, columns), pairs)
+    return _far(_taken(counts.impostor, _sliced(classes), _sliced(columns)), pairs)
 
 
 def class_frr(counts: PairCounts, classes: Ints, columns: Ints) -> Curve:
     """Return the FRR of each evaluable class, shape (classes, columns)."""
     pairs = counts.genuine_pairs[classes, None]
-    return _frr(_taken(counts.genuine, classes, columns), pairs)
+    return _frr(_taken(counts.genuine, _sliced(classes), _sliced(columns)), pairs)
 
 
 def _far(accepted: Ints, pairs: Ints) -> Curve:
-    return np.asarray(accepted / pairs.astype(np.float64))
+    far = accepted.astype(np.float64)
+    far /= pairs.astype(np.float64)
+    return far
 
 
 def _frr(accepted: Ints, pairs: Ints) -> Curve:
     total = pairs.astype(np.float64)
-    return np.asarray((total - accepted) / total)
+    frr = np.subtract(total, accepted, dtype=np.float64)
+    frr /= total
+    return frr
 
 
-def _taken(table: Ints, classes: Ints, columns: Ints) -> Ints:
+def _taken(table: Ints, classes: Ints | slice, columns: Ints | slice) -> Ints:
     """Return some rows and columns of a table by class and column, shape (classes, columns)."""
-    if not _is_run(columns):
-        return np.asarray(table[np.ix_(classes, columns)])
-    # A slice takes a tenth of the time that indices take.
-    some = table[:, columns[0] : columns[-1] + 1]
-    return some[classes[0] : classes[-1] + 1] if _is_run(classes) else some[classes]
+    if isinstance(classes, slice) or isinstance(columns, slice):
+        return np.asarray(table[classes, columns])
+    return np.asarray(table[np.ix_(classes, columns)])
 
 
-def _is_run(places: Ints) -> bool:
-    """Return whether each of some indices is the one before and one more."""
-    return len(places) > 0 and bool(np.all(np.diff(places) == 1))
+def _sliced(places: Ints) -> Ints | slice:
+    """Return a slice in place of indices in unbroken order, as it takes a tenth of their time."""
+    if len(places) and np.all(places[1:] - places[:-1] == 1):
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places
 
 
 def utility(far: Floats, frr: Floats, beta: float) -> Curve:
@@ -95,8 +97,10 @@ def utility(far: Floats, frr: Floats, beta: float) -> Curve:
     utility is 0 if both are 0.
     """
     specificity, sensitivity = 1.0 - np.asarray(far), 1.0 - np.asarray(frr)
-    weighted = beta**2 * specificity + sensitivity
-    product = (1 + beta**2) * specificity * sensitivity
+    weighted = beta**2 * specificity
+    weighted += sensitivity
+    product = (1 + beta**2) * specificity
+    product *= sensitivity
     return np.asarray(np.divide(product, weighted, out=np.zeros_like(product), where=weighted > 0))
 
 
@@ -108,14 +112,26 @@ def pooled_utility(counts: PairCounts, beta: float) -> Curve:
 def class_utility(counts: PairCounts, beta: float, classes: Ints, columns: Ints) -> Curve:
     """Return the utility of each evaluable class, shape (classes, columns)."""
     found = np.empty((len(classes), len(columns)))
-    impostor, genuine = counts.impostor_pairs[classes, None], counts.genuine_pairs[classes, None]
-    step = max(1, _AT_ONCE // max(len(columns), 1))
-    for start in range(0, len(classes), step):
-        rows = slice(start, start + step)
-        far = _far(_taken(counts.impostor, classes[rows], columns), impostor[rows])
-        frr = _frr(_taken(counts.genuine, classes[rows], columns), genuine[rows])
-        found[rows] = utility(far, frr, beta)
+    for part, values in utility_in_parts(counts, beta, classes, columns):
+        found[part] = values
     return found
+
+
+def utility_in_parts(
+    counts: PairCounts, beta: float, classes: Ints, columns: Ints
+) -> Iterator[tuple[slice, Curve]]:
+    """Yield places in ``classes`` with the utility of each class there, (places, columns).
+
+    The parts are so small that they stay in the cache, whatever the number of classes.
+    """
+    impostor, genuine = counts.impostor_pairs[classes, None], counts.genuine_pairs[classes, None]
+    step, at = max(1, _AT_ONCE // max(len(columns), 1)), _sliced(columns)
+    for start in range(0, len(classes), step):
+        part = slice(start, start + step)
+        own = _sliced(classes[part])
+        far = _far(_taken(counts.impostor, own, at), impostor[part])
+        frr = _frr(_taken(counts.genuine, own, at), genuine[part])
+        yield part, utility(far, frr, beta)
 
 
 def evaluable_classes(counts: PairCounts) -> NDArray[np.int64]:
@@ -128,35 +144,20 @@ def all_columns(counts: PairCounts) -> NDArray[np.int64]:
     return np.arange(len(counts.grid.by_class))
 
 
-def utility_in_parts(
-    counts: PairCounts, beta: float, classes: Ints, columns: Ints
-) -> Iterator[tuple[slice, Curve]]:
-    """Yield ``class_utility`` for one part of ``columns`` after another, with its place.
-
-    So memory stays bounded, and each part has all classes, from which their mean follows.
-    """
-    step = max(1, _CHUNK_VALUES // max(len(classes), 1))
-    for start in range(0, len(columns), step):
-        part = slice(start, min(start + step, len(columns)))
-        yield part, class_utility(counts, beta, classes, columns[part])
-
-
 def mean_utility(counts: PairCounts, beta: float, classes: Ints, columns: Ints) -> Curve:
     """Return the mean utility of the classes at each column, shape (columns,)."""
     total = np.zeros(len(columns))
-    for part, values in utility_in_parts(counts, beta, classes, columns):
-        total[part] = values.sum(axis=0)
+    for _, values in utility_in_parts(counts, beta, classes, columns):
+        total += values.sum(axis=0)
     return total / max(len(classes), 1)
 
 
 def best_columns(counts: PairCounts, beta: float, classes: Ints) -> NDArray[np.int64]:
     """Return the column at which each class has its highest utility, shape (classes,)."""
-    highest, best = np.full(len(classes), -1.0), np.zeros(len(classes), np.int64)
-    for part, values in utility_in_parts(counts, beta, classes, all_columns(counts)):
-        column = values.argmax(axis=1)
-        own = values[np.arange(len(classes)), column]
-        best = np.where(own > highest, part.start + column, best)
-        np.maximum(highest, own, out=highest)
+    columns = all_columns(counts)
+    best = np.zeros(len(classes), np.int64)
+    for part, values in utility_in_parts(counts, beta, classes, columns):
+        best[part] = values.argmax(axis=1)
     return best
 
 

@@ -113,6 +113,8 @@ class Consistency:
         Mean squared deviation of each class's utility from the mean curve, over the range.
     mean_utilities : ndarray of shape (E,)
         Mean utility of each class over the range.
+    ranking : ndarray of shape (E,)
+        Indices into ``classes``, by mean utility, the lowest first.
     worst : ndarray of shape (max(1, ceil(eps E)),)
         Indices of the classes with the lowest mean utility, the lowest first.
     opis : float or None
@@ -132,6 +134,7 @@ class Consistency:
     classes: NDArray[np.int64]
     contributions: Curve
     mean_utilities: Curve
+    ranking: Ints
     worst: Ints
     opis: float | None
     eps_opis: float | None
@@ -232,7 +235,7 @@ def opis_by(consistency: Consistency) -> OpisBy:
 def _of_classes(
     counts: PairCounts, beta: float, classes: Ints, columns: Ints, weights: Curve
 ) -> tuple[Curve, Curve, Curve]:
-    """Compute the mean curve, and figures of each class on each scale, in one pass over utilities.
+    """Compute the mean curve, and figures of each class on each scale.
 
     Parameters
     ----------
@@ -251,16 +254,13 @@ def _of_classes(
     contributions, mean_utilities : ndarrays of shape (E, scales)
         As in ``Consistency``.
     """
-    every = curves.all_columns(counts)
-    curve, integral = np.zeros(len(every)), np.zeros((len(every), len(weights)))
-    integral[columns] = weights.T
-    contributions, mean_utilities = np.zeros((2, len(classes), len(weights)))
-    for part, values in curves.utility_in_parts(counts, beta, classes, every):
-        curve[part] = values.sum(axis=0) / max(len(classes), 1)
-        if integral[part].any():
-            mean_utilities += values @ integral[part]
-            values -= curve[part]
-            contributions += np.square(values, out=values) @ integral[part]
+    curve = curves.mean_utility(counts, beta, classes, curves.all_columns(counts))
+    mean, integral = curve[columns], weights.T
+    contributions, mean_utilities = np.empty((2, len(classes), len(weights)))
+    for part, values in curves.utility_in_parts(counts, beta, classes, columns):
+        mean_utilities[part] = values @ integral
+        values -= mean
+        contributions[part] = np.square(values, out=values) @ integral
     # Rounding could lift a mean of values in [0, 1] above 1.
     return curve, np.minimum(contributions, 1.0), np.minimum(mean_utilities, 1.0)
 
@@ -280,16 +280,16 @@ def _on_scale(
 ) -> Consistency:
     """Compute OPIS and eps-OPIS on one scale from the figures of the classes on it."""
     size = max(1, math.ceil(round(eps * len(classes), 9)))
-    ranked = np.argsort(mean_utilities, kind="stable")
-    worst = classes[ranked[:size]]
+    ranking = np.argsort(mean_utilities, kind="stable")
+    worst = classes[ranking[:size]]
     eps_opis, opis_worst, opis_rest = None, None, None
     if size < len(classes):
         # Solve mean = (size * worst + (all - size) * rest) / all for worst - rest:
         share = len(classes) / (len(classes) - size)
         gap = (curves.mean_utility(counts, beta, worst, columns) - curve[columns]) * share
         eps_opis = min(float(gap**2 @ weights), 1.0)
-        opis_worst = float(contributions[ranked[:size]].mean())
-        opis_rest = float(contributions[ranked[size:]].mean())
+        opis_worst = float(contributions[ranking[:size]].mean())
+        opis_rest = float(contributions[ranking[size:]].mean())
     return Consistency(
         low=ends[0],
         high=ends[1],
@@ -299,6 +299,7 @@ def _on_scale(
         classes=classes,
         contributions=contributions,
         mean_utilities=mean_utilities,
+        ranking=ranking,
         worst=worst,
         opis=float(contributions.mean()) if len(classes) > 1 else None,
         eps_opis=eps_opis,

@@ -57,8 +57,10 @@ def replicate(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def draws(classes: int, replicates: int, seed: int) -> Iterator[Weights]:
-    """Yield the weights of many draws in blocks, so that memory stays bounded.
+def draws(
+    classes: int, replicates: int, seed: int, values: int = _BLOCK_VALUES
+) -> Iterator[Weights]:
+    """Yield the weights of many draws in blocks of some values, so that memory stays bounded.
 
     Yields
     ------
@@ -66,7 +68,7 @@ def draws(classes: int, replicates: int, seed: int) -> Iterator[Weights]:
         Rows of multinomial counts: how often each class is drawn. Each row adds up to ``classes``.
     """
     rng = np.random.default_rng(seed)
-    step = max(1, _BLOCK_VALUES // classes)
+    step = max(1, values // classes)
     for start in range(0, replicates, step):
         weights = np.empty((min(step, replicates - start), classes))
         for row in weights:
@@ -206,7 +208,8 @@ def mean_utility(
     ``weights`` has one column for each of ``classes``.
     """
     curve = np.empty((len(weights), len(columns)))
-    for part, values in curves.utility_in_parts(counts, beta, classes, columns):
+    for part in _column_parts(columns, counts):
+        values = curves.class_utility(counts, beta, classes, columns[part])
         curve[:, part] = weighted_mean(weights, values)
     return curve
 
@@ -285,7 +288,7 @@ def worst_weights(inner: Weights, consistency: Consistency, eps: float) -> tuple
     worst : ndarray of shape (replicates, W)
         The parts of ``inner`` that belong to the worst ``eps`` of each draw.
     """
-    order = np.argsort(consistency.mean_utilities, kind="stable")
+    order = consistency.ranking
     wanted = np.maximum(1, np.ceil(np.round(eps * inner.sum(axis=1, keepdims=True), 9)))
     # Of many classes, only the first in the ranking need a look.
     size = int(wanted.max())

@@ -11,7 +11,6 @@ If a few unusual classes make up most of OPIS, the data may lack other classes o
 interval is wide enough then, and a low number in ``effective_classes`` is the warning.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +43,8 @@ METHOD = (
     f"bands cross; OPIS, eps-OPIS: bootstrap over classes, {REPLICATES:,} replicates, logarithmic "
     "scale, t quantiles; class means, and upper end of OPIS: Hall's transformation, t quantiles"
 )
-_WEIGHT_VALUES = 10_000_000
+_WEIGHT_VALUES = 2_000_000
+"""Weights that are drawn at a time, so few that their memory is used again."""
 _MOST_OPIS, _MOST_EPS_OPIS = 0.25, 1.0
 
 
@@ -232,13 +232,6 @@ def _threshold(
     return decimals.shortest(least, low), decimals.shortest(high, high + hair)
 
 
-def _weights(counts: PairCounts, seed: int) -> Iterator[bootstrap.Weights]:
-    """Yield the weights of all replicates in small blocks, so that memory stays bounded."""
-    step = max(1, _WEIGHT_VALUES // len(counts.sizes))
-    for block in bootstrap.draws(len(counts.sizes), REPLICATES, seed):
-        yield from (block[start : start + step] for start in range(0, len(block), step))
-
-
 def replicates_of_consistency(
     counts: PairCounts, consistency: Consistency, beta: float, eps: float, seed: int
 ) -> tuple[Curve, Curve]:
@@ -252,7 +245,7 @@ def replicates_of_consistency(
     mean = consistency.curve[columns]
     utilities = curves.class_utility(counts, beta, classes, columns)
     values: tuple[list[Curve], list[Curve]] = ([], [])
-    for drawn in _weights(counts, seed):
+    for drawn in bootstrap.draws(len(counts.sizes), REPLICATES, seed, _WEIGHT_VALUES):
         inner = drawn[:, classes]
         places, worst = bootstrap.worst_weights(inner, consistency, eps)
         means = bootstrap.weighted_mean(inner, utilities)

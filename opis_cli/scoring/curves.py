@@ -97,10 +97,8 @@ def utility(far: Floats, frr: Floats, beta: float) -> Curve:
     utility is 0 if both are 0.
     """
     specificity, sensitivity = 1.0 - np.asarray(far), 1.0 - np.asarray(frr)
-    weighted = beta**2 * specificity
-    weighted += sensitivity
-    product = (1 + beta**2) * specificity
-    product *= sensitivity
+    weighted = beta**2 * specificity + sensitivity
+    product = (1 + beta**2) * specificity * sensitivity
     return np.asarray(np.divide(product, weighted, out=np.zeros_like(product), where=weighted > 0))
 
 

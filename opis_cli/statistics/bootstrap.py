@@ -288,8 +288,8 @@ def worst_weights(inner: Weights, consistency: Consistency, eps: float) -> tuple
     worst : ndarray of shape (replicates, W)
         The parts of ``inner`` that belong to the worst ``eps`` of each draw.
     """
-    order = consistency.ranking
-    wanted = np.maximum(1, np.ceil(np.round(eps * inner.sum(axis=1, keepdims=True), 9)))
+    order, total = consistency.ranking, inner.sum(axis=1, keepdims=True)
+    wanted = np.maximum(1, np.ceil(np.round(eps * total, 9)))
     # Of many classes, only the first in the ranking need a look.
     size = int(wanted.max())
     ranked = inner[:, order[:size]]

@@ -45,6 +45,8 @@ METHOD = (
 )
 _WEIGHT_VALUES = 2_000_000
 """Weights that are drawn at a time, so few that their memory is used again."""
+_BAND_VALUES = 1 << 18
+"""Utilities of which limits are computed at a time, so that memory stays bounded."""
 _MOST_OPIS, _MOST_EPS_OPIS = 0.25, 1.0
 
 
@@ -338,5 +340,10 @@ def mean_band(utilities: Curve, level: float = LEVEL) -> tuple[Curve, Curve]:
         Utility of each class at each threshold.
     level : float
     """
-    low, high = mean_limits(1 - utilities, level)
+    ends = np.empty((2, utilities.shape[1]))
+    step = max(1, _BAND_VALUES // max(len(utilities), 1))
+    for start in range(0, utilities.shape[1], step):
+        part = slice(start, start + step)
+        ends[:, part] = mean_limits(1 - utilities[:, part], level)
+    low, high = ends
     return np.maximum(1 - high, 0), np.minimum(1 - low, 1)

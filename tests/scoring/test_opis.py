@@ -1,6 +1,7 @@
 """OPIS, eps-OPIS, ranges, EER and the recommendation against brute force and by hand."""
 
 import dataclasses
+import tracemalloc
 
 import data
 import numpy as np
@@ -430,6 +431,29 @@ def test_the_worst_classes_are_a_share_rounded_up_as_it_is_written(classes, eps,
     assert len(found.worst) == worst
     places, drawn = bootstrap.worst_weights(np.ones((1, classes)), found, eps)
     assert found.classes[places].tolist() == found.worst.tolist() and drawn.sum() == worst
+
+
+def test_many_classes_take_little_memory_and_few_passes(monkeypatch):
+    """Neither is more than a few times the least: the curves of the classes are never all held."""
+    classes, columns = 4_000, 500
+    rng = np.random.default_rng(0)
+    genuine, impostor = (
+        np.cumsum(rng.integers(1, 4, (classes, columns)), axis=1) for _ in range(2)
+    )
+    counts = data.hand_made(genuine, 2 * impostor, [9] * classes, np.linspace(0, 1, columns))
+    computed, utility = [], curves.utility
+    monkeypatch.setattr(
+        curves, "utility", lambda far, *rest: computed.append(far.size) or utility(far, *rest)
+    )
+    tracemalloc.start()
+    found = consistency_of(counts, opis_range("distance", 0.1, 0.9), 1.0, 0.1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert set(found.by_scale) == {"euclidean_unit", "log_far"}
+    curves_of_all = 8 * classes * columns
+    assert peak < curves_of_all / 2
+    # The mean curve over the axis, the deviations over the range, and the worst of three scales.
+    assert sum(computed) < 2.2 * classes * columns
 
 
 def only_pooled_between(by_class):

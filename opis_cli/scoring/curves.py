@@ -98,8 +98,9 @@ def utility(far: Floats, frr: Floats, beta: float) -> Curve:
     """
     specificity, sensitivity = 1.0 - np.asarray(far), 1.0 - np.asarray(frr)
     weighted = beta**2 * specificity + sensitivity
-    product = (1 + beta**2) * specificity * sensitivity
-    return np.asarray(np.divide(product, weighted, out=np.zeros_like(product), where=weighted > 0))
+    product = np.asarray((1 + beta**2) * specificity * sensitivity)
+    # Where the divisor is 0, the product is 0 too, and stays so.
+    return np.asarray(np.divide(product, weighted, out=product, where=weighted > 0))
 
 
 def pooled_utility(counts: PairCounts, beta: float) -> Curve:

@@ -294,7 +294,7 @@ def worst_weights(inner: Weights, consistency: Consistency, eps: float) -> tuple
     size = int(wanted.max())
     ranked = inner[:, order[:size]]
     while size < len(order) and np.any(ranked.sum(axis=1, keepdims=True) < wanted):
-        size *= 2
+        size += size // 4 + 1
         ranked = inner[:, order[:size]]
     before = np.cumsum(ranked, axis=1) - ranked
     worst = np.clip(wanted - before, 0, ranked)

@@ -43,7 +43,7 @@ METHOD = (
     f"bands cross; OPIS, eps-OPIS: bootstrap over classes, {REPLICATES:,} replicates, logarithmic "
     "scale, t quantiles; class means, and upper end of OPIS: Hall's transformation, t quantiles"
 )
-_WEIGHT_VALUES = 2_000_000
+_WEIGHT_VALUES = 3_000_000
 """Weights that are drawn at a time, so few that their memory is used again."""
 _BAND_VALUES = 1 << 18
 """Utilities of which limits are computed at a time, so that memory stays bounded."""

@@ -54,13 +54,13 @@ def class_far(counts: PairCounts, classes: Ints, columns: Ints) -> Curve:
     It is the accepted share of the impostor pairs that have a row in the class.
     """
     pairs = counts.impostor_pairs[classes, None]
-    return _far(_taken(counts.impostor, _sliced(classes), _sliced(columns)), pairs)
+    return _far(_taken(counts.impostor, classes, _sliced(columns)), pairs)
 
 
 def class_frr(counts: PairCounts, classes: Ints, columns: Ints) -> Curve:
     """Return the FRR of each evaluable class, shape (classes, columns)."""
     pairs = counts.genuine_pairs[classes, None]
-    return _frr(_taken(counts.genuine, _sliced(classes), _sliced(columns)), pairs)
+    return _frr(_taken(counts.genuine, classes, _sliced(columns)), pairs)
 
 
 def _far(accepted: Ints, pairs: Ints) -> Curve:
@@ -76,10 +76,10 @@ def _frr(accepted: Ints, pairs: Ints) -> Curve:
     return frr
 
 
-def _taken(table: Ints, classes: Ints | slice, columns: Ints | slice) -> Ints:
+def _taken(table: Ints, classes: Ints, columns: Ints | slice) -> Ints:
     """Return some rows and columns of a table by class and column, shape (classes, columns)."""
-    if isinstance(classes, slice) or isinstance(columns, slice):
-        return np.asarray(table[classes, columns])
+    if isinstance(columns, slice):
+        return np.asarray(table[_sliced(classes), columns])
     return np.asarray(table[np.ix_(classes, columns)])
 
 
@@ -127,9 +127,8 @@ def utility_in_parts(
     step, at = max(1, _AT_ONCE // max(len(columns), 1)), _sliced(columns)
     for start in range(0, len(classes), step):
         part = slice(start, start + step)
-        own = _sliced(classes[part])
-        far = _far(_taken(counts.impostor, own, at), impostor[part])
-        frr = _frr(_taken(counts.genuine, own, at), genuine[part])
+        far = _far(_taken(counts.impostor, classes[part], at), impostor[part])
+        frr = _frr(_taken(counts.genuine, classes[part], at), genuine[part])
         yield part, utility(far, frr, beta)
 
 

@@ -68,6 +68,16 @@ def test_figures_of_a_draw_are_those_of_the_classes_drawn(run):
         assert eps_value == pytest.approx(np.trapezoid(gap**2, x) / span, rel=1e-3)
 
 
+def test_the_range_and_the_choice_share_the_mean_curves_of_draws(run, monkeypatch):
+    every, calls, mean_utility = len(run.consistency.classes), [], bootstrap.mean_utility
+    monkeypatch.setattr(
+        bootstrap, "mean_utility", lambda *given: calls.append(given) or mean_utility(*given)
+    )
+    resampled.figures(run, some_weights(len(run.counts.sizes), 20))
+    assert run.settings.prefer == "utility"
+    assert sum(len(classes) == every for _, _, _, classes, _ in calls) == 1
+
+
 @pytest.mark.parametrize("eps", [0.02, 0.3, 0.9])
 def test_the_worst_of_a_draw_are_the_first_in_the_ranking_up_to_their_share(run, eps):
     """Some draws lack the first classes of the ranking, and look far down for their worst."""

@@ -39,6 +39,7 @@ BAND_POINTS = 256
 LEAST_FREEDOM = 3.0
 _ERRORS_FOR_EFFECT = 20
 _CHUNK_VALUES = 1 << 18
+"""Rates that are computed at a time, so few that they stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -366,8 +366,8 @@ MUTANTS = (
     Mutant(
         "the gap to the rest is that to all",
         "scoring/opis.py",
-        "gap = (curves.mean_utility(counts, beta, worst, columns) - mean) * share",
-        "gap = curves.mean_utility(counts, beta, worst, columns) - mean",
+        "gap = (curves.mean_utility(counts, beta, worst, columns) - curve[columns]) * share",
+        "gap = curves.mean_utility(counts, beta, worst, columns) - curve[columns]",
         ("scoring/test_opis.py::test_opis_by_hand",),
     ),
     Mutant(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from opis_cli.counting.groups import MOST_GROUPS
+from opis_cli.counting.tally import integers_for
 from opis_cli.errors import SettingsError
 from opis_cli.machine import processors, resident_memory
 from opis_cli.records import Embeddings
@@ -33,10 +34,13 @@ def memory_needed(embeddings: Embeddings, settings: Settings) -> int:
     """Estimate the bytes that the whole process will hold while it counts and then scores."""
     count, dim = len(embeddings.labels), embeddings.dim
     group, threads = settings.group_column, settings.threads or processors()
-    names = embeddings.class_names if group is None else embeddings.columns[group].names
+    names, keys = embeddings.class_names, embeddings.labels
+    if group is not None:
+        names, keys = embeddings.columns[group].names, embeddings.columns[group].codes + 1
+    integers = sum(kind.itemsize for kind in integers_for(keys, embeddings.labels))
     # Each bit of a packed vector becomes a float32 number, which takes 32 times its memory.
     rows = count * (4 * dim + 40)
-    tally = 2 * 4 * len(names) * _THRESHOLDS
+    tally = integers * len(names) * _THRESHOLDS
     if group is not None:
         # Counts by pair of groups, of which half are used, and rows in another order.
         tally += 2 * 8 * min(len(names), MOST_GROUPS) ** 2 * _THRESHOLDS

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,12 +85,11 @@ class Tally:
     def empty(cls, rows: Rows, grid: Grid, folds: int = 0, groups: int = 0) -> "Tally":
         """Make a tally of no pairs, in the smallest integers that can hold the counts of all."""
         keys, count = int(rows.keys.max()) + 1, len(grid.thresholds)
-        sizes = np.bincount(rows.labels).astype(np.int64)
-        per_key = np.bincount(rows.keys).astype(np.int64)
+        genuine, impostor = integers_for(rows.keys, rows.labels)
         nearest = np.full(len(rows.labels), -np.inf, np.float32)
         return cls(
-            np.zeros((keys, count), _smallest(int(per_key.max() * sizes.max()))),
-            np.zeros((keys, len(grid.by_class)), _smallest(int(per_key.max() * len(rows.labels)))),
+            np.zeros((keys, count), genuine),
+            np.zeros((keys, len(grid.by_class)), impostor),
             np.zeros(count, np.int64),
             np.zeros(count, np.int64),
             np.zeros(count, np.int64),
@@ -139,11 +138,20 @@ class Tally:
             self.nearest_impostor[order] = other.nearest_impostor
 
 
-def _smallest(largest: int) -> type[np.unsignedinteger]:
+def integers_for(keys: Ints, labels: Ints) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """Return the smallest integers for the credits of genuine and of impostor pairs by key.
+
+    ``keys`` and ``labels`` are those of all rows, each of shape (N,).
+    """
+    rows_of_key, rows_of_class = int(np.bincount(keys).max()), int(np.bincount(labels).max())
+    return _smallest(rows_of_key * rows_of_class), _smallest(rows_of_key * len(labels))
+
+
+def _smallest(largest: int) -> np.dtype[Any]:
     for kind in (np.uint16, np.uint32):
         if largest <= np.iinfo(kind).max:
-            return kind
-    return np.uint64
+            return np.dtype(kind)
+    return np.dtype(np.uint64)
 
 
 class CountPairs(Protocol):

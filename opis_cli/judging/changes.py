@@ -226,7 +226,7 @@ def figures(run: Evaluation, at: Operating | None = None) -> dict[str, float | N
     The threshold is a distance, or a score if the pairs have scores.
     """
     report, chosen = run.report, run.report.recommendation
-    scales = [(scale, run.consistency_by.get(scale)) for scale in SCALES]
+    scales = [(scale, run.consistency.by_scale.get(scale)) for scale in SCALES]
     return {
         "recall_at_1": report.recall_at_1,
         "opis": report.opis,

@@ -210,7 +210,7 @@ def _model(run: Evaluation, name: str, path: str, front: bool, size: float | Non
         path=path,
         classes=run.report.source.evaluable_classes,
         rows=run.report.source.rows,
-        opis_by=opis_by(run.consistency_by),
+        opis_by=opis_by(run.consistency),
         on_front=front,
         size=size,
         **{key: value for key, value in figures(run).items() if key in _MODEL_FIGURES},

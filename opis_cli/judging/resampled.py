@@ -37,11 +37,16 @@ def figures(run: Evaluation, weights: Weights, at: Operating | None = None) -> d
         ``recall_at_1``, ``threshold`` and ``frr_at_max_far``. ``frr`` at the deployed threshold
         or, without one, at the recommended threshold. A value is NaN if it is undefined.
     """
-    wanted = _choice_columns(run)
-    chosen, at_max_far = _choices(run, weights, wanted, _preferred(run, weights, wanted))
+    wanted, within = _choice_columns(run), run.consistency.columns
+    if run.settings.prefer == "utility":
+        means, preferred = _mean_utilities(run, weights, within, wanted)
+        chosen, at_max_far = _choices(run, weights, wanted, preferred)
+    else:
+        (means,) = _mean_utilities(run, weights, within)
+        chosen, at_max_far = _choices(run, weights, wanted, _preferred(run, weights, wanted))
     thresholds = run.counts.grid.class_thresholds
     return {
-        **range_figures(run, weights),
+        **_range_figures(run, weights, means),
         "threshold": np.where(chosen >= 0, thresholds[chosen], np.nan),
         "frr_at_max_far": bootstrap.pooled_frr_of_draws(weights, run.counts, at_max_far),
         "frr": bootstrap.pooled_frr_of_draws(weights, run.counts, chosen)
@@ -55,26 +60,38 @@ def range_figures(run: Evaluation, weights: Weights) -> dict[str, Curve]:
 
     These are OPIS, eps-OPIS, both also on other scales, and recall@1.
     """
-    counts, found = run.counts, run.consistency
-    inner = weights[:, found.classes]
-    means = bootstrap.mean_utility(inner, counts, run.settings.beta, found.classes, found.columns)
+    (means,) = _mean_utilities(run, weights, run.consistency.columns)
+    return _range_figures(run, weights, means)
+
+
+def _range_figures(run: Evaluation, weights: Weights, means: Curve) -> dict[str, Curve]:
+    """Return ``range_figures``, given the mean utility curves of the draws over the range."""
+    found, inner = run.consistency, weights[:, run.consistency.classes]
     return {
         **_opis("", found, inner, means, _worst(run, found, inner, found.columns)),
         **_opis_by(run, inner, means),
-        "recall_at_1": bootstrap.recall_at_1(weights, counts),
+        "recall_at_1": bootstrap.recall_at_1(weights, run.counts),
     }
 
 
+def _mean_utilities(run: Evaluation, weights: Weights, *columns: Ints) -> list[Curve]:
+    """Return the mean utility curves of every draw at several sets of columns, in one pass.
+
+    Each has the shape (replicates, columns of the set).
+    """
+    counts, classes, every = run.counts, run.consistency.classes, np.unique(np.concatenate(columns))
+    inner, beta = weights[:, classes], run.settings.beta
+    means = bootstrap.mean_utility(inner, counts, beta, classes, every)
+    return [means[:, np.searchsorted(every, one)] for one in columns]
+
+
 def _preferred(run: Evaluation, weights: Weights, columns: Ints) -> Curve | None:
-    """Return the utility, or negative cost, that the recommended threshold maximizes.
+    """Return what the recommended threshold maximizes by a rule other than the mean utility.
 
-    The shape is (replicates, columns).
-
-    The result is None for a rule that takes the smallest or largest threshold.
+    It is the utility of the worst classes or the negative cost, with the shape (replicates,
+    columns). The result is None for a rule that takes the smallest or largest threshold.
     """
     found, inner = run.consistency, weights[:, run.consistency.classes]
-    if run.settings.prefer == "utility":
-        return bootstrap.mean_utility(inner, run.counts, run.settings.beta, found.classes, columns)
     if run.settings.prefer == "worst-classes":
         return _worst(run, found, inner, columns)[1]
     if run.settings.prefer == "cost" and run.settings.costs is not None:
@@ -91,7 +108,7 @@ def _opis_by(run: Evaluation, inner: Weights, means: Curve) -> dict[str, Curve]:
     """
     drawn: dict[str, Curve] = {}
     for scale in SCALES:
-        one = run.consistency_by.get(scale)
+        one = run.consistency.by_scale.get(scale)
         if one is None:
             undefined = np.full(len(inner), np.nan)
             drawn |= {f"opis_{scale}": undefined, f"eps_opis_{scale}": undefined}
@@ -122,10 +139,9 @@ def _worst(
     run: Evaluation, consistency: Consistency, inner: Weights, columns: Ints
 ) -> tuple[Weights, Curve]:
     """Return the weights of the worst classes of every draw, and their mean utility curves."""
-    worst = bootstrap.worst_weights(inner, consistency, run.settings.eps)
-    some = np.flatnonzero(worst.any(axis=0))
+    places, worst = bootstrap.worst_weights(inner, consistency, run.settings.eps)
     return worst, bootstrap.mean_utility(
-        worst[:, some], run.counts, run.settings.beta, consistency.classes[some], columns
+        worst, run.counts, run.settings.beta, consistency.classes[places], columns
     )
 
 

@@ -99,10 +99,11 @@ def class_curves(
     ``worst`` says which of the classes are drawn in the colour of the worst.
     """
     if len(values) > MOST_LINES:
-        for low, high, opacity in _BANDS:
-            ends = np.percentile(values, [low, high], axis=0)
+        levels = [level for low, high, _ in _BANDS for level in (low, high)]
+        ends = np.percentile(values, levels, axis=0).reshape(len(_BANDS), 2, -1)
+        for (low, high, opacity), band in zip(_BANDS, ends, strict=True):
             label = f"{high - low} % of the {many}"
-            axes.fill_between(x, *ends, color=GREY, alpha=opacity, lw=0, zorder=2, label=label)
+            axes.fill_between(x, *band, color=GREY, alpha=opacity, lw=0, zorder=2, label=label)
         return
     lines(axes, x, values[~worst], GREY, 2, f"a {one}")
     if worst.any():

@@ -13,7 +13,7 @@ from opis_cli.scoring.curves import class_rates, evaluable_classes
 from opis_cli.scoring.deployed import judge_deployed, worst_classes
 from opis_cli.scoring.inequity import differentials
 from opis_cli.scoring.operating import operating_points
-from opis_cli.scoring.opis import Consistency, EpsOpis, consistency_by, consistency_of, opis_by
+from opis_cli.scoring.opis import Consistency, EpsOpis, consistency_of, opis_by
 from opis_cli.scoring.pooled import equal_error, recall_at_1
 from opis_cli.scoring.search import open_set
 from opis_cli.settings import Settings
@@ -66,7 +66,7 @@ def build_report(
         calibration_range=_calibration_range(consistency, settings, at),
         opis=consistency.opis,
         eps_opis=_eps_opis(consistency, eps),
-        opis_by=opis_by(consistency_by(counts, consistency, beta, eps)),
+        opis_by=opis_by(consistency),
         opis_corrected=noise,
         recall_at_1=recall_at_1(counts),
         eer=equal_error(counts),

@@ -20,7 +20,7 @@ from opis_cli.scoring.axis import over_whole_axis
 from opis_cli.scoring.curves import class_rates
 from opis_cli.scoring.margins import Margins, find_margins
 from opis_cli.scoring.operating import Operating, Rates, rates_at, rates_of
-from opis_cli.scoring.opis import Consistency, Scale, consistency_by, consistency_of
+from opis_cli.scoring.opis import Consistency, consistency_of
 from opis_cli.scoring.recommend import Recommendation
 from opis_cli.scoring.review import Review
 from opis_cli.settings import BOUNDS, Prefer, Settings
@@ -58,12 +58,6 @@ class Evaluation:
         """OPIS, eps-OPIS, and the contributions of the classes."""
         settings = self.settings
         return consistency_of(self.counts, settings.calibration_range, settings.beta, settings.eps)
-
-    @cached_property
-    def consistency_by(self) -> dict[Scale, Consistency]:
-        """OPIS, eps-OPIS, and the contributions on other scales of the threshold."""
-        settings = self.settings
-        return consistency_by(self.counts, self.consistency, settings.beta, settings.eps)
 
     @cached_property
     def whole(self) -> PairCounts:

@@ -17,6 +17,7 @@ own best threshold use these estimates. Every decision uses the counts of a run,
 estimates.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,8 @@ import numpy as np
 from opis_cli.records import Curve, Grid, Ints, PairCounts
 
 _STEPS = 4
+_CHUNK_VALUES = 1_000_000
+"""FARs that are estimated at a time, so that memory stays bounded."""
 
 
 def over_whole_axis(counts: PairCounts) -> PairCounts:
@@ -39,13 +42,13 @@ def over_whole_axis(counts: PairCounts) -> PairCounts:
     every, window = np.arange(len(grid.thresholds)), grid.window
     estimated = ~np.isin(every, grid.by_class)
     impostor = np.empty((len(counts.sizes), len(every)), counts.impostor.dtype)
-    impostor[:, grid.by_class] = counts.impostor
-    far = _between(counts, np.flatnonzero(estimated))
-    impostor[:, estimated] = np.rint(far * counts.impostor_pairs[:, None])
-    # Keep each estimate between the exact counts to its left and to its right.
-    low, high = impostor[:, grid.by_class[:-1]], impostor[:, grid.by_class[1:]]
-    cell = np.searchsorted(grid.by_class, np.flatnonzero(estimated)) - 1
-    impostor[:, estimated] = np.clip(impostor[:, estimated], low[:, cell], high[:, cell])
+    impostor[:, :window] = counts.impostor[:, :window]
+    impostor[:, grid.by_class[window:]] = counts.impostor[:, window:]
+    for at, far in _between(counts, np.flatnonzero(estimated)):
+        # Keep each estimate between the exact counts to its left and to its right.
+        right = np.searchsorted(grid.by_class, at)
+        low, high = counts.impostor[:, right - 1], counts.impostor[:, right]
+        impostor[:, at] = np.clip(np.rint(far * counts.impostor_pairs[:, None]), low, high)
     np.maximum.accumulate(impostor[:, window:], axis=1, out=impostor[:, window:])
     return replace(
         counts,
@@ -67,14 +70,14 @@ def exact_to(counts: PairCounts) -> float | None:
     return float(counts.grid.class_thresholds[int(np.argmax(counts.estimated)) - 1])
 
 
-def _between(counts: PairCounts, at: Ints) -> Curve:
-    """Return the estimated FAR of every class, shape (K, at).
+def _between(counts: PairCounts, at: Ints) -> Iterator[tuple[Ints, Curve]]:
+    """Yield parts of some thresholds, with the estimated FAR of every class there, (K, part).
 
     Parameters
     ----------
     counts : PairCounts
-    at : ndarray of shape (at,)
-        Indices of thresholds beyond the window that have no counts by class.
+    at : ndarray of indices
+        Thresholds beyond the window that have no counts by class.
     """
     from scipy.interpolate import PchipInterpolator
     from scipy.special import ndtr
@@ -87,17 +90,20 @@ def _between(counts: PairCounts, at: Ints) -> Curve:
     known, first = np.unique(pooled[by_class[columns]], return_index=True)
     totals = counts.impostor_pairs[:, None]
     own = _deviates(counts.impostor[:, columns[first]], totals)
-    inner = np.clip(pooled[at], known[0], known[-1])
-    found = own[:, [0]] + np.zeros(len(at))
-    if len(known) > 1:
-        found = PchipInterpolator(known, own, axis=1)(inner)
-    found += pooled[at] - inner
-    share, target = totals / totals.sum(), ndtr(pooled[at])
-    for _ in range(_STEPS):
-        # Newton's method. The derivative of the normal distribution function is its density.
-        slope = (share * np.exp(-(found**2) / 2)).sum(axis=0) / np.sqrt(2 * np.pi)
-        found += (target - (share * ndtr(found)).sum(axis=0)) / np.maximum(slope, 1e-12)
-    return np.asarray(ndtr(found))
+    curve = PchipInterpolator(known, own, axis=1) if len(known) > 1 else None
+    share = totals / totals.sum()
+    step = max(1, _CHUNK_VALUES // len(totals))
+    for start in range(0, len(at), step):
+        part = at[start : start + step]
+        inner = np.clip(pooled[part], known[0], known[-1])
+        found = own[:, [0]] + np.zeros(len(part)) if curve is None else curve(inner)
+        found += pooled[part] - inner
+        target = ndtr(pooled[part])
+        for _ in range(_STEPS):
+            # Newton's method. The derivative of the normal distribution function is its density.
+            slope = (share * np.exp(-(found**2) / 2)).sum(axis=0) / np.sqrt(2 * np.pi)
+            found += (target - (share * ndtr(found)).sum(axis=0)) / np.maximum(slope, 1e-12)
+        yield part, np.asarray(ndtr(found))
 
 
 def _deviates(accepted: Ints, total: Ints | int) -> Curve:

@@ -18,7 +18,8 @@ from opis_cli.records import Curve, Floats, Ints, PairCounts
 from opis_cli.scoring.borderline import surely_accepted
 from opis_cli.values import Costs
 
-_CHUNK_VALUES = 2_000_000
+_AT_ONCE = 1 << 16
+"""Utilities that are computed at a time, so few that they stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +53,41 @@ def class_far(counts: PairCounts, classes: Ints, columns: Ints) -> Curve:
 
     It is the accepted share of the impostor pairs that have a row in the class.
     """
-    accepted = counts.impostor[np.ix_(classes, columns)]
-    return np.asarray(accepted / counts.impostor_pairs[classes, None])
+    pairs = counts.impostor_pairs[classes, None]
+    return _far(_taken(counts.impostor, classes, _sliced(columns)), pairs)
 
 
 def class_frr(counts: PairCounts, classes: Ints, columns: Ints) -> Curve:
     """Return the FRR of each evaluable class, shape (classes, columns)."""
-    total = counts.genuine_pairs[classes, None]
-    rejected = total - counts.genuine[np.ix_(classes, columns)].astype(np.int64)
-    return np.asarray(rejected / total)
+    pairs = counts.genuine_pairs[classes, None]
+    return _frr(_taken(counts.genuine, classes, _sliced(columns)), pairs)
+
+
+def _far(accepted: Ints, pairs: Ints) -> Curve:
+    far = accepted.astype(np.float64)
+    far /= pairs.astype(np.float64)
+    return far
+
+
+def _frr(accepted: Ints, pairs: Ints) -> Curve:
+    total = pairs.astype(np.float64)
+    frr = np.subtract(total, accepted, dtype=np.float64)
+    frr /= total
+    return frr
+
+
+def _taken(table: Ints, classes: Ints, columns: Ints | slice) -> Ints:
+    """Return some rows and columns of a table by class and column, shape (classes, columns)."""
+    if isinstance(columns, slice):
+        return np.asarray(table[_sliced(classes), columns])
+    return np.asarray(table[np.ix_(classes, columns)])
+
+
+def _sliced(places: Ints) -> Ints | slice:
+    """Return a slice in place of indices in unbroken order, as it takes a tenth of their time."""
+    if len(places) and np.all(places[1:] - places[:-1] == 1):
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places
 
 
 def utility(far: Floats, frr: Floats, beta: float) -> Curve:
@@ -71,8 +98,9 @@ def utility(far: Floats, frr: Floats, beta: float) -> Curve:
     """
     specificity, sensitivity = 1.0 - np.asarray(far), 1.0 - np.asarray(frr)
     weighted = beta**2 * specificity + sensitivity
-    product = (1 + beta**2) * specificity * sensitivity
-    return np.asarray(np.divide(product, weighted, out=np.zeros_like(product), where=weighted > 0))
+    product = np.asarray((1 + beta**2) * specificity * sensitivity)
+    # Where the divisor is 0, the product is 0 too, and stays so.
+    return np.asarray(np.divide(product, weighted, out=product, where=weighted > 0))
 
 
 def pooled_utility(counts: PairCounts, beta: float) -> Curve:
@@ -82,7 +110,26 @@ def pooled_utility(counts: PairCounts, beta: float) -> Curve:
 
 def class_utility(counts: PairCounts, beta: float, classes: Ints, columns: Ints) -> Curve:
     """Return the utility of each evaluable class, shape (classes, columns)."""
-    return utility(class_far(counts, classes, columns), class_frr(counts, classes, columns), beta)
+    found = np.empty((len(classes), len(columns)))
+    for part, values in utility_in_parts(counts, beta, classes, columns):
+        found[part] = values
+    return found
+
+
+def utility_in_parts(
+    counts: PairCounts, beta: float, classes: Ints, columns: Ints
+) -> Iterator[tuple[slice, Curve]]:
+    """Yield places in ``classes`` with the utility of each class there, (places, columns).
+
+    The parts are so small that they stay in the cache, whatever the number of classes.
+    """
+    impostor, genuine = counts.impostor_pairs[classes, None], counts.genuine_pairs[classes, None]
+    step, at = max(1, _AT_ONCE // max(len(columns), 1)), _sliced(columns)
+    for start in range(0, len(classes), step):
+        part = slice(start, start + step)
+        far = _far(_taken(counts.impostor, classes[part], at), impostor[part])
+        frr = _frr(_taken(counts.genuine, classes[part], at), genuine[part])
+        yield part, utility(far, frr, beta)
 
 
 def evaluable_classes(counts: PairCounts) -> NDArray[np.int64]:
@@ -95,29 +142,21 @@ def all_columns(counts: PairCounts) -> NDArray[np.int64]:
     return np.arange(len(counts.grid.by_class))
 
 
-def utility_in_parts(
-    counts: PairCounts, beta: float, classes: Ints, columns: Ints
-) -> Iterator[tuple[Ints, Curve]]:
-    """Yield parts of ``classes`` with their ``class_utility``, so that memory stays bounded."""
-    step = max(1, _CHUNK_VALUES // max(len(columns), 1))
-    for start in range(0, len(classes), step):
-        part = classes[start : start + step]
-        yield part, class_utility(counts, beta, part, columns)
-
-
 def mean_utility(counts: PairCounts, beta: float, classes: Ints, columns: Ints) -> Curve:
     """Return the mean utility of the classes at each column, shape (columns,)."""
     total = np.zeros(len(columns))
-    for _, part in utility_in_parts(counts, beta, classes, columns):
-        total += part.sum(axis=0)
+    for _, values in utility_in_parts(counts, beta, classes, columns):
+        total += values.sum(axis=0)
     return total / max(len(classes), 1)
 
 
 def best_columns(counts: PairCounts, beta: float, classes: Ints) -> NDArray[np.int64]:
     """Return the column at which each class has its highest utility, shape (classes,)."""
     columns = all_columns(counts)
-    parts = utility_in_parts(counts, beta, classes, columns)
-    return np.concatenate([columns[:0], *(part.argmax(axis=1) for _, part in parts)])
+    best = np.zeros(len(classes), np.int64)
+    for part, values in utility_in_parts(counts, beta, classes, columns):
+        best[part] = values.argmax(axis=1)
+    return best
 
 
 def class_rates(counts: PairCounts, beta: float, threshold: float) -> ClassRates | None:

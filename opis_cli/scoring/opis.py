@@ -2,15 +2,15 @@
 
 OPIS is a mean over the thresholds of the calibration range, so it depends on the scale of the
 thresholds. Accept and reject decisions do not. ``consistency_of`` uses the scale on which pairs
-were counted. ``consistency_by`` uses other scales, which are other weights of the mean over the
-same counts.
+were counted, and then other scales, which are other weights of the mean over the same counts.
 
 Source: *Threshold-Consistent Margin Loss for Open-World Deep Metric Learning* (Zhang et al., ICLR
 2024, arXiv 2307.04047) and its authors' article about it.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -105,36 +105,48 @@ class Consistency:
         Indices into ``grid.class_thresholds`` of the thresholds in the range, with the ends.
     weights : ndarray of shape (P,)
         Weights of the mean over the range. They depend on the scale and add up to 1.
-    mean : ndarray of shape (P,)
-        Mean utility curve of the evaluable classes.
+    curve : ndarray of shape (C,)
+        Mean utility of the evaluable classes at each of ``grid.class_thresholds``.
     classes : ndarray of shape (E,)
         Indices of the evaluable classes. ``contributions`` and ``mean_utilities`` use this order.
     contributions : ndarray of shape (E,)
         Mean squared deviation of each class's utility from the mean curve, over the range.
     mean_utilities : ndarray of shape (E,)
         Mean utility of each class over the range.
+    ranking : ndarray of shape (E,)
+        Indices into ``classes``, by mean utility, the lowest first.
     worst : ndarray of shape (max(1, ceil(eps E)),)
         Indices of the classes with the lowest mean utility, the lowest first.
     opis : float or None
         None if fewer than two classes are evaluable.
     eps_opis, opis_worst, opis_rest, opis_gap : float or None
         None if all evaluable classes count as worst.
+    by_scale : mapping
+        The same over the same calibration range on other scales, as far as these exist. It is
+        empty for those themselves.
     """
 
     low: float
     high: float
     columns: Ints
     weights: Curve
-    mean: Curve
+    curve: Curve
     classes: NDArray[np.int64]
     contributions: Curve
     mean_utilities: Curve
+    ranking: Ints
     worst: Ints
     opis: float | None
     eps_opis: float | None
     opis_worst: float | None
     opis_rest: float | None
     opis_gap: float | None
+    by_scale: "Mapping[Scale, Consistency]" = field(default_factory=dict)
+
+    @property
+    def mean(self) -> Curve:
+        """Mean utility curve of the evaluable classes over the range, shape (P,)."""
+        return np.asarray(self.curve[self.columns])
 
     @property
     def ends(self) -> tuple[float, ...]:
@@ -162,30 +174,9 @@ def consistency_of(
     ``eps-OPIS = 1 / (t_hi - t_lo) * integral of (mean U of the K - mean U of the rest)^2 dt``.
     The authors' article describes eps-OPIS as a difference of two OPIS values. That difference is
     ``opis_gap``. All integrals use the trapezoidal rule over the grid's thresholds.
-    """
-    low, high = ends_if_needed(counts, calibration)
-    thresholds, classes = counts.grid.class_thresholds, curves.evaluable_classes(counts)
-    columns = counts.grid.columns_between(low, high)
-    return _weighted(
-        counts,
-        beta,
-        eps,
-        low=low,
-        high=high,
-        columns=columns,
-        classes=classes,
-        mean=curves.mean_utility(counts, beta, classes, columns),
-        weights=trapezoid_weights(thresholds[columns]),
-    )
 
-
-def consistency_by(
-    counts: PairCounts, consistency: Consistency, beta: float, eps: float
-) -> dict[Scale, Consistency]:
-    """Compute OPIS and eps-OPIS over the same calibration range on other scales.
-
-    In the integrals of ``consistency_of``, ``dt`` is a step of the scale. The ranking of the worst
-    classes depends on the scale too. The result has these scales, if they exist:
+    On another scale, ``dt`` is a step of the scale. The ranking of the worst classes depends on the
+    scale too. ``by_scale`` of the result has these scales, if they exist:
 
     - ``euclidean_unit``: the L2 distance of unit vectors, which is the square root of twice the
       cosine distance, or of four times the share of bits that differ. This scale does not exist for
@@ -194,20 +185,28 @@ def consistency_by(
       it. A step between two thresholds with the same FAR is 0. This scale does not exist if the FAR
       is 0 at the low end of the range, or is the same at both ends.
     """
-    return {
-        scale: _weighted(
+    low, high = ends_if_needed(counts, calibration)
+    classes, columns = curves.evaluable_classes(counts), counts.grid.columns_between(low, high)
+    scales = _other_scales(counts, columns)
+    places = counts.grid.class_thresholds[columns], *scales.values()
+    weights = np.stack([trapezoid_weights(one) for one in places])
+    curve, contributions, mean_utilities = _of_classes(counts, beta, classes, columns, weights)
+    own, *others = (
+        _on_scale(
             counts,
             beta,
             eps,
-            low=consistency.low,
-            high=consistency.high,
-            columns=consistency.columns,
-            classes=consistency.classes,
-            mean=consistency.mean,
-            weights=trapezoid_weights(places),
+            ends=(low, high),
+            columns=columns,
+            weights=weights[k],
+            curve=curve,
+            classes=classes,
+            contributions=contributions[:, k],
+            mean_utilities=mean_utilities[:, k],
         )
-        for scale, places in _other_scales(counts, consistency.columns).items()
-    }
+        for k in range(len(places))
+    )
+    return replace(own, by_scale=dict(zip(scales, others, strict=True)))
 
 
 def _other_scales(counts: PairCounts, columns: Ints) -> dict[Scale, Curve]:
@@ -226,52 +225,81 @@ def _other_scales(counts: PairCounts, columns: Ints) -> dict[Scale, Curve]:
     return places
 
 
-def opis_by(found: dict[Scale, Consistency]) -> OpisBy:
+def opis_by(consistency: Consistency) -> OpisBy:
     """Return OPIS and eps-OPIS on the other scales as a record of the report."""
-    values = {scale: OpisOn(one.opis, one.eps_opis) for scale, one in found.items()}
+    by_scale = consistency.by_scale
+    values = {scale: OpisOn(one.opis, one.eps_opis) for scale, one in by_scale.items()}
     return OpisBy(values.get("euclidean_unit"), values.get("log_far"))
 
 
-def _weighted(
+def _of_classes(
+    counts: PairCounts, beta: float, classes: Ints, columns: Ints, weights: Curve
+) -> tuple[Curve, Curve, Curve]:
+    """Compute the mean curve, and figures of each class on each scale.
+
+    Parameters
+    ----------
+    counts : PairCounts
+    beta : float
+    classes : ndarray of shape (E,)
+    columns : ndarray of shape (P,)
+        Columns of the calibration range.
+    weights : ndarray of shape (scales, P)
+        Weights of the mean over the range on each scale.
+
+    Returns
+    -------
+    curve : ndarray of shape (C,)
+        Mean utility at all columns.
+    contributions, mean_utilities : ndarrays of shape (E, scales)
+        As in ``Consistency``.
+    """
+    curve = curves.mean_utility(counts, beta, classes, curves.all_columns(counts))
+    mean, integral = curve[columns], weights.T
+    contributions, mean_utilities = np.empty((2, len(classes), len(weights)))
+    for part, values in curves.utility_in_parts(counts, beta, classes, columns):
+        mean_utilities[part] = values @ integral
+        values -= mean
+        contributions[part] = np.square(values, out=values) @ integral
+    # Rounding could lift a mean of values in [0, 1] above 1.
+    return curve, np.minimum(contributions, 1.0), np.minimum(mean_utilities, 1.0)
+
+
+def _on_scale(
     counts: PairCounts,
     beta: float,
     eps: float,
     *,
-    low: float,
-    high: float,
+    ends: tuple[float, float],
     columns: Ints,
-    classes: NDArray[np.int64],
-    mean: Curve,
     weights: Curve,
+    curve: Curve,
+    classes: NDArray[np.int64],
+    contributions: Curve,
+    mean_utilities: Curve,
 ) -> Consistency:
-    """Compute OPIS and eps-OPIS with given weights for the mean over the calibration range."""
-    contributions, mean_utilities = np.empty(len(classes)), np.empty(len(classes))
-    done = 0
-    for part, values in curves.utility_in_parts(counts, beta, classes, columns):
-        rows = slice(done, done + len(part))
-        mean_utilities[rows] = _over_range(values, weights)
-        contributions[rows] = _over_range((values - mean) ** 2, weights)
-        done += len(part)
+    """Compute OPIS and eps-OPIS on one scale from the figures of the classes on it."""
     size = max(1, math.ceil(round(eps * len(classes), 9)))
-    ranked = np.argsort(mean_utilities, kind="stable")
-    worst = classes[ranked[:size]]
+    ranking = np.argsort(mean_utilities, kind="stable")
+    worst = classes[ranking[:size]]
     eps_opis, opis_worst, opis_rest = None, None, None
     if size < len(classes):
         # Solve mean = (size * worst + (all - size) * rest) / all for worst - rest:
         share = len(classes) / (len(classes) - size)
-        gap = (curves.mean_utility(counts, beta, worst, columns) - mean) * share
-        eps_opis = float(_over_range(gap**2, weights))
-        opis_worst = float(contributions[ranked[:size]].mean())
-        opis_rest = float(contributions[ranked[size:]].mean())
+        gap = (curves.mean_utility(counts, beta, worst, columns) - curve[columns]) * share
+        eps_opis = min(float(gap**2 @ weights), 1.0)
+        opis_worst = float(contributions[ranking[:size]].mean())
+        opis_rest = float(contributions[ranking[size:]].mean())
     return Consistency(
-        low=low,
-        high=high,
+        low=ends[0],
+        high=ends[1],
         columns=columns,
         weights=weights,
-        mean=mean,
+        curve=curve,
         classes=classes,
         contributions=contributions,
         mean_utilities=mean_utilities,
+        ranking=ranking,
         worst=worst,
         opis=float(contributions.mean()) if len(classes) > 1 else None,
         eps_opis=eps_opis,
@@ -279,14 +307,6 @@ def _weighted(
         opis_rest=opis_rest,
         opis_gap=None if opis_worst is None or opis_rest is None else opis_worst - opis_rest,
     )
-
-
-def _over_range(values: Curve, weights: Curve) -> Curve:
-    """Return the mean over the range of values in [0, 1].
-
-    Rounding could lift the mean above 1, so the function limits it to 1.
-    """
-    return np.minimum(values @ weights, 1.0)
 
 
 def trapezoid_weights(thresholds: Curve) -> Curve:

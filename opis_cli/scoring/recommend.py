@@ -362,8 +362,9 @@ def _choose(
     if len(columns) == 0:
         # There are only pooled counts here. Take the end that the only bound determines.
         return high if high + 1 < len(counts.grid.thresholds) else low
-    classes: Ints = consistency.worst if prefer == "worst-classes" else consistency.classes
-    utility = curves.mean_utility(counts, beta, classes, columns)
+    utility = consistency.curve[columns]
+    if prefer == "worst-classes":
+        utility = curves.mean_utility(counts, beta, consistency.worst, columns)
     return int(by_class[columns[np.argmax(utility)]])
 
 

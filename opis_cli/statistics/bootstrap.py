@@ -57,8 +57,10 @@ def replicate(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def draws(classes: int, replicates: int, seed: int) -> Iterator[Weights]:
-    """Yield the weights of many draws in blocks, so that memory stays bounded.
+def draws(
+    classes: int, replicates: int, seed: int, values: int = _BLOCK_VALUES
+) -> Iterator[Weights]:
+    """Yield the weights of many draws in blocks of some values, so that memory stays bounded.
 
     Yields
     ------
@@ -66,7 +68,7 @@ def draws(classes: int, replicates: int, seed: int) -> Iterator[Weights]:
         Rows of multinomial counts: how often each class is drawn. Each row adds up to ``classes``.
     """
     rng = np.random.default_rng(seed)
-    step = max(1, _BLOCK_VALUES // classes)
+    step = max(1, values // classes)
     for start in range(0, replicates, step):
         weights = np.empty((min(step, replicates - start), classes))
         for row in weights:
@@ -205,11 +207,20 @@ def mean_utility(
 
     ``weights`` has one column for each of ``classes``.
     """
-    total = weights.sum(axis=1, keepdims=True)
     curve = np.empty((len(weights), len(columns)))
     for part in _column_parts(columns, counts):
-        curve[:, part] = weights @ curves.class_utility(counts, beta, classes, columns[part])
-    return _divide(curve, np.broadcast_to(total, curve.shape))
+        values = curves.class_utility(counts, beta, classes, columns[part])
+        curve[:, part] = weighted_mean(weights, values)
+    return curve
+
+
+def weighted_mean(weights: Weights, values: Curve) -> Curve:
+    """Return the mean over classes of their values in each draw, shape (replicates, columns).
+
+    ``values`` has a row for each column of ``weights``.
+    """
+    part, total = weights @ values, weights.sum(axis=1, keepdims=True)
+    return _divide(part, np.broadcast_to(total, part.shape))
 
 
 def opis(inner: Weights, contributions: Curve, means: Curve, mean: Curve, span: Curve) -> Curve:
@@ -241,7 +252,7 @@ def eps_opis(
     ----------
     inner : ndarray of shape (replicates, E)
         Weights of the evaluable classes.
-    worst : ndarray of shape (replicates, E)
+    worst : ndarray of shape (replicates, W)
         Weights of the worst classes, from ``worst_weights``.
     means, worst_means : ndarray of shape (replicates, columns)
         Mean utility curve of each draw with the weights ``inner`` and ``worst``.
@@ -257,20 +268,38 @@ def eps_opis(
     return np.asarray(gap**2 @ span)
 
 
-def worst_weights(inner: Weights, consistency: Consistency, eps: float) -> Weights:
-    """Return the weights of the worst classes of each draw, shape (replicates, E).
+def worst_weights(inner: Weights, consistency: Consistency, eps: float) -> tuple[Ints, Weights]:
+    """Return the worst classes of each draw, and their weights.
 
-    They are the parts of ``inner``, the weights of the evaluable classes, that belong to the worst
-    ``eps`` of a draw. The ranking of the classes is the same in every draw.
+    The ranking of the classes is the same in every draw.
+
+    Parameters
+    ----------
+    inner : ndarray of shape (replicates, E)
+        Weights of the evaluable classes.
+    consistency : Consistency
+    eps : float
+        Share of a draw that counts as worst.
+
+    Returns
+    -------
+    places : ndarray of shape (W,)
+        Indices into the evaluable classes. It has all that are among the worst of some draw.
+    worst : ndarray of shape (replicates, W)
+        The parts of ``inner`` that belong to the worst ``eps`` of each draw.
     """
-    order = np.argsort(consistency.mean_utilities, kind="stable")
-    total = inner.sum(axis=1, keepdims=True)
+    order, total = consistency.ranking, inner.sum(axis=1, keepdims=True)
     wanted = np.maximum(1, np.ceil(np.round(eps * total, 9)))
-    ranked = inner[:, order]
+    # Of many classes, only the first in the ranking need a look.
+    size = int(wanted.max())
+    ranked = inner[:, order[:size]]
+    while size < len(order) and np.any(ranked.sum(axis=1, keepdims=True) < wanted):
+        size += size // 4 + 1
+        ranked = inner[:, order[:size]]
     before = np.cumsum(ranked, axis=1) - ranked
-    worst = np.zeros_like(inner)
-    worst[:, order] = np.clip(wanted - before, 0, ranked)
-    return worst
+    worst = np.clip(wanted - before, 0, ranked)
+    some = np.flatnonzero(worst.any(axis=0))
+    return order[some], worst[:, some]
 
 
 def _column_parts(columns: Ints, counts: PairCounts) -> list[slice]:

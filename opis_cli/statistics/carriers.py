@@ -79,10 +79,10 @@ def _carriers_of_eps_opis(
     if consistency.eps_opis is None:
         return None
     columns, span = points_of_range(counts, consistency)
-    rest = np.setdiff1d(consistency.classes, consistency.worst)
-    gaps = curves.mean_utility(counts, beta, rest, columns) - curves.class_utility(
-        counts, beta, consistency.worst, columns
-    )
+    worst = curves.class_utility(counts, beta, consistency.worst, columns)
+    total = consistency.curve[columns] * len(consistency.classes)
+    rest = (total - worst.sum(axis=0)) / (len(consistency.classes) - len(worst))
+    gaps = rest - worst
     return carriers(gaps @ (span * gaps.mean(axis=0)))
 
 

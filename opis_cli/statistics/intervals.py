@@ -11,7 +11,6 @@ If a few unusual classes make up most of OPIS, the data may lack other classes o
 interval is wide enough then, and a low number in ``effective_classes`` is the warning.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +43,10 @@ METHOD = (
     f"bands cross; OPIS, eps-OPIS: bootstrap over classes, {REPLICATES:,} replicates, logarithmic "
     "scale, t quantiles; class means, and upper end of OPIS: Hall's transformation, t quantiles"
 )
-_WEIGHT_VALUES = 2_000_000
+_WEIGHT_VALUES = 3_000_000
+"""Weights that are drawn at a time, so few that their memory is used again."""
+_BAND_VALUES = 1 << 18
+"""Utilities of which limits are computed at a time, so that memory stays bounded."""
 _MOST_OPIS, _MOST_EPS_OPIS = 0.25, 1.0
 
 
@@ -232,13 +234,6 @@ def _threshold(
     return decimals.shortest(least, low), decimals.shortest(high, high + hair)
 
 
-def _weights(counts: PairCounts, seed: int) -> Iterator[bootstrap.Weights]:
-    """Yield the weights of all replicates in small blocks, so that memory stays bounded."""
-    step = max(1, _WEIGHT_VALUES // len(counts.sizes))
-    for block in bootstrap.draws(len(counts.sizes), REPLICATES, seed):
-        yield from (block[start : start + step] for start in range(0, len(block), step))
-
-
 def replicates_of_consistency(
     counts: PairCounts, consistency: Consistency, beta: float, eps: float, seed: int
 ) -> tuple[Curve, Curve]:
@@ -249,15 +244,14 @@ def replicates_of_consistency(
     """
     classes = consistency.classes
     columns, span = points_of_range(counts, consistency)
-    mean = curves.mean_utility(counts, beta, classes, columns)
+    mean = consistency.curve[columns]
+    utilities = curves.class_utility(counts, beta, classes, columns)
     values: tuple[list[Curve], list[Curve]] = ([], [])
-    for drawn in _weights(counts, seed):
+    for drawn in bootstrap.draws(len(counts.sizes), REPLICATES, seed, _WEIGHT_VALUES):
         inner = drawn[:, classes]
-        worst = bootstrap.worst_weights(inner, consistency, eps)
-        means, worst_means = (
-            bootstrap.mean_utility(weights, counts, beta, classes, columns)
-            for weights in (inner, worst)
-        )
+        places, worst = bootstrap.worst_weights(inner, consistency, eps)
+        means = bootstrap.weighted_mean(inner, utilities)
+        worst_means = bootstrap.weighted_mean(worst, utilities[places])
         values[0].append(bootstrap.opis(inner, consistency.contributions, means, mean, span))
         values[1].append(bootstrap.eps_opis(inner, worst, means, worst_means, span))
     return np.concatenate(values[0]), np.concatenate(values[1])
@@ -346,5 +340,10 @@ def mean_band(utilities: Curve, level: float = LEVEL) -> tuple[Curve, Curve]:
         Utility of each class at each threshold.
     level : float
     """
-    low, high = mean_limits(1 - utilities, level)
+    ends = np.empty((2, utilities.shape[1]))
+    step = max(1, _BAND_VALUES // max(len(utilities), 1))
+    for start in range(0, utilities.shape[1], step):
+        part = slice(start, start + step)
+        ends[:, part] = mean_limits(1 - utilities[:, part], level)
+    low, high = ends
     return np.maximum(1 - high, 0), np.minimum(1 - low, 1)

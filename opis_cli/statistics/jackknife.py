@@ -38,7 +38,8 @@ LEVEL = 0.95
 BAND_POINTS = 256
 LEAST_FREEDOM = 3.0
 _ERRORS_FOR_EFFECT = 20
-_CHUNK_VALUES = 1_000_000
+_CHUNK_VALUES = 1 << 18
+"""Rates that are computed at a time, so few that they stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,8 @@ def mean_limits(
     deviations = parts - mean
     deviation = np.sqrt((deviations**2).mean(axis=0))
     scaled = deviations / np.where(deviation > 0, deviation, 1)
-    skewness = np.maximum((scaled**3).mean(axis=0), 0) / count**0.5
+    # A power with an exponent of 3 takes ten times as long as two products.
+    skewness = np.maximum((scaled * scaled * scaled).mean(axis=0), 0) / count**0.5
     reach = stdtrit(np.maximum(freedom_of(scaled) / 2, 2), (1 + level) / 2)
     error = np.maximum(deviation / (count - 1) ** 0.5, error)
     centre = mean if value is None else value

@@ -103,6 +103,16 @@ def test_many_threads_need_more_memory():
     assert many - few > 1_000_000_000
 
 
+def test_counts_of_small_classes_need_less_memory():
+    """Credits of classes of two rows fit 16 bits, and those of a class of a thousand take 32."""
+    vectors = data.blobs(2_000, 10, 8)[0]
+    small, large = (
+        memory_needed(from_arrays(vectors, labels), Settings(threads=1))
+        for labels in (np.arange(2_000) // 2, np.maximum(np.arange(2_000) - 1_000, 0))
+    )
+    assert large - small > 12_000_000
+
+
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize(
     ("make", "asked"),

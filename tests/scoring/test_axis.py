@@ -1,5 +1,8 @@
 """Curves over the whole axis where pairs are many, against brute force in float64."""
 
+import dataclasses
+import tracemalloc
+
 import data
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from opis_cli.render import comparison_plots
 from opis_cli.render.axes import BAND_OPACITY
 from opis_cli.render.plots import draw
 from opis_cli.report.curves_table import curves_table
-from opis_cli.scoring import curves
+from opis_cli.scoring import axis, curves
 from opis_cli.scoring.axis import exact_to, over_whole_axis
 
 ROWS, CLASSES = 6_600, 60
@@ -75,6 +78,27 @@ def test_counts_by_class_lie_close_all_the_way(run, brute):
     shares = whole.impostor.sum(axis=0, dtype=np.int64) / (2 * counts.impostor_total)
     assert np.abs(shares - pooled).max() < 1e-3
     assert np.all(np.diff(whole.impostor.astype(np.int64), axis=1) >= 0)
+
+
+def test_the_whole_axis_takes_little_memory_but_its_own(run, monkeypatch):
+    """Counts by class at every threshold are most of a large run: no second copy stands by."""
+    counts, own = run[0].counts, run[0].whole
+    wide = dataclasses.replace(
+        counts,
+        **{
+            name: np.tile(getattr(counts, name), (20, 1))
+            for name in ("genuine", "impostor", "genuine_beyond")
+        },
+        sizes=np.tile(counts.sizes, 20),
+    )
+    monkeypatch.setattr(axis, "_CHUNK_VALUES", 4 * len(wide.sizes))
+    tracemalloc.start()
+    whole = over_whole_axis(wide)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    size = whole.impostor.nbytes + whole.genuine.nbytes
+    assert peak < 1.15 * size
+    assert np.array_equal(whole.impostor, np.tile(own.impostor, (20, 1)))
 
 
 def lines(axes):

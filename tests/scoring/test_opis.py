@@ -1,6 +1,7 @@
 """OPIS, eps-OPIS, ranges, EER and the recommendation against brute force and by hand."""
 
 import dataclasses
+import tracemalloc
 
 import data
 import numpy as np
@@ -14,7 +15,7 @@ from opis_cli.counting.sizes import Sizes
 from opis_cli.errors import InputError
 from opis_cli.records import Grid
 from opis_cli.scoring import curves
-from opis_cli.scoring.opis import consistency_by, consistency_of, opis_by, trapezoid_weights
+from opis_cli.scoring.opis import consistency_of, opis_by, trapezoid_weights
 from opis_cli.scoring.pooled import EqualError, equal_error
 from opis_cli.scoring.recommend import recommend
 from opis_cli.statistics import bootstrap
@@ -96,7 +97,7 @@ def test_no_monotone_transform_changes_opis_by_log_far():
         other = dataclasses.replace(counts, grid=grid)
         found = consistency_of(other, calibration, 1.0, 0.1)
         assert found.opis != pytest.approx(run.report.opis, rel=1e-2)
-        by = opis_by(consistency_by(other, found, 1.0, 0.1))
+        by = opis_by(found)
         assert by.log_far == run.report.opis_by.log_far
     # And counted anew, at thresholds of its own.
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -115,7 +116,7 @@ def test_ties_of_the_far_have_no_weight_on_its_scale():
         thresholds=[0.0, 0.2, 0.4, 1.0],
     )
     found = consistency_of(counts, opis_range("distance", 0.0, 1.0), 1.0, 0.1)
-    by = consistency_by(counts, found, 1.0, 0.1)
+    by = found.by_scale
     assert by["log_far"].weights.tolist() == [0, 0, 0.5, 0.5]
     # From 0.4 on both classes are alike.
     assert found.opis > 0 and by["log_far"].opis == 0
@@ -123,7 +124,7 @@ def test_ties_of_the_far_have_no_weight_on_its_scale():
         trapezoid_weights(np.sqrt([0.0, 0.4, 0.8, 2.0]))
     )
     alike = consistency_of(counts, opis_range("distance", 0.0, 0.4), 1.0, 0.1)
-    assert set(consistency_by(counts, alike, 1.0, 0.1)) == {"euclidean_unit"}
+    assert set(alike.by_scale) == {"euclidean_unit"}
 
 
 def test_a_scale_that_does_not_exist_is_null():
@@ -428,8 +429,31 @@ def test_the_worst_classes_are_a_share_rounded_up_as_it_is_written(classes, eps,
     counts = data.hand_made(accepted, impostor, [2] * classes, [0.0, 0.5, 1.0])
     found = consistency_of(counts, opis_range("distance", 0.0, 0.5), 1.0, eps)
     assert len(found.worst) == worst
-    drawn = bootstrap.worst_weights(np.ones((1, classes)), found, eps)
-    assert drawn.sum() == worst
+    places, drawn = bootstrap.worst_weights(np.ones((1, classes)), found, eps)
+    assert found.classes[places].tolist() == found.worst.tolist() and drawn.sum() == worst
+
+
+def test_many_classes_take_little_memory_and_few_passes(monkeypatch):
+    """Neither is more than a few times the least: the curves of the classes are never all held."""
+    classes, columns = 4_000, 500
+    rng = np.random.default_rng(0)
+    genuine, impostor = (
+        np.cumsum(rng.integers(1, 4, (classes, columns)), axis=1) for _ in range(2)
+    )
+    counts = data.hand_made(genuine, 2 * impostor, [9] * classes, np.linspace(0, 1, columns))
+    computed, utility = [], curves.utility
+    monkeypatch.setattr(
+        curves, "utility", lambda far, *rest: computed.append(far.size) or utility(far, *rest)
+    )
+    tracemalloc.start()
+    found = consistency_of(counts, opis_range("distance", 0.1, 0.9), 1.0, 0.1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert set(found.by_scale) == {"euclidean_unit", "log_far"}
+    curves_of_all = 8 * classes * columns
+    assert peak < curves_of_all / 2
+    # The mean curve over the axis, the deviations over the range, and the worst of three scales.
+    assert sum(computed) < 2.2 * classes * columns
 
 
 def only_pooled_between(by_class):

@@ -68,6 +68,36 @@ def test_figures_of_a_draw_are_those_of_the_classes_drawn(run):
         assert eps_value == pytest.approx(np.trapezoid(gap**2, x) / span, rel=1e-3)
 
 
+def test_the_range_and_the_choice_share_the_mean_curves_of_draws(run, monkeypatch):
+    every, calls, mean_utility = len(run.consistency.classes), [], bootstrap.mean_utility
+    monkeypatch.setattr(
+        bootstrap, "mean_utility", lambda *given: calls.append(given) or mean_utility(*given)
+    )
+    resampled.figures(run, some_weights(len(run.counts.sizes), 20))
+    assert run.settings.prefer == "utility"
+    assert sum(len(classes) == every for _, _, _, classes, _ in calls) == 1
+
+
+@pytest.mark.parametrize("eps", [0.02, 0.3, 0.9])
+def test_the_worst_of_a_draw_are_the_first_in_the_ranking_up_to_their_share(run, eps):
+    """Some draws lack the first classes of the ranking, and look far down for their worst."""
+    found = run.consistency
+    weights = some_weights(len(found.classes), 200)
+    weights[::3, found.ranking[:7]] = 0
+    weights[0] = 0
+    places, worst = bootstrap.worst_weights(weights, found, eps)
+    assert len(set(places.tolist())) == len(places)
+    for row, own in zip(weights, worst, strict=True):
+        left = max(1, math.ceil(round(eps * row.sum(), 9)))
+        expected = np.zeros(len(row))
+        for k in found.ranking:
+            expected[k] = min(row[k], left)
+            left -= expected[k]
+        drawn = np.zeros(len(row))
+        drawn[places] = own
+        assert drawn.tolist() == expected.tolist()
+
+
 def test_pooled_far_moves_by_both_classes_of_a_pair(run):
     """Pairs weighed by the product of their classes' weights, near weights of 1."""
     vectors, labels = data.MADE["blobs"]

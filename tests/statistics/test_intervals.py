@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit, stdtrit
 
 import opis_cli as opis
-from opis_cli.scoring.opis import consistency_of
+from opis_cli.scoring import curves
+from opis_cli.scoring.opis import consistency_of, trapezoid_weights
 from opis_cli.scoring.recommend import recommend
+from opis_cli.statistics import bootstrap, intervals
 from opis_cli.statistics.intervals import (
     _log_interval,
     _threshold,
@@ -333,10 +335,6 @@ def test_the_freedom_of_equal_deviations_is_their_number():
 
 def test_the_bootstrap_draws_classes(small):
     """Replicates of OPIS equal those of data in which drawn classes are repeated."""
-    from opis_cli.scoring import curves
-    from opis_cli.scoring.opis import trapezoid_weights
-    from opis_cli.statistics import bootstrap
-
     counts, found = small.counts, small.consistency
     replicates, worst = replicates_of_consistency(counts, found, 1.0, 0.1, 5)
     assert np.isfinite(replicates).all() and np.isfinite(worst).all()
@@ -350,6 +348,20 @@ def test_the_bootstrap_draws_classes(small):
     expected = ((utilities - utilities.mean(axis=0)) ** 2 @ weights).mean()
     assert replicates[7] == pytest.approx(expected, rel=2e-2)
     assert np.mean(replicates) == pytest.approx(small.report.opis, rel=0.2)
+
+
+def test_all_draws_share_the_utilities_of_the_classes(small, monkeypatch):
+    """Draws come in blocks, the smaller the more classes: what is computed must not grow so."""
+    counts, found = small.counts, small.consistency
+    expected = replicates_of_consistency(counts, found, 1.0, 0.1, 5)
+    computed, utility = [], curves.utility
+    monkeypatch.setattr(
+        curves, "utility", lambda far, *rest: computed.append(far.size) or utility(far, *rest)
+    )
+    monkeypatch.setattr(intervals, "_WEIGHT_VALUES", 10 * len(counts.sizes))
+    replicates = replicates_of_consistency(counts, found, 1.0, 0.1, 5)
+    assert np.allclose(replicates, expected, rtol=1e-9, atol=0)
+    assert sum(computed) <= 128 * len(found.classes)
 
 
 def test_same_seed_same_intervals(small):

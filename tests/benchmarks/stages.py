@@ -134,15 +134,18 @@ def steps(rows: int, classes: int, dim: int) -> None:
     numba.find_places(ready.keys, first, rows, cells.window, worker.numbers, worker.found, begin,
                       worker.buffers.column_places)  # fmt: skip
     block = Block(worker.scores, side, 0, 0, first, first)
+    product = (ready.vectors[:side], ready.partners[first:].T)
+    # With wider zones the highest score lies beyond the window too, so no pair is listed.
+    highest, lowest = np.matmul(*product).max(), -cells.shift / cells.scale
+    scale = np.float32((numba.ZONES - 0.1) / (highest - lowest))
+    wider = {"scale": scale, "shift": np.float32(-lowest * scale)}
     variants = {
         "all": cells,
         "without few thresholds": cells._replace(few=cells.few[:0]),
-        # With so low a shift no pair lies in the window, so none is listed.
-        "without listed pairs": cells._replace(shift=np.float32(cells.shift - 1e3)),
-        "without both": cells._replace(shift=np.float32(cells.shift - 1e3), few=cells.few[:0]),
+        "without listed pairs": cells._replace(**wider),
+        "without both": cells._replace(**wider, few=cells.few[:0]),
     }
     times: dict[str, list[float]] = {name: [] for name in ("product", *variants)}
-    product = (ready.vectors[:side], ready.partners[first:].T)
     with threadpool_limits(1, "blas"):
         for _ in range(4 * ROUNDS):
             for name, some in variants.items():

@@ -65,6 +65,7 @@ def test_another_answer_stops_the_run(rivals):
         (1, "duckdb.OutOfMemoryException: Out of Memory Error: no block", "over 16 GB"),
         (-signal.SIGABRT, "what(): std::bad_alloc", "over 16 GB"),
         (-signal.SIGKILL, "", "over 16 GB"),
+        (-signal.SIGSEGV, "", "over 16 GB"),
     ],
 )
 def test_a_process_that_needs_too_much_memory_is_told(rivals, monkeypatch, code, error, told):
@@ -83,7 +84,7 @@ def test_a_process_that_takes_too_long_is_told(rivals, monkeypatch):
         raise subprocess.TimeoutExpired(words, timeout)
 
     monkeypatch.setattr(rivals.subprocess, "run", run)
-    assert rivals._in_a_process(rivals.RIVALS[0], 9) == {"failed": "over 10 min"}
+    assert rivals._in_a_process(rivals.RIVALS[0], 9) == {"failed": f"over {rivals.MINUTES} min"}
 
 
 def ended(rivals, monkeypatch, code, error):
@@ -118,9 +119,9 @@ def test_the_table_has_times_ratios_memory_and_limits(rivals):
 
 def test_the_summary_is_of_the_most_rows(rivals):
     summary = rivals.rival_report.summary
-    assert summary(FOUND) == "In scripts for such curves of 20,000 rows, torch failed (over 1 GB) "
+    assert summary(FOUND) == "For such curves of 20,000 rows, a script with torch took over 1 GB "
     fewer = FOUND | {"rows": {"5000": FOUND["rows"]["5000"]}}
-    assert summary(fewer).endswith("of 5,000 rows, torch took 25.0 times as long ")
+    assert summary(fewer).endswith("of 5,000 rows, a script with torch took 25.0 times as long ")
 
 
 def test_the_figure_names_every_approach_and_what_stopped_it(rivals):

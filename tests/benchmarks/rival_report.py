@@ -72,14 +72,14 @@ def summary(found: dict[str, Any]) -> str:
     approaches = [(rival, list(taken.items())[-1]) for rival, taken in measured(found)]
     (_, (rows, ours)), *others = approaches
     told = ", ".join(
-        f"{rival.name} failed ({one['failed']})"
+        f"with {rival.name} took {one['failed']}"
         if "failed" in one
-        else f"{rival.name} took {_short(one['seconds'] / ours['seconds'])} times as long"
+        else f"with {rival.name} took {_short(one['seconds'] / ours['seconds'])} times as long"
         for rival, (_, one) in others
         if rival.curves
     )
     # Markdown takes a comment at the start of a line for a paragraph of its own.
-    return f"In scripts for such curves of {rows:,} rows, {told} "
+    return f"For such curves of {rows:,} rows, a script {told} "
 
 
 def _cell(one: dict[str, Any], ours: dict[str, Any]) -> str:

@@ -167,10 +167,10 @@ def _least_pairs(units: Units, weights: Ints) -> int:
         return units.total
     place = units.least - 1
     enough = max(_usual_weights(weights)[place], np.cumsum(weights)[place], weights.max())
-    return rounded_up(int(units.pairs(np.array([enough]))[0]))
+    return _rounded_up(int(units.pairs(np.array([enough]))[0]))
 
 
-def rounded_up(number: int) -> int:
+def _rounded_up(number: int) -> int:
     """Return the least number of two digits and zeros that is not below ``number``."""
     unit = int(10 ** max(len(str(number)) - 2, 0))
     return -(-number // unit) * unit

@@ -8,8 +8,6 @@ turn. ``--quick`` takes a tenth of the rows.
 import argparse
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,22 +58,10 @@ def reading(file: Path) -> object:
 
 def peak(work: str, file: Path) -> float:
     """Peak memory in MB of a process that does some work of this file, over its imports."""
-    code = (
-        "import reading, run, re, pathlib\n"
-        "pathlib.Path('/proc/self/clear_refs').write_text('5')\n"
-        "before = run.resident_memory()\n"
-        f"kept = reading.{work}(pathlib.Path({str(file)!r}))\n"
-        "found = re.search(r'VmHWM:\\s+(\\d+)', run._STATUS.read_text())\n"
-        "print((int(found[1]) * 1024 - before) / 1e6)\n"
+    return run.printed(
+        f"import pathlib, reading, run; file = pathlib.Path({str(file)!r})\n"
+        f"print(run.added_peak(lambda: reading.{work}(file)) / 1e6)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return float(done.stdout)
 
 
 def cold_start(folder: Path) -> None:
@@ -86,14 +72,8 @@ def cold_start(folder: Path) -> None:
         np.savez(source, embeddings=vectors, labels=labels)
         command = [sys.executable, "-m", "opis_cli", "evaluate", str(source), "--json"]
         work = partial(subprocess.run, command, capture_output=True, check=True)
-        times = [seconds(work) for _ in range(4)]
+        times = [run.seconds(work) for _ in range(4)]
         print(f"| `opis evaluate`, {what} | {min(times[1:]):.2f} s |", flush=True)
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def main() -> None:

@@ -102,7 +102,11 @@ def compare(rows: int, classes: int, dim: int) -> None:
 
 def peak(rows: int, classes: int, dim: int) -> float:
     """Peak memory of a count over input and imports, in a process of its own."""
-    code = f"import run; run.print_peak({rows}, {classes}, {dim})"
+    return printed(f"import run; run.print_peak({rows}, {classes}, {dim})")
+
+
+def printed(code: str) -> float:
+    """Run code in a process of its own, in this folder, and return the number that it prints."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=Path(__file__).parent,
